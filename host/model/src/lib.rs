@@ -26,7 +26,9 @@ pub use limits::Limits;
 pub use log::{LINE_SEQ_MAX, LogLine, LogStream, LogTail};
 pub use plugin::{InvalidPluginName, PluginName};
 pub use rate::{InvalidRate, Rate};
-pub use retry::{ATTEMPTS_MAX, Backoff, Cause, Failure, InvalidBackoff, RetryOn, UnknownCause, UnknownKind};
+pub use retry::{
+    ATTEMPTS_MAX, Backoff, Cause, Failure, InvalidBackoff, Retry, RetryOn, UnknownCause, UnknownKind,
+};
 pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspension};
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
 pub use task::{

@@ -4,6 +4,7 @@ mod backoff;
 mod failure;
 mod retry_on;
 
+pub(crate) use backoff::WAIT_MAX;
 pub use backoff::{ATTEMPTS_MAX, Backoff, InvalidBackoff};
-pub use failure::{Cause, Failure, UnknownCause};
+pub use failure::{Cause, Failure, Retry, UnknownCause};
 pub use retry_on::{RetryOn, UnknownKind};

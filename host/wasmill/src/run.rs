@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wasmill_model::{Failure, Limits, PluginName, Suspension, TaskId, Usage};
+use wasmill_model::{AttemptCounts, Backoff, Failure, Limits, PluginName, Suspension, TaskId, Usage};
 use wasmill_runtime::{CacheConfig, InputBudget, LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, AttemptOutcome, AttemptStep, StopRequests};
@@ -97,13 +97,14 @@ async fn execute(
     let host = Arc::new(LocalHost::new(status_line.clone()));
     let backoff = config.retry.backoff.unwrap_or_default();
     let task = TaskId::new();
-    let mut attempt = 1;
+    let (attempts_max, retry_on) = (options.attempts_max, config.retry.on);
+    let mut attempts = AttemptCounts { attempt: 1, attempts_max, host_crashes: 0, retry_on };
     loop {
         let one = Attempt {
             task,
             plugin: plugin.clone(),
-            number: attempt,
-            attempts_max: options.attempts_max,
+            number: attempts.attempt,
+            attempts_max,
             input: options.input.clone(),
             timeout: options.timeout.unwrap_or(config.limits.timeout),
         };
@@ -123,28 +124,37 @@ async fn execute(
                 }
             }
         };
-        let may_retry = attempt < options.attempts_max && !stop.was_requested();
-        let failure = match &end {
-            AttemptOutcome::Failed(failure) if may_retry && failure.cause.is_transient() => failure,
-            _ => return Ok(RunReport::new(&plugin, digest, attempt, stop.elapsed(), usage, end)),
+        let may_retry = !stop.was_requested();
+        let end = match retry(&end, attempts, backoff).filter(|_| may_retry) {
+            None => end,
+            Some((failure, wait)) => {
+                announce_retry(status_line, failure, attempts, wait);
+                tokio::select! {
+                    biased;
+                    () = stop.requested() => AttemptOutcome::Stopped,
+                    () = tokio::time::sleep(wait) => {
+                        attempts.attempt += 1;
+                        continue;
+                    }
+                }
+            }
         };
-        // Jitter spreads tasks that failed together; this task is alone.
-        let wait = backoff.wait(attempt, 0.0);
-        announce_retry(status_line, failure, attempt, options.attempts_max, wait);
-        tokio::select! {
-            biased;
-            () = stop.requested() => return Ok(RunReport::new(&plugin, digest, attempt, stop.elapsed(), usage, AttemptOutcome::Stopped)),
-            () = tokio::time::sleep(wait) => attempt += 1,
-        }
+        return Ok(RunReport::new(&plugin, digest, attempts.attempt, stop.elapsed(), usage, end));
     }
+}
+
+/// Returns the failure after which there is another attempt, and the wait before it.
+fn retry(end: &AttemptOutcome, attempts: AttemptCounts, backoff: Backoff) -> Option<(&Failure, Duration)> {
+    let AttemptOutcome::Failed(failure) = end else { return None };
+    // Jitter spreads tasks that failed together; this task is alone.
+    attempts.wait_after(failure, backoff, 0.0).map(|wait| (failure, wait))
 }
 
 /// Prints why an attempt failed, and when the next one starts.
 fn announce_retry(
     status_line: &SharedStatusLine,
     failure: &Failure,
-    attempt: u32,
-    attempts_max: u32,
+    AttemptCounts { attempt, attempts_max, .. }: AttemptCounts,
     wait: Duration,
 ) {
     status_line.lock().line(&format!(

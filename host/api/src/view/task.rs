@@ -225,7 +225,7 @@ impl StatusView {
             usage: task.usage.map(|usage| UsageView::new(&usage, task.started_at.map(|_| duration))),
             error: task
                 .failure
-                .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),
+                .map(|Failure { cause, message, .. }| ErrorView { cause: cause.to_string(), message }),
             schedule: task.schedule.map(|schedule| schedule.to_string()),
             pending_dependencies: task.pending_dependencies.unwrap_or(0),
             trace_id: task.trace.map(|trace| trace.trace_id.to_string()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const ATTEMPTS_MAX: u32 = 100;
 
 /// Maximum wait between two attempts: 7 days.
-const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Maximum backoff factor.
 const FACTOR_MAX: f64 = 100.0;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Why a run failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,13 +160,24 @@ pub struct Failure {
     pub cause: Cause,
     /// The message, written by the plugin or the host.
     pub message: String,
+    /// What the plugin asked for. Read at the end of the run, and not stored.
+    pub retry: Option<Retry>,
 }
 
 impl Failure {
     /// Builds a failure.
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause, message: message.into() }
+        Self { cause, message: message.into(), retry: None }
     }
+}
+
+/// What a plugin asks for when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No further attempt.
+    Never,
+    /// If there is a further attempt, it starts after this time instead of the backoff.
+    After(Duration),
 }
 
 #[cfg(test)]

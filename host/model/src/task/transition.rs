@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{Backoff, Cause, Failure, RetryOn, Suspension, TaskState, Timestamp};
+use crate::retry::WAIT_MAX;
+use crate::{Backoff, Cause, Failure, Retry, RetryOn, Suspension, TaskState, Timestamp};
 
 /// Maximum host crashes during runs of a task; with the last one it fails.
 ///
@@ -45,6 +46,22 @@ impl AttemptCounts {
     pub fn last(&self) -> u32 {
         self.attempts_max.saturating_add(self.host_crashes)
     }
+
+    /// Returns the wait before the next attempt; `None` if this failure is not retried.
+    ///
+    /// A plugin can rule out a retry and choose its wait, but never ask for more attempts than the task has.
+    /// `dice` from 0 to 1 is the share of the backoff jitter to add.
+    pub fn wait_after(&self, failure: &Failure, backoff: Backoff, dice: f64) -> Option<Duration> {
+        let failures = self.attempt.saturating_sub(self.host_crashes);
+        if failures >= self.attempts_max || !self.retry_on.contains(failure.cause) {
+            return None;
+        }
+        match failure.retry {
+            None => Some(backoff.wait(failures, dice)),
+            Some(Retry::After(wait)) => Some(wait.min(WAIT_MAX)),
+            Some(Retry::Never) => None,
+        }
+    }
 }
 
 /// The transition of a task after a run.
@@ -78,14 +95,10 @@ impl Transition {
         match outcome {
             RunOutcome::Completed(result) => Self::Completed(result),
             RunOutcome::Suspended(Suspension { wait, state }) => Self::Suspended(later(now, wait), state),
-            RunOutcome::Failed(failure) => {
-                let failures = used.attempt.saturating_sub(used.host_crashes);
-                if used.retry_on.contains(failure.cause) && failures < used.attempts_max {
-                    Self::RetryAt(later(now, backoff.wait(failures, dice)), failure)
-                } else {
-                    Self::Failed(failure)
-                }
-            }
+            RunOutcome::Failed(failure) => match used.wait_after(&failure, backoff, dice) {
+                Some(wait) => Self::RetryAt(later(now, wait), failure),
+                None => Self::Failed(failure),
+            },
             RunOutcome::Stopped | RunOutcome::Evicted => Self::Requeued,
             RunOutcome::HostCrashed if used.host_crashes + 1 < HOST_CRASHES_MAX => Self::Recovered,
             RunOutcome::HostCrashed => Self::Failed(Failure::new(
@@ -170,7 +183,33 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_chooses_which_failures_are_retried() {
+    fn a_failure_that_the_plugin_calls_permanent_is_never_retried() {
+        let failure = Failure { retry: Some(Retry::Never), ..Failure::new(Cause::Io, "410 Gone") };
+        assert_eq!(next(RunOutcome::Failed(failure.clone()), 1, 9, 0), Transition::Failed(failure));
+    }
+
+    #[test]
+    fn a_plugin_chooses_the_wait_within_its_bounds() {
+        let after = |cause, wait| Failure { retry: Some(Retry::After(wait)), ..Failure::new(cause, "429") };
+        let wait = |failure: &Failure, attempt| {
+            let used =
+                AttemptCounts { attempt, attempts_max: 3, host_crashes: 0, retry_on: RetryOn::default() };
+            // With full jitter, which is for the backoff only.
+            used.wait_after(failure, Backoff::default(), 1.0)
+        };
+        let (minute, week) = (Duration::from_secs(60), Duration::from_secs(7 * 86_400));
+        for (asked, waited) in [(minute, minute), (Duration::ZERO, Duration::ZERO), (Duration::MAX, week)] {
+            assert_eq!([1, 2].map(|attempt| wait(&after(Cause::Io, asked), attempt)), [Some(waited); 2]);
+        }
+        assert_eq!(wait(&after(Cause::Io, minute), 3), None, "no attempt is left");
+        assert_eq!(wait(&after(Cause::InvalidInput, minute), 1), None, "it is not retried at all");
+        let failed = RunOutcome::Failed(after(Cause::Io, minute));
+        let Transition::RetryAt(at, _) = next(failed, 1, 3, 0) else { panic!("it is retried") };
+        assert_eq!(at, now() + minute);
+    }
+
+    #[test]
+    fn a_manifest_chooses_which_failures_are_retried() {
         let retry_on = RetryOn::of(["memory-limit"]).expect("known");
         let used = AttemptCounts { attempt: 1, attempts_max: 3, host_crashes: 0, retry_on };
         let next = |cause| {

@@ -79,5 +79,5 @@ fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
         Some(word) => format!("{message} (cause {word}, which this version does not know)"),
         None => message,
     };
-    Ok(Some(Failure { cause, message }))
+    Ok(Some(Failure::new(cause, message)))
 }
