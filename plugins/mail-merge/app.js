@@ -2,24 +2,26 @@
 // {{name}} is replaced and escaped for HTML, {{{name}}} is not escaped, {{#name}}…{{/name}} repeats for
 // each item of a list or shows if there is something, {{^name}}…{{/name}} shows if there is nothing.
 
-import { progress } from "wasmill:task/run@0.1.0";
+import { progress } from "wasmill:task/host@0.2.0";
 
 const TAG = /\{\{\{\s*([\w.]+)\s*\}\}\}|\{\{\s*([#^/]?)\s*([\w.]+)\s*\}\}/g;
 const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-export function runTask(input) {
-  const { template, rows, escape = true } = read(input);
-  const parts = parse(template);
-  const texts = rows.map((row, done) => {
-    progress(done / rows.length, `${done + 1} of ${rows.length}`);
-    return render(parts, [row], escape);
-  });
-  progress(1, "done");
-  return JSON.stringify(texts);
-}
+export const job = {
+  run(input) {
+    const { template, rows, escape = true } = read(input);
+    const parts = parse(template);
+    const texts = rows.map((row, done) => {
+      progress(done / rows.length, `${done + 1} of ${rows.length}`);
+      return render(parts, [row], escape);
+    });
+    progress(1, "done");
+    return JSON.stringify(texts);
+  },
+};
 
-function invalid(reason) {
-  return { tag: "invalid-input", val: reason };
+function invalid(message) {
+  return { kind: "invalid-input", message };
 }
 
 function read(input) {

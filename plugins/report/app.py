@@ -6,10 +6,10 @@ import re
 import statistics
 from collections import Counter
 
-import wit_world
 from componentize_py_types import Err
-from wit_world.imports import run
-from wit_world.imports.failures import Failure_InvalidInput
+from wit_world import exports
+from wit_world.imports import host
+from wit_world.imports.types import Failure, FailureKind
 
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?:\s+|$)")
@@ -18,18 +18,18 @@ KEYWORD_LETTERS = 5  # shorter words are mostly grammar
 KEYWORDS = 5
 
 
-class WitWorld(wit_world.WitWorld):
-    def run_task(self, input: str) -> str:
+class Job(exports.Job):
+    def run(self, input: str) -> str:
         title, texts = read(input)
         rows, words_of_all = [], Counter()
         for done, (name, text) in enumerate(texts.items()):
-            run.progress(done / len(texts), f"reading {name}")
+            host.progress(done / len(texts), f"reading {name}")
             # Printed text is logged with the task.
             print(f"{name}: {len(text)} characters")
             words = [word.lower() for word in WORD.findall(text)]
             words_of_all.update(words)
             rows.append(measure(name, text, words))
-        run.progress(1.0, "done")
+        host.progress(1.0, "done")
         return write(title, rows, words_of_all)
 
 
@@ -38,7 +38,8 @@ def read(input):
     asked = json.loads(input)
     texts = asked.get("texts") if isinstance(asked, dict) else None
     if not isinstance(texts, dict) or not texts or not all(isinstance(text, str) for text in texts.values()):
-        raise Err(Failure_InvalidInput('the input must be like {"title": "…", "texts": {"name": "text"}}'))
+        message = 'the input must be like {"title": "…", "texts": {"name": "text"}}'
+        raise Err(Failure(FailureKind.INVALID_INPUT, message, None))
     return str(asked.get("title", "Report")), texts
 
 

@@ -9,15 +9,20 @@ use tokio::runtime::Builder;
 use wasmill_model::{BoxFuture, Limits, LogStream, Meter, Progress, RunHost, RunRequest, Runner, TaskId};
 use wasmill_runtime::{Runtime, RuntimeConfig};
 use wasmill_tests::NOOP;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
+use self::bindings::PluginPre;
 use crate::report::Spread;
 
 /// How long each floor is measured.
 pub(crate) const TIME: Duration = Duration::from_secs(2);
 /// The slots of the runtime, as many as a server has by default.
 pub(crate) const SLOTS: u32 = 1_000;
+
+mod bindings {
+    wasmtime::component::bindgen!({ path: "../wit", world: "plugin", exports: { default: async } });
+}
 
 fn noop_runtime() -> Result<Runtime> {
     let config = RuntimeConfig { slots: SLOTS, limits: Limits::default(), memory_total_bytes: None };
@@ -32,14 +37,14 @@ pub(crate) fn bare_wasmtime(threads: usize) -> Result<f64> {
     on_threads(threads, || bare_runs(engine, &plugin))
 }
 
-fn bare_plugin(engine: &Engine) -> wasmtime::Result<InstancePre<()>> {
+fn bare_plugin(engine: &Engine) -> wasmtime::Result<PluginPre<()>> {
     let component = Component::from_binary(engine, NOOP)?;
     let mut linker = Linker::new(engine);
     linker.define_unknown_imports_as_traps(&component)?;
-    linker.instantiate_pre(&component)
+    PluginPre::new(linker.instantiate_pre(&component)?)
 }
 
-fn bare_runs(engine: &Engine, plugin: &InstancePre<()>) -> Result<u64> {
+fn bare_runs(engine: &Engine, plugin: &PluginPre<()>) -> Result<u64> {
     let executor = Builder::new_current_thread().build()?;
     let start = Instant::now();
     let mut runs = 0;
@@ -50,12 +55,11 @@ fn bare_runs(engine: &Engine, plugin: &InstancePre<()>) -> Result<u64> {
     Ok(runs)
 }
 
-async fn bare_run(engine: &Engine, plugin: &InstancePre<()>) -> wasmtime::Result<()> {
+async fn bare_run(engine: &Engine, plugin: &PluginPre<()>) -> wasmtime::Result<()> {
     let mut store = Store::new(engine, ());
     store.set_epoch_deadline(u64::MAX / 2);
     let instance = plugin.instantiate_async(&mut store).await?;
-    let run = instance.get_typed_func::<(&str,), (Result<String, Failure>,)>(&mut store, "run-task")?;
-    let (answer,) = run.call_async(&mut store, ("null",)).await?;
+    let answer = instance.wasmill_task_job().call_run(&mut store, "null").await?;
     wasmtime::ensure!(answer.is_ok(), "the guest failed");
     Ok(())
 }
@@ -63,18 +67,6 @@ async fn bare_run(engine: &Engine, plugin: &InstancePre<()>) -> wasmtime::Result
 #[expect(clippy::needless_pass_by_value, reason = "the signature is that of map_err")]
 pub(crate) fn to_anyhow(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:#}")
-}
-
-/// The failures of `wit/task.wit`, which a bare call must define.
-#[derive(wasmtime::component::ComponentType, wasmtime::component::Lift, wasmtime::component::Lower)]
-#[component(variant)]
-enum Failure {
-    #[component(name = "io")]
-    Io(String),
-    #[component(name = "invalid-input")]
-    InvalidInput(String),
-    #[component(name = "other")]
-    Other(String),
 }
 
 /// Measures our runtime alone: the cost of a run without store, scheduler and HTTP.

@@ -5,6 +5,9 @@ use std::fmt;
 /// The maximum size of a message that a guest or a file contributed to.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
+/// The maximum size of names in a message.
+pub(crate) const NAMES_BYTES_MAX: usize = 256;
+
 /// Formats a size in the largest unit that divides it, such as `64 MiB`.
 pub(crate) fn bytes(size: u64) -> String {
     for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
@@ -18,6 +21,26 @@ pub(crate) fn bytes(size: u64) -> String {
 /// Formats bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Formats as many names as fit, and the number of the others.
+pub(crate) fn names(all: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let (mut text, mut left_out) = (String::new(), 0_u64);
+    for name in all {
+        let name = name.as_ref();
+        if left_out > 0 || text.len() + name.len() > NAMES_BYTES_MAX {
+            left_out += 1;
+            continue;
+        }
+        text.push_str(if text.is_empty() { "" } else { ", " });
+        text.push_str(name);
+    }
+    match (text.is_empty(), left_out) {
+        (true, 0) => "nothing".to_owned(),
+        (true, left_out) => format!("{left_out} names that are too long to show"),
+        (false, 0) => text,
+        (false, left_out) => format!("{text} and {left_out} more"),
+    }
 }
 
 /// Truncates a text to at most `bytes_max`, at a character boundary, and frees the rest.

@@ -1,7 +1,6 @@
 //! The host's state of one guest: its account, handles, input, output and log.
 
 pub(crate) mod call_error;
-pub(crate) mod dependency_results;
 pub(crate) mod handle_bytes;
 pub(crate) mod log;
 pub(crate) mod program;

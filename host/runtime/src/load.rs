@@ -1,6 +1,7 @@
 //! Brings plugins into service: watches the folder, inspects and loads files, takes uploads.
 
 pub(crate) mod check;
+mod component_kind;
 pub(crate) mod config;
 pub(crate) mod folder;
 pub(crate) mod grants;

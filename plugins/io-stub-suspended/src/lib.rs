@@ -11,17 +11,17 @@ mod plan;
 #[path = "../../io-stub/src/settings.rs"]
 mod settings;
 
-use bindings::wasmill::task::failures::Failure;
-use bindings::wasmill::task::run;
-use bindings::{Step, Suspension};
+use bindings::exports::wasmill::task::resumable_job::{Failure, Guest, Step};
+use bindings::wasmill::task::host;
+use bindings::wasmill::task::types::{FailureKind, Suspension};
 use plan::{Ending, Plan};
 use settings::Settings;
 
 struct IoStubSuspended;
 
-impl bindings::Guest for IoStubSuspended {
+impl Guest for IoStubSuspended {
     fn resume(input: String, state: Option<Vec<u8>>) -> Result<Step, Failure> {
-        let settings = Settings::parse(&input).map_err(Failure::InvalidInput)?;
+        let settings = Settings::parse(&input).map_err(|wrong| failure(FailureKind::InvalidInput, wrong))?;
         let now_ms = plan::now_ms();
         let resumed = state.and_then(|state| Plan::decode(&state));
         let plan = resumed.unwrap_or_else(|| Plan::choose(settings, now_ms, plan::random));
@@ -29,7 +29,8 @@ impl bindings::Guest for IoStubSuspended {
             0 => end(plan.ending).map(Step::Done),
             wait_ms => {
                 println!("suspended for {wait_ms} ms");
-                Ok(Step::Suspended(Suspension { wait_ms, state: plan.encode() }))
+                let wait = wait_ms * 1_000_000;
+                Ok(Step::Suspended(Suspension { wait, state: plan.encode() }))
             }
         }
     }
@@ -42,8 +43,13 @@ fn end(ending: Ending) -> Result<String, Failure> {
         Ending::Result(digit) => Ok(format!("io work result = {digit}")),
         Ending::Failure => {
             // The next attempt chooses a new wait and a new outcome.
-            run::save(&[]).map_err(Failure::Other)?;
-            Err(Failure::Io("simulated I/O failure".to_owned()))
+            let saved = host::save(&[]);
+            saved.map_err(|error| failure(FailureKind::Other, format!("nothing was saved: {error}")))?;
+            Err(failure(FailureKind::Io, "simulated I/O failure".to_owned()))
         }
     }
+}
+
+fn failure(kind: FailureKind, message: String) -> Failure {
+    Failure { kind, message, retry: None }
 }

@@ -11,16 +11,17 @@ mod settings;
 
 use std::time::{Duration, Instant};
 
-use bindings::wasmill::task::failures::Failure;
-use bindings::wasmill::task::run;
+use bindings::exports::wasmill::task::job::Guest;
+use bindings::wasmill::task::host;
+use bindings::wasmill::task::types::{Failure, FailureKind, SaveError};
 use plan::{Ending, Plan};
 use settings::Settings;
 
 struct IoStub;
 
-impl bindings::Guest for IoStub {
-    fn run_task(input: String) -> Result<String, Failure> {
-        let settings = Settings::parse(&input).map_err(Failure::InvalidInput)?;
+impl Guest for IoStub {
+    fn run(input: String) -> Result<String, Failure> {
+        let settings = Settings::parse(&input).map_err(|wrong| failure(FailureKind::InvalidInput, wrong))?;
         let plan = saved_plan().map_or_else(|| new_plan(settings), Ok)?;
         let wait_ms = plan.left_ms(plan::now_ms()).min(settings.max_ms);
         println!("waiting {wait_ms} ms");
@@ -32,12 +33,12 @@ impl bindings::Guest for IoStub {
 bindings::export!(IoStub with_types_in bindings);
 
 fn saved_plan() -> Option<Plan> {
-    run::restore().and_then(|state| Plan::decode(&state))
+    host::restore().and_then(|state| Plan::decode(&state))
 }
 
 fn new_plan(settings: Settings) -> Result<Plan, Failure> {
     let plan = Plan::choose(settings, plan::now_ms(), plan::random);
-    run::save(&plan.encode()).map_err(Failure::Other)?;
+    host::save(&plan.encode()).map_err(not_saved)?;
     Ok(plan)
 }
 
@@ -49,7 +50,7 @@ fn wait(left: Duration, whole: Duration) {
     loop {
         let left = left.saturating_sub(start.elapsed());
         let done = 1.0 - left.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
-        run::progress(done, &format!("waiting, {} s left", left.as_millis().div_ceil(1_000)));
+        host::progress(done, &format!("waiting, {} s left", left.as_millis().div_ceil(1_000)));
         if left.is_zero() {
             return;
         }
@@ -62,8 +63,16 @@ fn end(ending: Ending) -> Result<String, Failure> {
         Ending::Result(digit) => Ok(format!("io work result = {digit}")),
         Ending::Failure => {
             // The next attempt chooses a new wait and a new outcome.
-            run::save(&[]).map_err(Failure::Other)?;
-            Err(Failure::Io("simulated I/O failure".to_owned()))
+            host::save(&[]).map_err(not_saved)?;
+            Err(failure(FailureKind::Io, "simulated I/O failure".to_owned()))
         }
     }
+}
+
+fn not_saved(error: SaveError) -> Failure {
+    failure(FailureKind::Other, format!("the plan was not saved: {error}"))
+}
+
+fn failure(kind: FailureKind, message: String) -> Failure {
+    Failure { kind, message, retry: None }
 }

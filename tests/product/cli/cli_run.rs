@@ -163,6 +163,28 @@ fn a_checkpoint_is_available_to_the_next_attempt() {
 }
 
 #[test]
+fn a_run_retries_what_manifest_and_plugin_allow() {
+    let folder = folder();
+    let manifest = |on: &str| {
+        let text = format!("[retry]\non = [\"{on}\"]\nbackoff = {{ first = \"1ms\", max = \"5ms\" }}");
+        fs::write(folder.path().join("misbehave.toml"), text).expect("written");
+    };
+    let attempts = |more: Value| {
+        let mut input = json!({"do": "fail", "kind": "io", "message": "no"});
+        input.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        let printed = misbehave(folder.path(), &input, &["--max-attempts", "3"]);
+        assert_eq!(printed.code, 1, "{printed:?}");
+        1 + printed.err.matches("; retrying in ").count()
+    };
+    manifest("timeout");
+    assert_eq!(attempts(json!({})), 1);
+    manifest("io");
+    assert_eq!(attempts(json!({})), 3);
+    assert_eq!(attempts(json!({"retry_after_ms": 2})), 3);
+    assert_eq!(attempts(json!({"permanent": true})), 1);
+}
+
+#[test]
 fn all_attempts_of_a_run_have_one_task_id() {
     let folder = folder();
     fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", max = \"5ms\" }")

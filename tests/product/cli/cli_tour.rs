@@ -97,10 +97,8 @@ async fn a_task_depends_on_others_and_gets_their_results() {
     let sleep = r#"{"do": "sleep", "ms": 60000}"#;
     let first = submit(&server, &["misbehave", "--input", r#"{"do": "echo", "text": "one"}"#]);
     let other = submit(&server, &["misbehave", "--input", sleep]);
-    let last = submit(
-        &server,
-        &["misbehave", "--after", &first, "--after", &other, "--on-failure", "run", "--with-results"],
-    );
+    let asks = ["misbehave", "--input", r#"{"do": "dependencies"}"#, "--with-results", "--on-failure", "run"];
+    let last = submit(&server, &[&asks[..], &["--after", &first, "--after", &other]].concat());
     server.client().until(&first, "completed").await;
     let printed = ask(&server, &["status", &last]);
     assert!(printed.out.contains("waits for 1 other task\n"), "{printed:?}");

@@ -342,6 +342,29 @@ async fn the_page_of_the_schema_lists_the_tables() {
 }
 
 #[test]
+fn the_page_of_the_contract_lists_its_functions_and_worlds() {
+    let (contract, page) = (read("wit/task.wit"), read("docs/reference/wit.md"));
+    let package = contract.lines().find_map(|line| line.strip_prefix("package ")).expect("a package");
+    assert!(page.contains(&format!("`{}`", package.trim_end_matches(';'))), "{package}");
+    let quoted = quoted(&page);
+    let listed: BTreeSet<_> = quoted
+        .iter()
+        .map(|name| name.split('(').next().expect("a part").rsplit('/').next().expect("a part"))
+        .collect();
+    let functions =
+        contract.lines().filter_map(|line| line.trim().split_once(": func(")).map(|(name, _)| name);
+    let blocks = contract.lines().filter_map(|line| {
+        line.strip_prefix("interface ").or_else(|| line.strip_prefix("world "))?.split(' ').next()
+    });
+    let blocks = blocks.filter(|name| *name != "types");
+    let missing: Vec<_> = functions
+        .chain(blocks)
+        .filter(|name| !listed.iter().any(|shown| shown.split('@').next() == Some(name)))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn every_make_target_that_a_page_names_exists() {
     let makefile = read("Makefile");
     let mut named = 0;

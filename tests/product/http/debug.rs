@@ -113,7 +113,7 @@ async fn each_task_is_shown_with_its_activity() {
     assert!(memory("memory_bytes") > memory("tables_bytes"), "{shown}");
     assert_eq!(memory("memory_max_bytes"), 64 << 20);
 
-    let shown = until_shown(&debug, &heed, in_call("wasmill:task/run.sleep")).await;
+    let shown = until_shown(&debug, &heed, in_call("wasmill:task/host.sleep")).await;
     assert!(shown["activity"].as_str().expect("words").starts_with("sleeping until 20"), "{shown}");
     until_shown(&debug, &io_stub, |task| task["state"] == "waiting").await;
 

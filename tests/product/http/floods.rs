@@ -146,9 +146,9 @@ fn imports() -> Vec<String> {
     let texts = files.iter().map(|file| fs::read_to_string(file).expect("WIT"));
     let mut imports: Vec<_> = texts.flat_map(|text| functions(&text)).collect();
     // These are exports of guests, not imports.
-    imports.retain(|import| {
-        !["wasi:cli/run#run", "wasi:http/incoming-handler#handle"].contains(&import.as_str())
-    });
+    let exports =
+        ["wasi:cli/run#", "wasi:http/incoming-handler#", "wasmill:task/job#", "wasmill:task/resumable-job#"];
+    imports.retain(|import| !exports.iter().any(|export| import.starts_with(export)));
     imports.sort();
     imports.dedup();
     imports

@@ -40,6 +40,44 @@ async fn no_attempt_starts_before_its_backoff() {
 }
 
 #[tokio::test]
+async fn a_plugin_chooses_the_time_of_the_next_attempt() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let submit = async |after_ms: u64, backoff| {
+        let fail = json!({"do": "fail", "kind": "io", "message": "429", "retry_after_ms": after_ms});
+        let task = json!({"plugin": "misbehave", "input": fail, "max_attempts": 2, "backoff": backoff});
+        client.submit(&task).await
+    };
+    // Its time is longer, shorter and far longer than the backoff.
+    let short = json!({"first": "1ms", "factor": 1, "max": "1ms"});
+    let long = json!({"first": "1h", "factor": 1, "max": "1h"});
+    let (longer, shorter, clamped) =
+        (submit(700, &short).await, submit(300, &long).await, submit(u64::MAX / 1_000_000, &short).await);
+    for (id, wait) in [(longer, 700), (shorter, 300)] {
+        let record = client.until(&id, "failed").await;
+        let attempts = record.json["attempts"].as_array().expect("a list");
+        assert_eq!((attempts.len(), record.str("status")), (2, "failed by io bound"), "{}", record.text);
+        let waited = time(&attempts[1]["started_at"]) - time(&attempts[0]["finished_at"]);
+        assert!(waited >= TimeDelta::milliseconds(wait), "{waited}: {}", record.text);
+    }
+    let record = client.until_task(&clamped, "waits", |record| record["queue_state"] == "scheduled").await;
+    let wait = time(&record.json["ready_at"]) - time(&record.json["attempts"][0]["finished_at"]);
+    assert_eq!(wait, TimeDelta::days(7), "{}", record.text);
+}
+
+#[tokio::test]
+async fn a_failure_that_a_plugin_calls_permanent_is_not_retried() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let fail = json!({"do": "fail", "kind": "io", "message": "410", "permanent": true});
+    let task = json!({"plugin": "misbehave", "input": fail, "max_attempts": 5, "backoff": {"first": "1ms"}});
+    let record = client.until(&client.submit(&task).await, "failed").await;
+    let ended = (record.str("status"), &record.json["attempt"], &record.json["error"]);
+    let error = json!({"cause": "io", "message": "410"});
+    assert_eq!(ended, ("failed by io bound", &json!(1), &error), "{}", record.text);
+}
+
+#[tokio::test]
 async fn the_effective_backoff_is_shown_and_an_invalid_one_is_refused() {
     let server = Server::start(&[]);
     let client = server.client();

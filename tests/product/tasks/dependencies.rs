@@ -202,7 +202,7 @@ async fn an_invalid_dependency_is_named_by_its_pointer() {
     assert_eq!(send().await.text, first.text);
 }
 
-/// Of three kinds: a task gets the results in its input, programs after their stdin.
+/// Of three kinds: a task asks for the results, programs read them after their stdin.
 #[tokio::test]
 async fn dependency_results_reach_plugins_of_every_kind() {
     let folder = Server::folder_with_guests();
@@ -214,8 +214,9 @@ async fn dependency_results_reach_plugins_of_every_kind() {
     let first = batch(&client, &tasks).await;
     let on: Vec<_> = [2, 1, 0].map(|position: usize| first[position].as_str()).to_vec();
     let pass_results = json!({"input_from": "dependencies", "on_failure": "run"});
-    let own = json!({"plugin": "misbehave", "input": {"my": "own"}});
-    let task = client.submit(&after(own, &on, &pass_results)).await;
+    let own = json!({"plugin": "misbehave", "input": {"do": "dependencies"}});
+    let plain = client.submit(&after(own.clone(), &on, &json!({"on_failure": "run"}))).await;
+    let task = client.submit(&after(own.clone(), &on, &pass_results)).await;
     let command = json!({"plugin": "command", "input": {"args": ["cat"], "stdin": "zero\n"}});
     let command = client.submit(&after(command, &on, &pass_results)).await;
     let module = client.submit(&after(json!({"plugin": "module"}), &on, &pass_results)).await;
@@ -223,12 +224,16 @@ async fn dependency_results_reach_plugins_of_every_kind() {
     let record = client.until(&task, "completed").await;
     assert_eq!(record.str("input_from"), "dependencies");
     let read: Value = serde_json::from_str(record.str("result")).expect("JSON");
-    let expected = json!({"input": {"my": "own"}, "dependencies": [
+    let expected = json!({"input": own["input"], "dependencies": [
         {"id": first[2], "outcome": "completed", "result": "two\n"},
         {"id": first[1], "outcome": "failed", "result": null},
         {"id": first[0], "outcome": "completed", "result": "one\n"},
     ]});
     assert_eq!(read, expected);
+    // A task that did not ask for results in its request has none.
+    let record = client.until(&plain, "completed").await;
+    let read: Value = serde_json::from_str(record.str("result")).expect("JSON");
+    assert_eq!(read, json!({"input": own["input"], "dependencies": []}));
     assert_eq!(client.until(&command, "completed").await.str("result"), "zero\ntwo\none\n");
     assert_eq!(client.until(&module, "completed").await.str("result"), "two\none\n");
 
@@ -252,8 +257,9 @@ async fn dependency_results_that_are_too_large_fail_the_attempt() {
         client.submit(&json!({"plugin": "misbehave", "input": {"do": "output", "bytes": 1_000_000}})).await;
     let on: Vec<_> = [&*large; 5].to_vec();
     let pass_results = json!({"input_from": "dependencies", "max_attempts": 3});
-    let four = client.submit(&after(json!({"plugin": "misbehave"}), &on[..4], &pass_results)).await;
-    let five = client.submit(&after(json!({"plugin": "misbehave"}), &on, &pass_results)).await;
+    let asks = json!({"plugin": "misbehave", "input": {"do": "dependencies"}});
+    let four = client.submit(&after(asks.clone(), &on[..4], &pass_results)).await;
+    let five = client.submit(&after(asks, &on, &pass_results)).await;
     let record = client.until(&five, "failed").await;
     assert_eq!((record.str("status"), &record.json["attempt"]), ("failed by invalid input", &json!(1)));
     assert!(
@@ -261,7 +267,7 @@ async fn dependency_results_that_are_too_large_fail_the_attempt() {
         "{}",
         record.text
     );
-    // The results fit as input; the plugin's own result may not exceed a megabyte.
+    // The results fit; the plugin's own result may not exceed a megabyte.
     assert_eq!(client.until(&four, "failed").await.str("status"), "failed by output limit");
 }
 
@@ -273,7 +279,8 @@ async fn results_outlive_retention_until_their_dependents_finish() {
     let forgotten = client.submit(&echo("forgotten")).await;
     let open = client.submit(&sleep(60_000)).await;
     let pass_results = json!({"input_from": "dependencies", "on_failure": "run"});
-    let last = client.submit(&after(json!({"plugin": "misbehave"}), &[&first, &open], &pass_results)).await;
+    let asks = json!({"plugin": "misbehave", "input": {"do": "dependencies"}});
+    let last = client.submit(&after(asks, &[&first, &open], &pass_results)).await;
     let plain =
         client.submit(&after(echo("plain"), &[&forgotten, &open], &json!({"on_failure": "run"}))).await;
     let mut events = client.follow(&format!("/task/{last}/events"), None).await;

@@ -47,6 +47,16 @@ async fn a_guest_with_a_grace_cleans_up_and_its_task_is_still_cancelled() {
 }
 
 #[tokio::test]
+async fn a_stop_request_wakes_a_guest_that_waits_for_a_timer_too() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    let id = running(&client, json!({"do": "await-stop", "ms": 3_600_000})).await;
+    let answer = send(&client, Method::POST, &format!("/task/{id}/cancel?grace=50s")).await;
+    assert_eq!((answer.status, answer.str("state")), (StatusCode::OK, "cancelled"), "{}", answer.text);
+    assert_eq!(client.get(&format!("/task/{id}")).await.str("log"), "stop came\n");
+}
+
+#[tokio::test]
 async fn a_guest_without_a_grace_gets_no_stop_request() {
     let server = with_folder();
     let client = server.client();

@@ -159,6 +159,7 @@ fn describe_wait(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -
         HostCall::Sleep | HostCall::PollOneoff => asleep.unwrap_or_else(|| "sleeping".to_owned()),
         HostCall::Save => "saving a checkpoint".to_owned(),
         HostCall::Restore => "restoring its checkpoint".to_owned(),
+        HostCall::Dependencies => "reading its dependencies".to_owned(),
         HostCall::Files | HostCall::Preview1 => "file operation".to_owned(),
         HostCall::Poll => match (http, asleep) {
             (Some(http), Some(sleep)) => format!("{http}; or {sleep}"),

@@ -357,8 +357,8 @@ pub(crate) struct TaskRequest {
     /// task, `run` runs it anyway.
     #[schemars(with = "Option<OnFailureSchema>")]
     on_failure: Option<String>,
-    /// With `dependencies` it gets the results of its dependencies: a `task` plugin in its input, a program
-    /// after its stdin.
+    /// With `dependencies` it gets the results of its dependencies: a program after its stdin, any other plugin
+    /// from the function `dependencies` of its contract.
     #[schemars(with = "Option<InputFromSchema>")]
     input_from: Option<String>,
     /// Receiver of a webhook when the task finishes: a URL, or an object that also selects outcomes.

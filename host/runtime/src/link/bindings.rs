@@ -2,27 +2,41 @@
 //! `instance`.
 #![allow(missing_docs, unreachable_pub, reason = "generated; the WIT file documents every item")]
 
-/// The world of suspendable plugins; it shares the imports of the other world.
-pub(crate) mod suspendable {
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "imports",
+    with: { "wasi:io": wasmtime_wasi::p2::bindings::io },
+    imports: {
+        "wasmill:task/host.dependencies": async | trappable,
+        "wasmill:task/host.save": async | trappable,
+        "wasmill:task/host.restore": async | trappable,
+        "wasmill:task/host.sleep": async | trappable,
+        default: trappable,
+    },
+});
+
+/// The world of plugins that run a task in one call.
+pub(crate) mod plugin {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "suspendable-plugin",
+        world: "plugin",
         with: {
-            "wasmill:task/run": super::wasmill::task::run,
-            "wasmill:task/failures": super::wasmill::task::failures,
+            "wasmill:task/host": super::wasmill::task::host,
+            "wasmill:task/types": super::wasmill::task::types,
         },
         exports: { default: async },
     });
 }
 
-wasmtime::component::bindgen!({
-    path: "../../wit",
-    world: "plugin",
-    imports: {
-        "wasmill:task/run.save": async | trappable,
-        "wasmill:task/run.restore": async | trappable,
-        "wasmill:task/run.sleep": async | trappable,
-        default: trappable,
-    },
-    exports: { default: async },
-});
+/// The world of suspendable plugins.
+pub(crate) mod suspendable {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "suspendable-plugin",
+        with: {
+            "wasmill:task/host": super::wasmill::task::host,
+            "wasmill:task/types": super::wasmill::task::types,
+        },
+        exports: { default: async },
+    });
+}

@@ -5,26 +5,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::Progress;
+use wasmill_model::{DependencyResult, Progress, RunHost, TaskState};
 use wasmtime::Result;
+use wasmtime::component::Resource;
+use wasmtime_wasi::WasiView;
+use wasmtime_wasi::p2::{DynPollable, Pollable};
 
 use crate::format;
-use crate::guest::call_error::HostFault;
+use crate::guest::call_error::{RunEnded, host_fault};
 use crate::guest::state::Guest;
-use crate::link::bindings::wasmill::task::{failures, run};
+use crate::link::bindings::wasmill::task::types::{Dependency, Outcome, RunContext, SaveError};
+use crate::link::bindings::wasmill::task::{host, stop, types};
 use crate::observe::instance_status::HostCall;
 
 /// Bytes kept of a progress note.
 const NOTE_BYTES_MAX: usize = 256;
 
-impl run::Host for Guest {
-    fn context(&mut self) -> Result<run::RunContext> {
-        Ok(run::RunContext {
+impl host::Host for Guest {
+    fn context(&mut self) -> Result<RunContext> {
+        Ok(RunContext {
             task: self.run.task.to_string(),
             plugin: self.run.plugin.to_string(),
             attempt: self.run.attempt,
             max_attempts: self.run.attempts_max,
         })
+    }
+
+    async fn dependencies(&mut self) -> Result<Vec<Dependency>> {
+        if !self.run.pass_results {
+            return Ok(Vec::new());
+        }
+        self.status().begin_call(HostCall::Dependencies);
+        let results = self.run.host.dependency_results().await.map_err(RunEnded)?;
+        Ok(results.into_iter().map(Dependency::from).collect())
     }
 
     fn progress(&mut self, fraction: f64, note: String) -> Result<()> {
@@ -33,33 +46,60 @@ impl run::Host for Guest {
         Ok(())
     }
 
-    async fn save(&mut self, state: Vec<u8>) -> Result<Result<(), String>> {
-        if state.len() as u64 > self.plugin.config.limits.checkpoint_bytes {
-            let limit = format::bytes(self.plugin.config.limits.checkpoint_bytes);
-            let refusal = format!("the checkpoint of {} bytes is over its limit of {limit}", state.len());
-            return Ok(Err(refusal));
+    async fn save(&mut self, state: Vec<u8>) -> Result<Result<(), SaveError>> {
+        let bytes_max = self.plugin.config.limits.checkpoint_bytes;
+        if state.len() as u64 > bytes_max {
+            return Ok(Err(SaveError::TooLarge(bytes_max)));
         }
         self.status().begin_call(HostCall::Save);
-        Ok(Arc::clone(&self.run.host).save(state).await)
+        Ok(self.run.host.save(state).await.map_err(SaveError::Unavailable))
     }
 
     async fn restore(&mut self) -> Result<Option<Vec<u8>>> {
         self.status().begin_call(HostCall::Restore);
-        let host = Arc::clone(&self.run.host);
-        host.restore().await.map_err(|reason| HostFault(reason).into())
+        self.run.host.restore().await.map_err(|reason| RunEnded(host_fault(reason)).into())
     }
 
     fn stop_requested(&mut self) -> Result<bool> {
         Ok(self.run.host.is_asked_to_stop())
     }
 
-    async fn sleep(&mut self, ms: u32) -> Result<bool> {
-        let time = Duration::from_millis(u64::from(ms));
+    async fn sleep(&mut self, time: types::Duration) -> Result<bool> {
+        let time = Duration::from_nanos(time);
         self.status().begin_call_for(HostCall::Sleep, time);
-        let host = Arc::clone(&self.run.host);
         // Returns at once if a stop was requested before; an error means that the time has elapsed.
-        Ok(tokio::time::timeout(time, host.asked_to_stop()).await.is_ok())
+        Ok(tokio::time::timeout(time, self.run.host.asked_to_stop()).await.is_ok())
     }
 }
 
-impl failures::Host for Guest {}
+impl stop::Host for Guest {
+    fn subscribe(&mut self) -> Result<Resource<DynPollable>> {
+        let request = StopRequest(Arc::clone(&self.run.host));
+        let table = self.ctx().table;
+        let request = table.push(request)?;
+        wasmtime_wasi::p2::subscribe(table, request)
+    }
+}
+
+impl types::Host for Guest {}
+
+/// The request to stop that a guest can wait for.
+struct StopRequest(Arc<dyn RunHost>);
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for StopRequest {
+    async fn ready(&mut self) {
+        self.0.asked_to_stop().await;
+    }
+}
+
+impl From<DependencyResult> for Dependency {
+    fn from(DependencyResult { id, outcome, result }: DependencyResult) -> Self {
+        let outcome = match (outcome, result) {
+            (TaskState::Completed, Some(result)) => Outcome::Completed(result),
+            (TaskState::Failed, _) => Outcome::Failed,
+            _ => Outcome::Cancelled,
+        };
+        Self { id: id.to_string(), outcome }
+    }
+}

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, ComponentNamedList, HasSelf, Lift, Linker, Lower};
 use wasmtime::{Engine, ExternType, InstancePre, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, p1, p2};
@@ -14,14 +14,14 @@ use crate::engine::engines::Engines;
 use crate::engine::profile::Profile;
 use crate::format;
 use crate::guest::state::Guest;
+use crate::link::bindings::plugin::PluginPre;
 use crate::link::bindings::suspendable::SuspendablePluginPre;
-use crate::link::bindings::{Plugin, PluginPre};
-use crate::link::entry_points::{MAIN, START};
+use crate::link::bindings::wasmill::task::types::{Failure, Step};
+use crate::link::bindings::wasmill::task::{host, stop, types};
+use crate::link::entry_points::{JOB, MAIN, RESUMABLE_JOB, START};
 use crate::link::file_modules;
 use crate::link::wasi_overrides;
 use crate::plugin::kind::PluginKind;
-
-const WRONG_MAIN: &str = "its `wasi:cli/run` is not that of WASI 0.2";
 
 /// Compiled code, fresh or from the cache.
 pub(crate) enum Artifact {
@@ -62,7 +62,9 @@ impl LinkerSet {
         let mut component = Linker::new(engine);
         p2::add_to_linker_async(&mut component)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component)?;
-        Plugin::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
+        host::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
+        stop::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
+        types::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
         wasi_overrides::add(&mut component)?;
 
         let mut module = wasmtime::Linker::new(engine);
@@ -86,18 +88,26 @@ fn check_start(module: &Module) -> Result<(), String> {
     }
 }
 
-/// Returns true if a component has a main function of the right type.
-fn has_main(component: &Component) -> bool {
-    let (engine, ty) = (component.engine(), component.component_type());
-    let run = ty.exports(engine).find_map(|(name, export)| match export.ty {
-        ComponentItem::ComponentInstance(run) if name.starts_with(MAIN) => Some(run),
-        _ => None,
-    });
-    match run.as_ref().and_then(|run| run.get_export(engine, "run")).map(|main| main.ty) {
-        Some(ComponentItem::ComponentFunc(main)) => {
-            main.typecheck::<(), (Result<(), ()>,)>(&ty.instance_type()).is_ok()
+/// Checks the type of the function with which a component starts. The generated code only looks it up: a wrong type
+/// would be found by the first task.
+fn check_function<Params, Results>(
+    component: &Component,
+    interface: &str,
+    function: &str,
+) -> Result<(), String>
+where
+    Params: ComponentNamedList + Lower,
+    Results: ComponentNamedList + Lift,
+{
+    let instance = component.get_export_index(None, interface);
+    let ty = component.component_type();
+    match instance.and_then(|instance| component.get_export(Some(&instance), function)) {
+        Some((ComponentItem::ComponentFunc(found), _))
+            if found.typecheck::<Params, Results>(&ty.instance_type()).is_ok() =>
+        {
+            Ok(())
         }
-        _ => false,
+        _ => Err(format!("the function `{function}` that it exports is not that of {interface}")),
     }
 }
 
@@ -133,22 +143,23 @@ impl Linkers {
                 linker_set.component.instantiate_pre(component).map_err(unresolved)?
             }
         };
-        // The generated code only looks the function up; a wrong type would be found by the first task.
-        if kind == PluginKind::Command && !has_main(component.component()) {
-            return Err(WRONG_MAIN.to_owned());
-        }
-        let (code, wrong) = match kind {
-            PluginKind::Command => (CommandPre::new(component).map(LinkedPlugin::Command), WRONG_MAIN),
-            PluginKind::Suspendable => (
-                SuspendablePluginPre::new(component).map(LinkedPlugin::Suspendable),
-                "its `resume` is not that of wasmill:task/suspendable-plugin@0.1.0",
-            ),
-            PluginKind::Task | PluginKind::Module => (
-                PluginPre::new(component).map(LinkedPlugin::Task),
-                "its `run-task` is not that of wasmill:task/plugin@0.1.0",
-            ),
+        let file = component.component();
+        let code = match kind {
+            PluginKind::Command => {
+                check_function::<(), (Result<(), ()>,)>(file, MAIN, "run")?;
+                CommandPre::new(component).map(LinkedPlugin::Command)
+            }
+            PluginKind::Suspendable => {
+                type Resume<'a> = (&'a str, Option<&'a [u8]>);
+                check_function::<Resume<'_>, (Result<Step, Failure>,)>(file, RESUMABLE_JOB, "resume")?;
+                SuspendablePluginPre::new(component).map(LinkedPlugin::Suspendable)
+            }
+            PluginKind::Task | PluginKind::Module => {
+                check_function::<(&str,), (Result<String, Failure>,)>(file, JOB, "run")?;
+                PluginPre::new(component).map(LinkedPlugin::Task)
+            }
         };
-        code.map_err(|error| format::bounded(format_args!("{wrong}: {error:#}")))
+        code.map_err(|error| format::bounded(format_args!("it cannot be linked: {error:#}")))
     }
 
     fn linker_set(&self, profile: Profile) -> &LinkerSet {

@@ -4,7 +4,6 @@
 //! minutes.
 
 use wasmill_model::Limits;
-use wasmtime::wasmparser::component_types::ComponentEntityType;
 use wasmtime::wasmparser::types::Types;
 use wasmtime::wasmparser::{BinaryReaderError, Validator, WasmFeatures};
 
@@ -13,42 +12,26 @@ use crate::engine::engines::Engines;
 use crate::engine::pool::CORE_INSTANCES_PER_COMPONENT;
 use crate::engine::profile::Profile;
 use crate::format;
-use crate::link::entry_points::{MAIN, START};
+use crate::link::entry_points::START;
+use crate::load::component_kind::{self, WASI_0_3};
 use crate::load::wasm_summary::WasmSummary;
 use crate::memory::limiter::ELEMENT_BYTES;
 use crate::plugin::kind::PluginKind;
 use crate::plugin::name_list::NameList;
 
-/// The export of a component of the world `plugin`.
-const ENTRY: &str = "run-task";
-/// The export of a component of the world `suspendable-plugin`.
-const SUSPENDABLE_ENTRY: &str = "resume";
 /// The import module of preview 1.
 const PREVIEW1: &str = "wasi_snapshot_preview1.";
 /// What is accepted, for error messages.
-const WHAT_FITS: &str = "a plugin is a component for the world wasmill:task/plugin or \
-                         wasmill:task/suspendable-plugin, \
-     a component with a main function (wasi:cli/run@0.2), or a core module for WASI preview 1 with `_start`";
+const WHAT_FITS: &str = "a plugin is a component that exports wasmill:task/job@0.2.0 or \
+     wasmill:task/resumable-job@0.2.0, a component with a main function (wasi:cli/run@0.2), or a core module for \
+     WASI preview 1 with `_start`";
 /// The maximum size of code and data of a pooled guest. Larger ones are interpreters and the like, whose images are
 /// expensive to copy and which recurse deeply.
 const SMALL_PROGRAM_BYTES_MAX: u64 = 1 << 20;
-/// Bytes shown of a list of names.
-const NAMES_BYTES_MAX: usize = 256;
 /// Core instances per instance of a component. Components with linked libraries have dozens.
 const CORE_INSTANCES_MAX: u64 = 1_000;
 /// Definitions per instance of a component; each costs the compiler about 200 bytes.
 const DEFINITIONS_MAX: u64 = 200_000;
-/// The packages that components may import functions from.
-const PACKAGES: [&str; 8] = [
-    "wasi:cli/",
-    "wasi:clocks/",
-    "wasi:filesystem/",
-    "wasi:http/",
-    "wasi:io/",
-    "wasi:random/",
-    "wasi:sockets/",
-    "wasmill:task/",
-];
 /// The functions of preview 1.
 const PREVIEW1_FUNCTIONS: [&str; 46] = [
     "args_get",
@@ -141,7 +124,7 @@ pub(crate) fn inspect(engines: &Engines, bytes: &[u8]) -> Result<Inspection, Str
     let (needed, types) = validate(engines, bytes)?;
     let summary = WasmSummary::of(bytes).map_err(|error| damaged(&error))?;
     let kind = check_parts(&summary).and_then(|()| {
-        if summary.is_component { component_kind(&summary, &types) } else { module_kind(&summary) }
+        if summary.is_component { component_kind::find(&summary, &types) } else { module_kind(&summary) }
     });
     let kind =
         kind.map_err(|found| format!("{}; {WHAT_FITS}", format::truncate(found, format::MESSAGE_BYTES_MAX)))?;
@@ -202,7 +185,7 @@ fn unsupported(summary: &WasmSummary, error: &BinaryReaderError) -> Option<Strin
     if summary.has_shared_memory {
         return Some(THREADS.to_owned());
     }
-    if is_wasi_0_3(summary) {
+    if component_kind::is_wasi_0_3(summary) {
         return Some(WASI_0_3.to_owned());
     }
     let (missing, message) = (error.missing_wasm_feature().unwrap_or(WasmFeatures::empty()), error.message());
@@ -239,12 +222,6 @@ fn unsupported(summary: &WasmSummary, error: &BinaryReaderError) -> Option<Strin
 }
 
 const THREADS: &str = "it uses threads, which are not supported: build it without them";
-const WASI_0_3: &str = "it is built for WASI 0.3, which is not supported yet: build it for WASI 0.2";
-
-fn is_wasi_0_3(summary: &WasmSummary) -> bool {
-    let names = summary.imports.iter().chain(&summary.exports);
-    names.into_iter().any(|name| name.starts_with("wasi:") && name.contains("@0.3."))
-}
 
 /// Rejects shared memory, and components that would be too expensive to compile and instantiate.
 fn check_parts(summary: &WasmSummary) -> Result<(), String> {
@@ -267,56 +244,6 @@ fn check_parts(summary: &WasmSummary) -> Result<(), String> {
     }
 }
 
-/// Names an imported function that is not provided. Interfaces that contain only types need nothing.
-fn check_component_imports(summary: &WasmSummary, types: &Types) -> Result<(), String> {
-    let types = types.as_ref();
-    let is_on_offer = |name: &str| PACKAGES.iter().any(|package| name.starts_with(package));
-    let missing = summary.imports.iter().filter(|name| !is_on_offer(name)).find_map(|name| {
-        match types.component_item_for_import(name)?.ty {
-            ComponentEntityType::Type { .. } => None,
-            ComponentEntityType::Instance(instance) => {
-                let mut exports = types[instance].exports.iter();
-                let asks = |item: &ComponentEntityType| !matches!(item, ComponentEntityType::Type { .. });
-                let (function, _) = exports.find(|(_, item)| asks(&item.ty))?;
-                Some(format!("`{function}` of {name}"))
-            }
-            _ => Some(format!("`{name}`")),
-        }
-    });
-    let Some(missing) = missing else { return Ok(()) };
-    let missing = format::truncate(missing, NAMES_BYTES_MAX);
-    let on_offer = PACKAGES.map(|package| package.trim_end_matches('/')).join(", ");
-    Err(format!("it imports {missing}, which is not provided; supported packages: {on_offer}"))
-}
-
-fn component_kind(summary: &WasmSummary, types: &Types) -> Result<PluginKind, String> {
-    let kind = component_kind_by_exports(summary)?;
-    if is_wasi_0_3(summary) {
-        return Err(WASI_0_3.to_owned());
-    }
-    check_component_imports(summary, types).map(|()| kind)
-}
-
-fn component_kind_by_exports(summary: &WasmSummary) -> Result<PluginKind, String> {
-    let exports = |prefix: &str| summary.exports.iter().any(|name| name.starts_with(prefix));
-    if summary.exports.iter().any(|name| name == ENTRY) {
-        Ok(PluginKind::Task)
-    } else if summary.exports.iter().any(|name| name == SUSPENDABLE_ENTRY) {
-        Ok(PluginKind::Suspendable)
-    } else if exports(MAIN) {
-        Ok(PluginKind::Command)
-    } else if is_wasi_0_3(summary) {
-        Err(WASI_0_3.to_owned())
-    } else if exports("wasi:http/incoming-handler@") {
-        Err("it is an HTTP server (world wasi:http/proxy), which cannot run as a task".to_owned())
-    } else if summary.exports.is_empty() {
-        Err("the component exports nothing, so it is a library or empty".to_owned())
-    } else {
-        let names = listed(&summary.exports);
-        Err(format!("the component has no entry point: it exports {names}"))
-    }
-}
-
 fn module_kind(summary: &WasmSummary) -> Result<PluginKind, String> {
     check_imports(summary)?;
     let exports = |name: &str| summary.exports.iter().any(|export| export == name);
@@ -328,7 +255,7 @@ fn module_kind(summary: &WasmSummary) -> Result<PluginKind, String> {
         Err("the module does not export its memory, which WASI requires".to_owned())
     } else if exports("_initialize") {
         let functions =
-            listed(summary.exports.iter().filter(|name| *name != "_initialize" && *name != "memory"));
+            format::names(summary.exports.iter().filter(|name| *name != "_initialize" && *name != "memory"));
         Err(format!(
             "the module is a library (a reactor) without a main function, which exports {functions}: build \
              it as a command with a main function"
@@ -336,28 +263,8 @@ fn module_kind(summary: &WasmSummary) -> Result<PluginKind, String> {
     } else if summary.exports.is_empty() {
         Err("the core module exports nothing, not even `_start`".to_owned())
     } else {
-        let names = listed(&summary.exports);
+        let names = format::names(&summary.exports);
         Err(format!("the core module is a library without `_start`: it exports {names}"))
-    }
-}
-
-/// Formats as many names as fit, and the number of the others.
-fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    let (mut text, mut left_out) = (String::new(), 0_u64);
-    for name in names {
-        let name = name.as_ref();
-        if left_out > 0 || text.len() + name.len() > NAMES_BYTES_MAX {
-            left_out += 1;
-            continue;
-        }
-        text.push_str(if text.is_empty() { "" } else { ", " });
-        text.push_str(name);
-    }
-    match (text.is_empty(), left_out) {
-        (true, 0) => "nothing".to_owned(),
-        (true, left_out) => format!("{left_out} names that are too long to show"),
-        (false, 0) => text,
-        (false, left_out) => format!("{text} and {left_out} more"),
     }
 }
 
@@ -368,7 +275,7 @@ fn check_functions(summary: &WasmSummary) -> Result<(), String> {
     if missing.peek().is_none() {
         return Ok(());
     }
-    Err(format!("it imports {}, which WASI preview 1 does not provide here", listed(missing)))
+    Err(format!("it imports {}, which WASI preview 1 does not provide here", format::names(missing)))
 }
 
 /// Names the target that a core module was built for, if it imports anything but preview 1.
@@ -393,10 +300,10 @@ fn check_imports(summary: &WasmSummary) -> Result<(), String> {
         format!(
             "the core module imports {}, which is not provided; such short names are minified by Emscripten \
              for JavaScript: build it with wasi-sdk",
-            listed(&summary.imports)
+            format::names(&summary.imports)
         )
     } else {
-        let foreign = format::truncate(foreign.clone(), NAMES_BYTES_MAX);
+        let foreign = format::truncate(foreign.clone(), format::NAMES_BYTES_MAX);
         format!("the core module imports {foreign}, which is not provided")
     })
 }

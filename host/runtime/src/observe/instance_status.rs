@@ -19,6 +19,8 @@ pub enum HostCall {
     Save,
     /// `restore` of `wasmill:task`.
     Restore,
+    /// `dependencies` of `wasmill:task`.
+    Dependencies,
     /// `wasi:io/poll`: the guest waits for a timer, a file or an HTTP request.
     Poll,
     /// `wasi:io/streams`: the guest reads or writes a file or an HTTP body.
@@ -32,10 +34,11 @@ pub enum HostCall {
 }
 
 impl HostCall {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Sleep,
         Self::Save,
         Self::Restore,
+        Self::Dependencies,
         Self::Poll,
         Self::Stream,
         Self::Files,
@@ -46,9 +49,10 @@ impl HostCall {
     /// Returns the machine-readable name: the interface, and the function where it is known.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Sleep => "wasmill:task/run.sleep",
-            Self::Save => "wasmill:task/run.save",
-            Self::Restore => "wasmill:task/run.restore",
+            Self::Sleep => "wasmill:task/host.sleep",
+            Self::Save => "wasmill:task/host.save",
+            Self::Restore => "wasmill:task/host.restore",
+            Self::Dependencies => "wasmill:task/host.dependencies",
             Self::Poll => "wasi:io/poll",
             Self::Stream => "wasi:io/streams",
             Self::Files => "wasi:filesystem",

@@ -5,9 +5,9 @@ use std::fmt;
 /// The kind of a plugin, detected from its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PluginKind {
-    /// A component of the world `wasmill:task/plugin`.
+    /// A component that exports `wasmill:task/job`.
     Task,
-    /// A component of the world `wasmill:task/suspendable-plugin`.
+    /// A component that exports `wasmill:task/resumable-job`.
     Suspendable,
     /// A component that exports `wasi:cli/run`: a program with a main function.
     Command,

@@ -6,16 +6,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{Cause, DependencyResult, Failure, Limits, RunRequest, RunStep, Suspension};
+use wasmill_model::{Failure, Limits, RunRequest, RunStep, Suspension};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::guest::call_error::HostFault;
-use crate::guest::dependency_results;
+use crate::guest::call_error::host_fault;
 use crate::guest::program::ProgramInput;
 use crate::guest::state::{Guest, HANDLES_MAX};
-use crate::link::bindings::PluginPre;
-use crate::link::bindings::suspendable::{self, SuspendablePluginPre};
+use crate::link::bindings::plugin::PluginPre;
+use crate::link::bindings::suspendable::SuspendablePluginPre;
+use crate::link::bindings::wasmill::task::types;
 use crate::link::entry_points::START;
 use crate::link::linked_plugin::LinkedPlugin;
 use crate::link::plugin::Plugin;
@@ -34,43 +34,23 @@ const SUSPENSION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Runs `plugin` once, and returns its outcome.
 pub(crate) async fn run(
     plugin: &Plugin,
-    mut run: RunRequest,
+    run: RunRequest,
     reservation: Arc<MemoryReservation>,
 ) -> Result<RunStep, Failure> {
     let Plugin { context, code, .. } = plugin;
-    let results = if run.pass_results { Some(run.host.dependency_results().await?) } else { None };
-    context.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
+    context.folders.check().await.map_err(host_fault)?;
     let answer = match code {
-        LinkedPlugin::Task(code) => {
-            wrap_task_input(&mut run, results);
-            run_task(code, context, run, reservation).await?
-        }
-        LinkedPlugin::Suspendable(code) => {
-            wrap_task_input(&mut run, results);
-            match Box::pin(run_step(code, context, run, reservation)).await? {
-                RunStep::Done(answer) => answer,
-                suspended @ RunStep::Suspended(_) => return Ok(suspended),
-            }
-        }
+        LinkedPlugin::Task(code) => run_task(code, context, run, reservation).await?,
         // Boxed, so that the futures of the many small runs stay small.
-        LinkedPlugin::Command(code) => {
-            let input = program_input(context, &mut run, results)?;
-            Box::pin(run_command(code, context, run, input, reservation)).await?
-        }
-        LinkedPlugin::Module(code) => {
-            let input = program_input(context, &mut run, results)?;
-            Box::pin(run_module(code, context, run, input, reservation)).await?
-        }
+        LinkedPlugin::Suspendable(code) => match Box::pin(run_step(code, context, run, reservation)).await? {
+            RunStep::Done(answer) => answer,
+            suspended @ RunStep::Suspended(_) => return Ok(suspended),
+        },
+        LinkedPlugin::Command(code) => Box::pin(run_command(code, context, run, reservation)).await?,
+        LinkedPlugin::Module(code) => Box::pin(run_module(code, context, run, reservation)).await?,
     };
     outcome::check_format(&answer, context.config.output)?;
     Ok(RunStep::Done(answer))
-}
-
-/// Wraps the input of a task together with the results of its dependencies.
-fn wrap_task_input(run: &mut RunRequest, results: Option<Vec<DependencyResult>>) {
-    if let Some(results) = results {
-        run.input = Some(dependency_results::wrap_input(run.input.as_deref().unwrap_or(NO_INPUT), &results));
-    }
 }
 
 async fn run_task(
@@ -90,7 +70,8 @@ async fn run_task(
         .await
         .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
-    match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
+    let job = instance.wasmill_task_job();
+    match job.call_run(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
         Ok(Ok(output)) => outcome::check_size(output, limits),
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
@@ -105,7 +86,7 @@ async fn run_step(
 ) -> Result<RunStep, Failure> {
     let limits = &plugin.config.limits;
     let input = run.input.take();
-    let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
+    let state = run.host.restore().await.map_err(host_fault)?;
     let start = Instant::now();
     let input_bytes = input.as_ref().map_or(0, String::len) + state.as_ref().map_or(0, Vec::len);
     let guest = Guest::task(plugin, run, input_bytes, reservation);
@@ -116,33 +97,31 @@ async fn run_step(
         .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
     let input = input.as_deref().unwrap_or(NO_INPUT);
-    match instance.call_resume(&mut store, input, state.as_deref()).await {
-        Ok(Ok(suspendable::Step::Done(output))) => outcome::check_size(output, limits).map(RunStep::Done),
-        Ok(Ok(suspendable::Step::Suspended(requested))) => {
-            suspension(requested, limits).map(RunStep::Suspended)
-        }
+    match instance.wasmill_task_resumable_job().call_resume(&mut store, input, state.as_deref()).await {
+        Ok(Ok(types::Step::Done(output))) => outcome::check_size(output, limits).map(RunStep::Done),
+        Ok(Ok(types::Step::Suspended(requested))) => suspension(requested, limits).map(RunStep::Suspended),
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
 }
 
 /// Checks the state of a suspension, and clamps its time.
-fn suspension(requested: suspendable::Suspension, limits: &Limits) -> Result<Suspension, Failure> {
-    let suspendable::Suspension { wait_ms, state } = requested;
+fn suspension(requested: types::Suspension, limits: &Limits) -> Result<Suspension, Failure> {
+    let types::Suspension { wait, state } = requested;
     if state.len() as u64 > limits.checkpoint_bytes {
         return Err(outcome::state_too_large(state.len() as u64, limits.checkpoint_bytes));
     }
-    let wait = Duration::from_millis(wait_ms).clamp(SUSPENSION_MIN, SUSPENSION_MAX);
+    let wait = Duration::from_nanos(wait).clamp(SUSPENSION_MIN, SUSPENSION_MAX);
     Ok(Suspension { wait, state })
 }
 
 async fn run_command(
     code: &CommandPre<Guest>,
     plugin: &Arc<PluginContext>,
-    run: RunRequest,
-    input: ProgramInput,
+    mut run: RunRequest,
     reservation: Arc<MemoryReservation>,
 ) -> Result<String, Failure> {
+    let input = program_input(plugin, &mut run).await?;
     let start = Instant::now();
     let guest = Guest::command(plugin, run, input, reservation);
     let mut store = store(code.engine(), guest);
@@ -160,10 +139,10 @@ async fn run_command(
 async fn run_module(
     code: &InstancePre<Guest>,
     plugin: &Arc<PluginContext>,
-    run: RunRequest,
-    input: ProgramInput,
+    mut run: RunRequest,
     reservation: Arc<MemoryReservation>,
 ) -> Result<String, Failure> {
+    let input = program_input(plugin, &mut run).await?;
     let start = Instant::now();
     let guest = Guest::module(plugin, run, input, reservation);
     let mut store = store(code.module().engine(), guest);
@@ -179,14 +158,11 @@ async fn run_module(
     answer(called, Stage::Running, store.data())
 }
 
-/// Reads the input of a program.
-fn program_input(
-    plugin: &PluginContext,
-    run: &mut RunRequest,
-    results: Option<Vec<DependencyResult>>,
-) -> Result<ProgramInput, Failure> {
+/// Reads the input of a program: its stdin ends with the results of its dependencies, if the task asked for them.
+async fn program_input(plugin: &PluginContext, run: &mut RunRequest) -> Result<ProgramInput, Failure> {
+    let results = if run.pass_results { run.host.dependency_results().await? } else { Vec::new() };
     let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions.env)?;
-    dependency_results::append_to_stdin(&mut input, &results.unwrap_or_default());
+    input.stdin.extend(results.into_iter().filter_map(|dependency| dependency.result));
     Ok(input)
 }
 
@@ -218,10 +194,6 @@ fn started(store: &mut Store<Guest>, start: Instant) {
     }
     store.set_epoch_deadline(1);
     store.data().status().set_started();
-}
-
-fn host_fault(HostFault(reason): HostFault) -> Failure {
-    Failure::new(Cause::HostFault, reason)
 }
 
 fn store(engine: &Engine, guest: Guest) -> Store<Guest> {

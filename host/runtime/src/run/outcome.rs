@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use wasmill_model::{Cause, Failure, Limits, RunHost};
+use wasmill_model::{Cause, Failure, Limits, Retry, RunHost};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -13,10 +13,10 @@ use wasmtime_wasi_http::FieldMapError;
 
 use crate::engine::engines;
 use crate::format;
-use crate::guest::call_error::{CallRefused, ExitedWithoutCode, HostFault};
+use crate::guest::call_error::{ExitedWithoutCode, RunEnded, host_fault};
 use crate::guest::handle_bytes::FIELDS_BYTES_MAX;
 use crate::guest::state::{Guest, HANDLES_MAX};
-use crate::link::bindings::wasmill::task::failures;
+use crate::link::bindings::wasmill::task::types;
 use crate::memory::{Evicted, MemoryReservation};
 use crate::observe::backtrace::Backtrace;
 use crate::plugin::config::OutputFormat;
@@ -62,21 +62,28 @@ impl fmt::Display for Exit {
 pub(crate) enum Stage {
     /// The instance was being created.
     Starting,
-    /// `run-task`, `resume` or the main function was running.
+    /// `run`, `resume` or the main function was running.
     Running,
 }
 
 /// Maps a failure that the plugin reported.
-pub(crate) fn reported_failure(failure: failures::Failure, guest: &Guest) -> Failure {
-    let (cause, message) = match failure {
-        failures::Failure::Io(message) => (Cause::Io, message),
-        failures::Failure::InvalidInput(message) => (Cause::InvalidInput, message),
-        failures::Failure::Other(message) => (Cause::Plugin, message),
+pub(crate) fn reported_failure(reported: types::Failure, guest: &Guest) -> Failure {
+    let types::Failure { kind, message, retry } = reported;
+    let cause = match kind {
+        types::FailureKind::Io => Cause::Io,
+        types::FailureKind::InvalidInput => Cause::InvalidInput,
+        types::FailureKind::Other => Cause::Plugin,
     };
-    if guest.files.disk.has_refused() && cause != Cause::InvalidInput {
-        return out_of_disk(&message, guest);
-    }
-    Failure::new(cause, format::truncate(message, format::MESSAGE_BYTES_MAX))
+    let retry = retry.map(|retry| match retry {
+        types::Retry::Never => Retry::Never,
+        types::Retry::After(wait) => Retry::After(Duration::from_nanos(wait)),
+    });
+    let failure = if guest.files.disk.has_refused() && cause != Cause::InvalidInput {
+        out_of_disk(&message, guest)
+    } else {
+        Failure::new(cause, format::truncate(message, format::MESSAGE_BYTES_MAX))
+    };
+    Failure { retry, ..failure }
 }
 
 /// Returns the failure of a run that exceeded its disk limit and then ended.
@@ -196,14 +203,11 @@ fn exited(exit: Exit, guest: &Guest) -> Failure {
 
 /// Returns the failure if the host ended the run: by a fault of its own, or by a call that it refused.
 fn ended_by_host(error: &Error, guest: &Guest) -> Option<Failure> {
-    if let Some(HostFault(reason)) = error.downcast_ref() {
-        return Some(Failure::new(Cause::HostFault, format::bounded(reason)));
-    }
-    if let Some(CallRefused(reason)) = error.downcast_ref() {
-        return Some(Failure::new(Cause::CallLimit, reason.clone()));
+    if let Some(RunEnded(failure)) = error.downcast_ref() {
+        return Some(failure.clone());
     }
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
-        return Some(Failure::new(Cause::HostFault, format!("the instance pool is exhausted: {full}")));
+        return Some(host_fault(format_args!("the instance pool is exhausted: {full}")));
     }
     let &reason = error.downcast_ref::<Evicted>()?;
     Some(evicted(&guest.plugin, &*guest.run.host, guest.account.reservation(), reason))
@@ -253,9 +257,7 @@ fn trapped(error: &Error, guest: &Guest) -> Option<Failure> {
 /// Returns the failure of a run that ended outside the guest's code, while it started or returned its result.
 fn failed_at(stage: Stage, error: &Error, guest: &Guest) -> Failure {
     match stage {
-        Stage::Starting => {
-            Failure::new(Cause::HostFault, format::bounded(format_args!("failed to start: {error:#}")))
-        }
+        Stage::Starting => host_fault(format_args!("failed to start: {error:#}")),
         Stage::Running if is_out_of_copying(error) => {
             output_too_large(None, guest.plugin.config.limits.output_bytes)
         }

@@ -42,11 +42,11 @@ async fn an_output_too_large_to_copy_is_over_its_limit_too() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_over_its_limit_is_rejected_with_both_sizes() {
+async fn a_checkpoint_over_its_limit_is_rejected_with_the_limit_and_replaces_nothing() {
     let host = Arc::new(Host::default());
     assert_eq!(commit_with(r#"{"do":"save-bytes","bytes":1024}"#, &host).await.unwrap(), "saved");
     let refusal = commit_with(r#"{"do":"save-bytes","bytes":1025}"#, &host).await.unwrap();
-    assert_eq!(refusal, "the checkpoint of 1025 bytes is over its limit of 1 KiB");
+    assert_eq!(refusal, "more than 1024 bytes");
     assert_eq!(host.saved().await.len(), 1_024);
 }
 

@@ -6,14 +6,26 @@ use tempfile::TempDir;
 use wasmill_model::Runner;
 use wasmill_runtime::{PluginInfo, PluginSource, PluginState, Runtime, RuntimeConfig, RuntimeError};
 
-use crate::support::{limits, misbehave, noop};
+use crate::support::{finish, limits, misbehave, noop};
 
-const WRONG_MAIN: &str = r#"(component
-    (core module $m (func (export "f") (result i32) i32.const 0))
-    (core instance $i (instantiate $m))
-    (func $f (result u32) (canon lift (core func $i "f")))
-    (instance $run (export "run" (func $f)))
-    (export "wasi:cli/run@0.2.0" (instance $run)))"#;
+/// A component with a function `$f` of a type that nobody asks for, which exports this.
+fn exports(export: &str) -> String {
+    format!(
+        r#"(component
+            (core module $m (func (export "f") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $f (result u32) (canon lift (core func $i "f")))
+            (instance $run (export "run" (func $f)))
+            (instance $resume (export "resume" (func $f)))
+            {export})"#
+    )
+}
+
+/// A plugin that returns `TEXT`, with something else beside it.
+fn tiny(beside: &str) -> String {
+    let text = include_str!("../../../../tests/guests/tiny.wat").trim_end();
+    format!("{} {beside})", text.strip_suffix(')').unwrap())
+}
 
 const HTTP_SERVER: &str = r#"(component
     (instance $handler) (export "wasi:http/incoming-handler@0.2.3" (instance $handler)))"#;
@@ -24,24 +36,20 @@ const WASI_0_3: &str = r#"(component
 const LIBRARY: &str = r#"(component
     (instance $sums) (export "acme:library/sums@1.0.0" (instance $sums)))"#;
 
-const WRONG_TYPE: &str = r#"(component
-    (core module $m (func (export "f") (result i32) i32.const 0))
-    (core instance $i (instantiate $m))
-    (func $f (result u32) (canon lift (core func $i "f")))
-    (export "run-task" (func $f)))"#;
-
 const UNKNOWN_IMPORT: &str = r#"(component
     (import "acme:database/query@1.0.0" (instance (export "ask" (func))))
     (core module $m (func (export "f") (result i32) i32.const 0))
     (core instance $i (instantiate $m))
     (func $f (result u32) (canon lift (core func $i "f")))
-    (export "run-task" (func $f)))"#;
+    (instance $job (export "run" (func $f)))
+    (export "wasmill:task/job@0.2.0" (instance $job)))"#;
 
 const LARGE_MEMORY: &str = r#"(component
     (core module $m (memory 1000) (func (export "f") (result i32) i32.const 0))
     (core instance $i (instantiate $m))
     (func $f (result u32) (canon lift (core func $i "f")))
-    (export "run-task" (func $f)))"#;
+    (instance $job (export "run" (func $f)))
+    (export "wasmill:task/job@0.2.0" (instance $job)))"#;
 
 fn load(builtins: &[(&str, &'static [u8])], folder: &Path) -> Runtime {
     Runtime::new(
@@ -94,8 +102,6 @@ fn files_other_than_webassembly_are_rejected_by_type() {
 fn a_component_of_another_world_is_rejected_with_what_is_accepted() {
     for (text, said) in [
         ("(component)", "the component exports nothing"),
-        (WRONG_TYPE, "its `run-task` is not that of wasmill:task/plugin"),
-        (WRONG_MAIN, "its `wasi:cli/run` is not that of WASI 0.2"),
         (UNKNOWN_IMPORT, "acme:database/query@1.0.0"),
         (LARGE_MEMORY, "its memory is 62 MiB before it does anything; its limit `memory` is 8 MiB"),
         (HTTP_SERVER, "it is an HTTP server"),
@@ -105,6 +111,90 @@ fn a_component_of_another_world_is_rejected_with_what_is_accepted() {
     ] {
         let refusal = refusal(&wat(text));
         assert!(refusal.contains(said), "{refusal}");
+    }
+}
+
+#[test]
+fn a_function_of_another_type_is_rejected() {
+    for (interface, function) in [
+        ("wasmill:task/job@0.2.0", "run"),
+        ("wasmill:task/resumable-job@0.2.0", "resume"),
+        ("wasi:cli/run@0.2.0", "run"),
+    ] {
+        let found = refusal(&wat(&exports(&format!(r#"(export "{interface}" (instance ${function}))"#))));
+        let said = format!("the function `{function}` that it exports is not that of {interface}");
+        assert!(found.contains(&said), "{found}");
+        let empty =
+            refusal(&wat(&format!(r#"(component (instance $i) (export "{interface}" (instance $i)))"#)));
+        assert!(empty.contains(&said), "{empty}");
+    }
+}
+
+#[test]
+fn a_component_for_another_version_of_the_contract_is_told_to_be_rebuilt() {
+    let old_import = r#"
+        (import "wasmill:task/run@0.1.0" (instance (export "sleep" (func (param "ms" u32) (result bool)))))
+        (export "wasi:cli/run@0.2.0" (instance $run))"#;
+    for (export, said) in [
+        (
+            r#"(export "run-task" (func $f))"#,
+            "exports the function `run-task`, as plugins of wasmill:task@0.1 did",
+        ),
+        (
+            r#"(export "resume" (func $f))"#,
+            "exports the function `resume`, as plugins of wasmill:task@0.1 did",
+        ),
+        (
+            r#"(export "wasmill:task/job@0.3.0" (instance $run))"#,
+            "exports wasmill:task/job@0.3.0, which this host",
+        ),
+        (r#"(export "wasmill:task/job" (instance $run))"#, "exports wasmill:task/job, which this host"),
+        (
+            r#"(export "wasmill:task/job@0.20.0" (instance $run)) (export "wasi:cli/run@0.2.0" (instance $run))"#,
+            "exports wasmill:task/job@0.20.0, which this host does not know",
+        ),
+        (old_import, "imports wasmill:task/run@0.1.0, which this host does not know"),
+    ] {
+        let refusal = refusal(&wat(&exports(export)));
+        assert!(refusal.contains(said), "{refusal}");
+        assert!(refusal.contains("rebuild it for wasmill:task@0.2.0"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_function_of_a_later_patch_of_the_contract_is_named() {
+    let later = tiny(r#"(import "wasmill:task/host@0.2.9" (instance (export "fly" (func))))"#);
+    let refusal = refusal(&wat(&later));
+    assert!(refusal.contains("unresolved import") && refusal.contains("`fly`"), "{refusal}");
+}
+
+#[test]
+fn a_component_that_exports_both_kinds_of_job_is_rejected() {
+    let both = r#"(export "wasmill:task/job@0.2.0" (instance $run))
+        (export "wasmill:task/resumable-job@0.2.3" (instance $resume))"#;
+    let refusal = refusal(&wat(&exports(both)));
+    let said = "it exports both wasmill:task/job@0.2.0 and wasmill:task/resumable-job@0.2.0";
+    assert!(refusal.contains(said), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_job_is_found_by_its_versioned_name_whatever_else_is_exported() {
+    let function = r#"(core module $m (func (export "f") (result i32) i32.const 0))
+        (core instance $i (instantiate $m))
+        (func $f (result u32) (canon lift (core func $i "f")))
+        (instance $other (export "run" (func $f)))"#;
+    for text in [
+        tiny(""),
+        // A later patch has the same functions, and maybe more.
+        tiny("").replace("@0.2.0", "@0.2.7"),
+        tiny(&format!(r#"{function} (export "run-task" (func $f)) (export "resume" (func $f))"#)),
+        tiny(&format!(r#"{function} (export "wasi:cli/run@0.2.0" (instance $other))"#)),
+        // For this host and for a later one.
+        tiny(&format!(r#"{function} (export "wasmill:task/job@0.3.0" (instance $other))"#)),
+    ] {
+        let folder = folder(&[("file.wasm", &wat(&text))]);
+        let runtime = load(&[], folder.path());
+        assert_eq!(finish(&runtime, "file", "null").await, Ok("TEXT".to_owned()), "{text}");
     }
 }
 
@@ -133,7 +223,10 @@ fn a_core_module_for_another_target_is_rejected_with_the_target() {
     ] {
         let refusal = refusal(&wat(text));
         assert!(refusal.contains(said), "{refusal}");
-        assert!(refusal.contains("a plugin is a component for the world"), "{refusal}");
+        assert!(
+            refusal.contains("a plugin is a component that exports wasmill:task/job@0.2.0 or"),
+            "{refusal}"
+        );
     }
 }
 

@@ -1,8 +1,9 @@
 //! Every way in which a run can end, and its cause.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use wasmill_model::{Cause, RunRequest, Runner};
+use wasmill_model::{Cause, Failure, Retry, RunRequest, Runner};
 
 use crate::support::{Host, commit, commit_with, run, shared};
 
@@ -28,6 +29,17 @@ async fn a_plugin_reports_its_own_failure() {
         let action = format!(r#"{{"do":"fail","kind":"{kind}","message":"no luck"}}"#);
         let failure = commit(&action).await.unwrap_err();
         assert_eq!((failure.cause, failure.message.as_str()), (cause, "no luck"));
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_says_whether_and_when_another_attempt_is_of_use() {
+    for (says, retry) in [
+        (r#""permanent":true"#, Retry::Never),
+        (r#""retry_after_ms":1500"#, Retry::After(Duration::from_millis(1_500))),
+    ] {
+        let failure = commit(&format!(r#"{{"do":"fail","kind":"io","message":"no luck",{says}}}"#)).await;
+        assert_eq!(failure, Err(Failure { retry: Some(retry), ..Failure::new(Cause::Io, "no luck") }));
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{
-    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, RunHost, RunRequest, RunStep, Runner,
-    TaskId,
+    BoxFuture, DependencyResult, Failure, Limits, LogStream, LogTail, Meter, Progress, RunHost, RunRequest,
+    RunStep, Runner, TaskId,
 };
 use wasmill_runtime::{LoaderConfig, PluginConfig, Runtime, RuntimeConfig};
 
@@ -143,8 +143,10 @@ pub(crate) struct Host {
     /// The usage of the run so far.
     pub(crate) meter: Meter,
     pub(crate) checkpoint: watch::Sender<Option<Vec<u8>>>,
-    /// Fails to restore checkpoints.
+    /// Fails to save and restore checkpoints.
     pub(crate) is_broken: bool,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) dependencies: Result<Vec<DependencyResult>, Failure>,
 }
 
 impl Default for Host {
@@ -156,6 +158,8 @@ impl Default for Host {
             meter: Meter::default(),
             checkpoint: watch::Sender::new(None),
             is_broken: false,
+            stop: watch::Sender::new(false),
+            dependencies: Ok(Vec::new()),
         }
     }
 }
@@ -194,9 +198,27 @@ impl RunHost for Host {
         *self.log_bytes.lock().unwrap() += written.len() as u64;
     }
 
+    fn is_asked_to_stop(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
+        let mut stop = self.stop.subscribe();
+        Box::pin(async move {
+            stop.wait_for(|stop| *stop).await.expect("the host outlives its guest");
+        })
+    }
+
+    fn dependency_results(&self) -> BoxFuture<'_, Result<Vec<DependencyResult>, Failure>> {
+        Box::pin(std::future::ready(self.dependencies.clone()))
+    }
+
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
+            if self.is_broken {
+                return Err("the disk is full".to_owned());
+            }
             self.checkpoint.send_replace(Some(state));
             Ok(())
         })

@@ -12,7 +12,10 @@ use crate::output::out;
 /// A project file: its path and its text, with `{{…}}` as placeholders.
 type Template = (&'static str, &'static str);
 
-const WIT: Template = ("wit/task.wit", include_str!("../../../../wit/task.wit"));
+const WIT: [Template; 2] = [
+    ("wit/task.wit", include_str!("../../../../wit/task.wit")),
+    ("wit/deps/io.wit", include_str!("../../../../wit/deps/io.wit")),
+];
 const MANIFEST: Template = ("{{name}}.toml", include_str!("../../templates/manifest.toml.in"));
 
 const RUST: [Template; 5] = [
@@ -59,7 +62,7 @@ fn write_project(folder: &Path, name: &PluginName, language: Language) -> Result
         Language::Python => &PYTHON,
         Language::Js => &JAVASCRIPT,
     };
-    for (path, text) in templates.iter().chain([&WIT, &MANIFEST]) {
+    for (path, text) in templates.iter().chain(&WIT).chain([&MANIFEST]) {
         let path = folder.join(fill(path, name));
         let parent = path.parent().unwrap_or(folder);
         fs::create_dir_all(parent)
@@ -99,7 +102,7 @@ mod tests {
         for language in [Language::Rust, Language::C, Language::Python, Language::Js] {
             let folder = tempfile::tempdir().unwrap();
             write_project(folder.path(), &"0.hello-x".parse().unwrap(), language).unwrap();
-            for file in ["README.md", ".gitignore", "wit/task.wit", "0.hello-x.toml"] {
+            for file in ["README.md", ".gitignore", "wit/task.wit", "wit/deps/io.wit", "0.hello-x.toml"] {
                 let text = fs::read_to_string(folder.path().join(file)).unwrap();
                 assert!(!text.contains("{{"), "{file}: {text}");
             }

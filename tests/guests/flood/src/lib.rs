@@ -1,9 +1,8 @@
 //! A plugin that floods one import of the host: calls it far more often, and with far more data, than any plugin
 //! needs, and keeps whatever it returns. Its input is the name of the import, such as `"wasi:io/poll#poll"`.
 
-use bindings::Guest;
-use bindings::wasmill::task::failures::Failure;
-use bindings::wasmill::task::run;
+use bindings::exports::wasmill::task::job::{Failure, Guest};
+use bindings::wasmill::task::{host, stop};
 use wasip2::cli::{
     environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
 };
@@ -20,7 +19,20 @@ use wasip2::sockets::network::IpAddressFamily;
 use wasip2::sockets::{instance_network, ip_name_lookup, tcp_create_socket, udp_create_socket};
 
 mod bindings {
-    wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "
+            package tests:flood;
+
+            world guest {
+                include wasmill:task/imports@0.2.0;
+                export wasmill:task/job@0.2.0;
+            }
+        ",
+        world: "tests:flood/guest",
+        with: { "wasi:io/poll@0.2.0": wasip2::io::poll },
+        generate_all,
+    });
 }
 
 /// Calls of an import; more than the limit of handles.
@@ -31,7 +43,7 @@ const LARGE: usize = 3 << 20;
 struct Flood;
 
 impl Guest for Flood {
-    fn run_task(input: String) -> Result<String, Failure> {
+    fn run(input: String) -> Result<String, Failure> {
         let (import, url) = input.trim_matches('"').split_once(' ').unwrap_or((input.trim_matches('"'), ""));
         let (interface, function) = import.split_once('#').unwrap_or((import, ""));
         let is_known = match interface {
@@ -50,7 +62,8 @@ impl Guest for Flood {
             "wasi:io/error" | "wasi:io/poll" | "wasi:io/streams" => io(function),
             "wasi:filesystem/types" | "wasi:filesystem/preopens" => filesystem(function),
             "wasi:http/types" | "wasi:http/outgoing-handler" => web(function, url),
-            "wasmill:task/run" => task(function),
+            "wasmill:task/host" => task(function),
+            "wasmill:task/stop" => function == "subscribe" && often(stop::subscribe),
             _ if interface.starts_with("wasi:sockets/") => sockets(),
             _ => false,
         };
@@ -463,23 +476,24 @@ fn of_request(function: &str, url: &str) -> bool {
 
 fn task(function: &str) -> bool {
     match function {
-        "context" => often_freed(run::context),
+        "dependencies" => often_freed(host::dependencies),
+        "context" => often_freed(host::context),
         "progress" => {
             let long = large();
-            (0..20).for_each(|_| run::progress(0.5, &long));
+            (0..20).for_each(|_| host::progress(0.5, &long));
             true
         }
         "save" => {
             let state = vec![b'x'; 1 << 20];
-            (0..5).for_each(|_| drop(run::save(&state)));
+            (0..5).for_each(|_| drop(host::save(&state)));
             true
         }
         "restore" => (0..100).all(|_| {
-            drop(run::restore());
+            drop(host::restore());
             true
         }),
-        "stop-requested" => often(run::stop_requested),
-        "sleep" => often(|| run::sleep(0)),
+        "stop-requested" => often(host::stop_requested),
+        "sleep" => often(|| host::sleep(0)),
         _ => false,
     }
 }

@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
-use bindings::Guest;
-use bindings::wasmill::task::failures::Failure;
-use bindings::wasmill::task::run;
+use bindings::exports::wasmill::task::job::Guest;
+use bindings::wasmill::task::types::{Failure, FailureKind, Outcome, Retry, RunContext, SaveError};
+use bindings::wasmill::task::{host, stop};
 use serde::Deserialize;
+use wasip2::clocks::monotonic_clock;
+use wasip2::io::poll;
 
 mod bindings {
-    wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
-}
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "
+            package tests:misbehave;
 
-/// The input of a task with dependency results: returns all of it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Handed {
-    #[serde(rename = "input")]
-    _input: serde_json::Value,
-    #[serde(rename = "dependencies")]
-    _dependencies: Vec<serde_json::Value>,
+            world guest {
+                include wasmill:task/imports@0.2.0;
+                export wasmill:task/job@0.2.0;
+            }
+        ",
+        world: "tests:misbehave/guest",
+        with: { "wasi:io/poll@0.2.0": wasip2::io::poll },
+        generate_all,
+    });
 }
 
 /// The action, by the field `do`.
@@ -53,8 +58,14 @@ enum Deed {
     Exit { code: i32 },
     /// Returns a text of this many bytes.
     Output { bytes: usize },
-    /// Fails with this kind and message.
-    Fail { kind: Kind, message: String },
+    /// Fails with this kind and message. It calls the failure permanent, or asks for another attempt after a time.
+    Fail {
+        kind: Kind,
+        message: String,
+        #[serde(default)]
+        permanent: bool,
+        retry_after_ms: Option<u64>,
+    },
     /// Saves a checkpoint and returns whether that succeeded.
     Save { state: String },
     /// Saves a checkpoint of this many bytes and returns whether that succeeded.
@@ -80,6 +91,10 @@ enum Deed {
     /// Waits, asleep or computing, until it is asked to stop; then records that in a file, saves it and fails.
     /// Returns a text if an earlier attempt was asked.
     Heed { file: Option<String>, computes: bool },
+    /// Waits for a timer, and at the same time for a request to stop: saves which of them came, or fails.
+    AwaitStop { ms: u64 },
+    /// Returns its whole input and its dependencies as JSON.
+    Dependencies,
     /// Returns what it can see of its environment: arguments, variables, files.
     LookAround,
     /// Writes `line 1` and so on to stdout, with a pause after each.
@@ -105,18 +120,16 @@ enum Kind {
 struct Misbehave;
 
 impl Guest for Misbehave {
-    fn run_task(input: String) -> Result<String, Failure> {
-        if serde_json::from_str::<Handed>(&input).is_ok() {
-            return Ok(input);
-        }
-        let deed = serde_json::from_str(&input).map_err(|error| Failure::InvalidInput(error.to_string()))?;
-        commit(deed)
+    fn run(input: String) -> Result<String, Failure> {
+        let deed = serde_json::from_str(&input)
+            .map_err(|error| failure(FailureKind::InvalidInput, error.to_string()))?;
+        commit(deed, &input)
     }
 }
 
 bindings::export!(Misbehave with_types_in bindings);
 
-fn commit(deed: Deed) -> Result<String, Failure> {
+fn commit(deed: Deed, input: &str) -> Result<String, Failure> {
     match deed {
         Deed::Echo { text } => return Ok(text),
         Deed::Noop => {}
@@ -135,7 +148,11 @@ fn commit(deed: Deed) -> Result<String, Failure> {
         }
         Deed::Exit { code } => std::process::exit(code),
         Deed::Output { bytes } => return Ok("x".repeat(bytes)),
-        Deed::Fail { kind, message } => return Err(failure(&kind, message)),
+        Deed::Fail { kind, message, permanent, retry_after_ms } => {
+            let after = retry_after_ms.map(|ms| Retry::After(ms.saturating_mul(1_000_000)));
+            let retry = if permanent { Some(Retry::Never) } else { after };
+            return Err(Failure { retry, ..failure(kind.into(), message) });
+        }
         Deed::Save { state } => return Ok(saved(state.as_bytes())),
         Deed::SaveBytes { bytes } => return Ok(saved(&vec![b'x'; bytes])),
         Deed::Restore => return Ok(restored()),
@@ -144,19 +161,21 @@ fn commit(deed: Deed) -> Result<String, Failure> {
             spin();
         }
         Deed::Progress { fraction, note, ms } => {
-            run::progress(fraction.unwrap_or(f64::NAN), &note);
+            host::progress(fraction.unwrap_or(f64::NAN), &note);
             sleep(ms);
         }
         Deed::Context => return Ok(context()),
         Deed::LogContext => {
             println!("{}", context());
-            return Err(Failure::Io("it only logs its context".to_owned()));
+            return Err(io("it only logs its context"));
         }
         Deed::CountThenFail { succeed_on } => return count_then_fail(succeed_on),
         Deed::HoardTimers { count } => hoard_timers(count),
         Deed::ComputeNowAndThen { rounds } => compute_now_and_then(rounds),
         Deed::Heed { file, computes } => return heed(file, computes),
-        Deed::Carry { bytes } => run::progress(0.5, &"x".repeat(bytes)),
+        Deed::Carry { bytes } => host::progress(0.5, &"x".repeat(bytes)),
+        Deed::AwaitStop { ms } => return await_stop(ms),
+        Deed::Dependencies => return Ok(dependencies(input)),
         Deed::LookAround => return Ok(look_around()),
         Deed::Lines { count, ms } => {
             for line in 1..=count {
@@ -167,8 +186,8 @@ fn commit(deed: Deed) -> Result<String, Failure> {
         Deed::Write { bytes, times } => write_often(&bytes, times),
         Deed::LogAttempt { fails, sleeps } => return log_attempt(fails, sleeps),
         Deed::FailThenSpin { spins } => {
-            if run::context().attempt < spins {
-                return Err(Failure::Io("not yet".to_owned()));
+            if host::context().attempt < spins {
+                return Err(io("not yet"));
             }
             spin();
         }
@@ -205,21 +224,47 @@ fn compute_now_and_then(rounds: u32) {
 }
 
 fn heed(file: Option<String>, computes: bool) -> Result<String, Failure> {
-    if run::restore().is_some() {
+    if host::restore().is_some() {
         return Ok("was asked to stop before".to_owned());
     }
-    run::progress(0.5, "waits to be asked");
+    host::progress(0.5, "waits to be asked");
     if computes {
-        while !run::stop_requested() {}
+        while !host::stop_requested() {}
     } else {
-        while !run::sleep(3_600_000) {}
+        while !host::sleep(3_600_000_000_000) {}
     }
     if let Some(file) = file {
         std::fs::write(file, "asked to stop").expect("the folder is there");
     }
     // For a cancelled task this fails, as its checkpoint is of no use.
-    let _ = run::save(b"asked to stop");
-    Err(Failure::Other("was asked to stop".to_owned()))
+    let _ = host::save(b"asked to stop");
+    Err(failure(FailureKind::Other, "was asked to stop".to_owned()))
+}
+
+fn await_stop(ms: u64) -> Result<String, Failure> {
+    let stop = stop::subscribe();
+    assert!(!stop.ready(), "nobody asked yet");
+    let timer = monotonic_clock::subscribe_duration(ms * 1_000_000);
+    host::progress(0.5, "waits for both");
+    let ready = poll::poll(&[&timer, &stop]);
+    // Another one is ready at once, and both stay ready.
+    assert_eq!((stop.ready(), stop::subscribe().ready()), (host::stop_requested(), host::stop_requested()));
+    let came = ready.iter().map(|&index| ["timer", "stop"][index as usize]).collect::<Vec<_>>().join(" and ");
+    println!("{came} came");
+    if came == "timer" { Ok(came) } else { Err(failure(FailureKind::Other, came)) }
+}
+
+fn dependencies(input: &str) -> String {
+    let all = host::dependencies().into_iter().map(|dependency| {
+        let (outcome, result) = match dependency.outcome {
+            Outcome::Completed(result) => ("completed", Some(result)),
+            Outcome::Failed => ("failed", None),
+            Outcome::Cancelled => ("cancelled", None),
+        };
+        serde_json::json!({ "id": dependency.id, "outcome": outcome, "result": result })
+    });
+    let input = serde_json::from_str::<serde_json::Value>(input).expect("it was parsed before");
+    serde_json::json!({ "input": input, "dependencies": all.collect::<Vec<_>>() }).to_string()
 }
 
 fn hog() -> Vec<Vec<u8>> {
@@ -277,11 +322,11 @@ fn write_often(bytes: &[u8], times: u32) {
 }
 
 fn log_attempt(fails: u32, sleeps: u32) -> Result<String, Failure> {
-    let attempt = run::context().attempt;
+    let attempt = host::context().attempt;
     println!("attempt {attempt} begins");
     eprintln!("attempt {attempt} complains");
     if attempt <= fails {
-        return Err(Failure::Io(format!("attempt {attempt}")));
+        return Err(io(format!("attempt {attempt}")));
     }
     if attempt == sleeps {
         sleep(3_600_000);
@@ -292,46 +337,60 @@ fn log_attempt(fails: u32, sleeps: u32) -> Result<String, Failure> {
 fn progress_often(calls: u32) -> String {
     let start = std::time::Instant::now();
     for call in 1..=calls {
-        run::progress(f64::from(call) / f64::from(calls), "a note of some length");
+        host::progress(f64::from(call) / f64::from(calls), "a note of some length");
     }
     start.elapsed().as_micros().to_string()
 }
 
-fn failure(kind: &Kind, message: String) -> Failure {
-    match kind {
-        Kind::Io => Failure::Io(message),
-        Kind::InvalidInput => Failure::InvalidInput(message),
-        Kind::Other => Failure::Other(message),
+impl From<Kind> for FailureKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Io => Self::Io,
+            Kind::InvalidInput => Self::InvalidInput,
+            Kind::Other => Self::Other,
+        }
     }
 }
 
+fn failure(kind: FailureKind, message: String) -> Failure {
+    Failure { kind, message, retry: None }
+}
+
+fn io(message: impl Into<String>) -> Failure {
+    failure(FailureKind::Io, message.into())
+}
+
 fn saved(state: &[u8]) -> String {
-    run::save(state).map_or_else(|refusal| refusal, |()| "saved".to_owned())
+    match host::save(state) {
+        Ok(()) => "saved".to_owned(),
+        Err(SaveError::TooLarge(bytes_max)) => format!("more than {bytes_max} bytes"),
+        Err(SaveError::Unavailable(reason)) => reason,
+    }
 }
 
 fn restored() -> String {
-    run::restore().map_or_else(|| "nothing".to_owned(), |state| String::from_utf8_lossy(&state).into_owned())
+    host::restore().map_or_else(|| "nothing".to_owned(), |state| String::from_utf8_lossy(&state).into_owned())
 }
 
 fn context() -> String {
-    let run::RunContext { task, plugin, attempt, max_attempts } = run::context();
+    let RunContext { task, plugin, attempt, max_attempts } = host::context();
     serde_json::json!({ "task": task, "plugin": plugin, "attempt": attempt, "max_attempts": max_attempts })
         .to_string()
 }
 
 fn count_then_fail(succeed_on: u32) -> Result<String, Failure> {
-    let earlier = run::restore().and_then(|state| String::from_utf8(state).ok());
+    let earlier = host::restore().and_then(|state| String::from_utf8(state).ok());
     let attempt = earlier.and_then(|count| count.parse().ok()).unwrap_or(0) + 1;
-    run::save(attempt.to_string().as_bytes()).map_err(Failure::Other)?;
+    host::save(attempt.to_string().as_bytes()).expect("it is small");
     if attempt < succeed_on {
-        return Err(Failure::Io(format!("attempt {attempt} of {succeed_on}")));
+        return Err(io(format!("attempt {attempt} of {succeed_on}")));
     }
     Ok(format!("succeeded on attempt {attempt}"))
 }
 
 fn hoard_timers(count: u32) {
     for _ in 0..count {
-        std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(1));
+        std::mem::forget(monotonic_clock::subscribe_duration(1));
     }
 }
 

@@ -4,12 +4,12 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 }
 
-use bindings::wasmill::task::failures::Failure;
+use bindings::exports::wasmill::task::job::{Failure, Guest};
 
 struct Noop;
 
-impl bindings::Guest for Noop {
-    fn run_task(_input: String) -> Result<String, Failure> {
+impl Guest for Noop {
+    fn run(_input: String) -> Result<String, Failure> {
         Ok("ok".to_owned())
     }
 }

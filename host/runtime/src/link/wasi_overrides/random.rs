@@ -1,11 +1,12 @@
 //! Random bytes, generated in chunks: a guest can ask for many at once, and other guests run in between.
 
 use rand::Rng as _;
+use wasmill_model::{Cause, Failure};
 use wasmtime::component::Linker;
 use wasmtime::{Caller, Extern, Result};
 
 use crate::format;
-use crate::guest::call_error::CallRefused;
+use crate::guest::call_error::RunEnded;
 use crate::guest::state::Guest;
 use crate::observe::instance_status::HostCall;
 
@@ -84,7 +85,7 @@ fn check(bytes: u64) -> Result<()> {
     if bytes > BYTES_MAX {
         let max = format::bytes(BYTES_MAX);
         let reason = format!("the guest asked for {bytes} random bytes in one call; the limit is {max}");
-        return Err(CallRefused(reason).into());
+        return Err(RunEnded(Failure::new(Cause::CallLimit, reason)).into());
     }
     Ok(())
 }
