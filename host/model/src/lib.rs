@@ -22,7 +22,7 @@ pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
 pub use duration::{InvalidDuration, duration_pattern, parse_duration};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use id::{IdEnd, IdPrefix, InvalidIdEnd, InvalidIdPrefix, InvalidTaskId, TaskId};
-pub use limits::Limits;
+pub use limits::{Limits, SLOTS_DEFAULT};
 pub use log::{LINE_SEQ_MAX, LogLine, LogStream, LogTail};
 pub use plugin::{InvalidPluginName, PluginName};
 pub use rate::{InvalidRate, Rate};

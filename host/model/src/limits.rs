@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The number of slots, unless one is set or the machine affords fewer.
+pub const SLOTS_DEFAULT: u32 = 1_000;
+
 /// Resource limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

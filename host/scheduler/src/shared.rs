@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
-use wasmill_model::{Backoff, Clock, Runner};
+use wasmill_model::{Backoff, Clock, Limits, Runner, SLOTS_DEFAULT};
 use wasmill_store::Store;
 
 use crate::paused::Paused;
@@ -33,11 +33,11 @@ pub struct SchedulerConfig {
 impl Default for SchedulerConfig {
     fn default() -> Self {
         Self {
-            slots: 1_000,
+            slots: SLOTS_DEFAULT as usize,
             claim_max: 1_000,
             poll: Duration::from_secs(1),
             backoff: Backoff::default(),
-            log_bytes: 16 << 10,
+            log_bytes: Limits::default().log_bytes as usize,
         }
     }
 }

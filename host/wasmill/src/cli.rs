@@ -4,9 +4,11 @@ pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod server;
 
+use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum};
 use wasmill_model::PluginName;
 
 use crate::cli::run::{RunArgs, SubmitArgs};
@@ -15,7 +17,7 @@ use crate::cli::server::{
     CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
     StatusArgs, WatchArgs,
 };
-use crate::settings::{Listen, Settings};
+use crate::settings::{ForBackup, Given, LISTEN, parse_listen};
 use crate::terminal::style::Color;
 
 const EXAMPLES: &str = "\
@@ -99,6 +101,7 @@ that begins with WASMILL_ is an error.";
 /// Run WebAssembly plugins as durable tasks behind a REST API
 #[derive(Debug, Parser)]
 #[command(name = "wasmill", version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(mut_subcommands(with_variables))]
 pub(crate) struct Cli {
     /// When to use colors
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, help_heading = "Output")]
@@ -108,14 +111,29 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The prefix of all variables.
+pub(crate) const VARIABLE_PREFIX: &str = "WASMILL_";
+
+/// Prefixes the variables of all options.
+fn with_variables(command: ClapCommand) -> ClapCommand {
+    let with_variable = |arg: Arg| match arg.get_env().and_then(OsStr::to_str) {
+        Some(name) => {
+            let variable = format!("{VARIABLE_PREFIX}{name}");
+            arg.env(variable)
+        }
+        None => arg,
+    };
+    command.mut_args(with_variable).mut_subcommands(with_variables)
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve the REST API and run tasks until stopped
     #[command(after_help = SERVE_EXAMPLES)]
-    Serve(Box<ServeArgs>),
+    Serve(Given),
     /// Run one task in this process, without a server
     #[command(after_help = RUN_EXAMPLES)]
-    Run(Box<RunArgs>),
+    Run(RunArgs),
     /// Submit a task
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Box<SubmitArgs>),
@@ -148,7 +166,7 @@ pub(crate) enum Command {
     ///
     /// Takes the settings of `serve` and changes nothing. Reports each item as ok, degraded (warn) or broken (fail),
     /// with the effect and the fix. Exits with 0 if nothing fails, else with 1.
-    Doctor(Box<DoctorArgs>),
+    Doctor(DoctorArgs),
     /// List, set and run schedules, which submit tasks at set times
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -177,7 +195,7 @@ pub(crate) enum PluginCommand {
     /// Check a plugin as `serve` would, without a server; exit with 0 if it would run, else with 1
     ///
     /// Applies the manifest next to the file, wasmill.toml and the options of `serve`.
-    Check(Box<CheckArgs>),
+    Check(CheckArgs),
     /// Create a small, complete plugin project in a new folder
     New(NewArgs),
     /// Upload a plugin to a server, or replace one; needs --allow-upload there
@@ -203,7 +221,7 @@ pub(crate) struct CheckArgs {
     pub(crate) file: PathBuf,
 
     #[command(flatten)]
-    pub(crate) serve: ServeArgs,
+    pub(crate) given: Given,
 }
 
 #[derive(Args, Debug)]
@@ -213,7 +231,7 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 
     #[command(flatten)]
-    pub(crate) serve: ServeArgs,
+    pub(crate) given: Given,
 }
 
 #[derive(Args, Debug)]
@@ -269,28 +287,13 @@ pub(crate) enum Language {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ServeArgs {
-    /// Settings file; without this, ./wasmill.toml is read if it exists
-    #[arg(long, value_name = "FILE", env = "WASMILL_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(crate) settings: Settings,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct BackupArgs {
     /// The file to create
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// Data folder [default: as in the settings file, else ./data]
-    #[arg(long, value_name = "DIR", env = "WASMILL_DATA")]
-    pub(crate) data: Option<PathBuf>,
-
-    /// Settings file; without this, ./wasmill.toml is read if it exists
-    #[arg(long, value_name = "FILE", env = "WASMILL_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) given: Given<ForBackup>,
 
     /// Replace the file if it exists
     #[arg(long)]
@@ -300,8 +303,8 @@ pub(crate) struct BackupArgs {
 #[derive(Args, Debug)]
 pub(crate) struct HealthArgs {
     /// Address that a server on this machine listens on, unless --server names one; 0.0.0.0 is checked at 127.0.0.1
-    #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: Listen,
+    #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN, value_parser = parse_listen)]
+    pub(crate) listen: SocketAddr,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,

@@ -13,16 +13,16 @@ mod system;
 mod webhooks;
 
 use crate::cli::DoctorArgs;
-use crate::config::Config;
 use crate::doctor::report::{Check, DoctorReport};
 use crate::environment;
 use crate::exit::Exit;
+use crate::settings::Settings;
 
 /// Prints the report; exits with 0 unless a check failed.
 pub(crate) fn doctor(args: DoctorArgs) -> Exit {
-    let DoctorArgs { json, serve } = args;
-    let report = DoctorReport::new(match environment::check().and_then(|()| Config::load(serve)) {
-        Ok(config) => checks(&config),
+    let DoctorArgs { json, given } = args;
+    let report = DoctorReport::new(match environment::check().and_then(|()| Settings::load(given)) {
+        Ok(settings) => checks(&settings),
         Err(error) => vec![Check::fail(
             "settings",
             format!("{error:#}"),
@@ -34,18 +34,18 @@ pub(crate) fn doctor(args: DoctorArgs) -> Exit {
     if report.is_ok() { Exit::Done } else { Exit::Failed }
 }
 
-fn checks(config: &Config) -> Vec<Check> {
-    let holder = data::holder(&config.data);
+fn checks(settings: &Settings) -> Vec<Check> {
+    let holder = data::holder(&settings.data);
     let mut checks = vec![system::kernel(), system::cpu(), system::clock()];
-    checks.push(memory::memory(config));
-    checks.push(memory::slots(config));
+    checks.push(memory::memory(settings));
+    checks.push(memory::slots(settings));
     checks.extend(memory::address_space());
-    checks.push(system::open_files(config));
+    checks.push(system::open_files(settings));
     checks.push(system::processes());
-    checks.extend(data::checks(config, holder.as_ref()));
-    checks.extend(plugins::checks(config));
-    checks.extend(ports::checks(config, holder.as_ref()));
-    checks.extend(compiler::checks(config));
-    checks.push(webhooks::secrets(config));
+    checks.extend(data::checks(settings, holder.as_ref()));
+    checks.extend(plugins::checks(settings));
+    checks.extend(ports::checks(settings, holder.as_ref()));
+    checks.extend(compiler::checks(settings));
+    checks.push(webhooks::secrets(settings));
     checks
 }

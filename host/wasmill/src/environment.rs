@@ -9,13 +9,11 @@ use anyhow::Result;
 use clap::error::{ContextKind, ContextValue, Error};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, VARIABLE_PREFIX};
 use crate::exit::{Exit, cli_error};
 use crate::output::note;
+use crate::similar::hint;
 use crate::terminal::text::sanitize;
-
-/// The prefix of our variables.
-const PREFIX: &str = "WASMILL_";
 
 /// The variable with the webhook secrets. It has no flag, because flags are visible in process lists.
 pub(crate) const WEBHOOK_SECRET: &str = "WASMILL_WEBHOOK_SECRET";
@@ -25,9 +23,6 @@ const NON_SETTINGS: [&str; 2] = [WEBHOOK_SECRET, "WASMILL_IO_STUB"];
 
 /// The prefix of variables that this project's tests read.
 const TEST_PREFIX: &str = "WASMILL_TEST_";
-
-/// Maximum edit distance of a suggested name.
-const DISTANCE_MAX: usize = 4;
 
 /// Parses the command line and its environment variables; exits on errors.
 pub(crate) fn parse() -> Cli {
@@ -55,7 +50,8 @@ fn without_variables(command: Command) -> Command {
 /// terminal, the error is printed sanitized, without colors.
 fn exit_with(error: &Error) -> ! {
     let is_unsafe = |text: OsString| is_unsafe(&text.to_string_lossy());
-    let variables = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
+    let variables =
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(VARIABLE_PREFIX));
     if !error.use_stderr() || !std::env::args_os().chain(variables.map(|(_, value)| value)).any(is_unsafe) {
         error.exit();
     }
@@ -76,20 +72,16 @@ fn without_empty_variables(command: Command) -> Command {
 
 /// Names the variable in the error for a value that came from one.
 fn with_variable_name(mut error: Error, command: &Command) -> Error {
-    let text = |error: &Error, kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        _ => None,
-    };
-    let (arg, value) = (text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidValue));
-    let (Some(arg), Some(value)) = (arg, value) else { return error };
-    let flag = arg.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
-    let is_given = is_given(&flag);
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return error };
+    let flag = arg.split([' ', '=', '[']).next().unwrap_or_default();
+    // A value that no flag gives comes from the variable.
     let variable = args(command)
-        .filter(|known| known.get_long().is_some_and(|long| flag == format!("--{long}")))
+        .filter(|known| !is_given(flag) && known.get_long().is_some_and(|long| flag == format!("--{long}")))
         .filter_map(|known| known.get_env()?.to_str())
-        .find(|variable| !is_given && std::env::var(variable).is_ok_and(|held| held == value));
+        .find(|variable| std::env::var_os(variable).is_some());
     if let Some(variable) = variable {
-        error.insert(ContextKind::InvalidArg, ContextValue::String(format!("{variable} ({arg})")));
+        let arg = format!("{variable} ({arg})");
+        error.insert(ContextKind::InvalidArg, ContextValue::String(arg));
     }
     error
 }
@@ -118,21 +110,15 @@ pub(crate) fn check() -> Result<()> {
 
 fn unknown_variable(set: impl Iterator<Item = (OsString, OsString)>, known: &[&str]) -> Option<String> {
     let names = set.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let ours = names.filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX));
+    let ours = names.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) && !name.starts_with(TEST_PREFIX));
     let mut unknown_variable = ours.filter(|(name, value)| {
         !known.contains(&name.as_str())
             && !value.is_empty()
             && !is_service_link(name, &value.to_string_lossy())
     });
     let (name, _) = unknown_variable.next()?;
-    let distance = |other: &str| strsim::damerau_levenshtein(&name, other);
-    let nearest =
-        known.iter().min_by_key(|other| distance(other)).filter(|other| distance(other) <= DISTANCE_MAX);
-    let meant = match nearest {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None => "see `wasmill serve --help`".to_owned(),
-    };
-    Some(format!("unknown environment variable {name}; {meant}"))
+    let hint = hint(&name, known.iter().copied());
+    Some(format!("unknown environment variable {name}; {hint}"))
 }
 
 /// Returns true for variables that Kubernetes sets in containers for a service whose name starts with `wasmill`.

@@ -21,7 +21,7 @@ const RESPONSE_COLUMNS: usize = 1_000;
 /// Checks whether the server accepts tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
     let server =
-        if is_server_named() { Client::new(&args.server) } else { Ok(Client::at(reachable(args.listen.0))) };
+        if is_server_named() { Client::new(&args.server) } else { Ok(Client::at(reachable(args.listen))) };
     let request = ClientRequest { timeout: REQUEST_TIMEOUT, ..ClientRequest::new(Method::GET, "/readyz") };
     // Container health checks know two exit codes only, so errors lose theirs.
     let server = server.map_err(|error| anyhow!("{error:#}"))?;

@@ -6,7 +6,6 @@ mod cli;
 mod client;
 mod commands;
 mod completions;
-mod config;
 mod doctor;
 mod environment;
 mod exit;
@@ -19,6 +18,7 @@ mod process;
 mod run;
 mod serve;
 mod settings;
+mod similar;
 mod supervisor;
 mod telemetry;
 mod terminal;
@@ -49,8 +49,8 @@ fn run_command(command: Command) -> Result<Exit> {
     }
     let done = |()| Exit::Done;
     match command {
-        Command::Serve(args) => serve::serve(*args).map(done),
-        Command::Run(args) => run::run(*args),
+        Command::Serve(given) => serve::serve(given).map(done),
+        Command::Run(args) => run::run(args),
         Command::Submit(args) => commands::submit(&args),
         Command::List(args) => commands::list(&args),
         Command::Status(args) => commands::status(&args),
@@ -63,7 +63,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Stats(args) => commands::stats(&args),
         Command::Health(args) => health::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),
-        Command::Doctor(args) => Ok(doctor::doctor(*args)),
+        Command::Doctor(args) => Ok(doctor::doctor(args)),
         Command::Schedule(command) => commands::schedule(&command),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => completions::completions(shell).map(done),

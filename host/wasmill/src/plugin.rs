@@ -14,7 +14,7 @@ use crate::cli::PluginCommand;
 pub(crate) fn plugin(command: PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List(args) => list::list(&args),
-        PluginCommand::Check(args) => check::check(*args),
+        PluginCommand::Check(args) => check::check(args),
         PluginCommand::New(args) => new::new(&args),
         PluginCommand::Put(args) => put::put(&args),
         PluginCommand::Delete(args) => delete::delete(&args),

@@ -20,9 +20,7 @@ use self::find::PluginSource;
 use self::host::LocalHost;
 use self::report::RunReport;
 use crate::built_in::INPUT_CHECKS;
-use crate::cli::ServeArgs;
 use crate::cli::run::RunArgs;
-use crate::config::Config;
 use crate::exit::{Exit, cli_error};
 use crate::process;
 use crate::settings::Settings;
@@ -36,9 +34,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs the task.
 pub(crate) fn run(args: RunArgs) -> Result<Exit> {
     let input = args.input.read()?.map(|input| input.get().to_owned());
-    let settings = Settings { plugins: args.plugins, memory: args.memory, ..Settings::default() };
-    let config = Config::load(ServeArgs { config: args.config, settings })?;
-    let source = find::find(&args.plugin, &config.plugins)?;
+    let settings = Settings::load(args.given)?;
+    let source = find::find(&args.plugin, &settings.plugins)?;
     let status_line = SharedStatusLine::new(args.quiet);
     telemetry::start_for_run(&status_line)?;
     let threads = tokio::runtime::Builder::new_multi_thread()
@@ -46,13 +43,9 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit> {
         .enable_all()
         .build()
         .context("failed to start threads")?;
-    let options = RunOptions {
-        input,
-        timeout: args.timeout.map(|timeout| timeout.0),
-        attempts_max: args.max_attempts,
-        grace: args.grace.0,
-    };
-    let report = threads.block_on(execute(&config, source, options, &status_line));
+    let options =
+        RunOptions { input, timeout: args.timeout, attempts_max: args.max_attempts, grace: args.grace };
+    let report = threads.block_on(execute(&settings, source, options, &status_line));
     threads.shutdown_timeout(SHUTDOWN_TIMEOUT);
     let report = report?;
     status_line.lock().clear();
@@ -81,14 +74,14 @@ struct LoadedPlugin {
 }
 
 async fn execute(
-    config: &Config,
+    settings: &Settings,
     source: PluginSource,
     options: RunOptions,
     status_line: &SharedStatusLine,
 ) -> Result<RunReport> {
     let mut stop = StopRequests::listen(options.grace)?;
     let shown = source.name().to_owned();
-    let Some(loaded) = load_unless_stopped(config, source, status_line, &mut stop).await? else {
+    let Some(loaded) = load_unless_stopped(settings, source, status_line, &mut stop).await? else {
         return Ok(RunReport::stopped_early(&shown));
     };
     let LoadedPlugin { runtime, plugin, digest } = loaded;
@@ -166,14 +159,14 @@ fn announce_retry(
 
 /// Loads the plugin and shows that it compiles. Returns `None` if a signal stops the command first.
 async fn load_unless_stopped(
-    config: &Config,
+    settings: &Settings,
     source: PluginSource,
     status_line: &SharedStatusLine,
     stop: &mut StopRequests,
 ) -> Result<Option<LoadedPlugin>> {
     let title = source.name().to_owned();
-    let limits = config.limits();
-    let loader = LoaderConfig { max_limits: Some(config.max_limits), ..plugins(config) };
+    let limits = settings.limits();
+    let loader = LoaderConfig { max_limits: Some(settings.max_limits()), ..plugins(settings) };
     let mut loading = tokio::task::spawn_blocking(move || load(limits, loader, &source));
     loop {
         tokio::select! {
@@ -193,11 +186,11 @@ async fn load_unless_stopped(
 }
 
 /// Returns how commands other than `serve` load plugins.
-pub(crate) fn plugins(config: &Config) -> LoaderConfig {
+pub(crate) fn plugins(settings: &Settings) -> LoaderConfig {
     LoaderConfig {
-        http_roots: config.http_roots.clone(),
+        http_roots: settings.http_roots.clone(),
         cache: process::cache_folder()
-            .map(|folder| CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(folder) }),
+            .map(|folder| CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(folder) }),
         input_checks: &INPUT_CHECKS,
         ..LoaderConfig::default()
     }

@@ -24,9 +24,8 @@ use wasmill_webhooks::Webhooks;
 
 use self::banner::print_banner;
 use self::checked::Checked;
-use crate::cli::ServeArgs;
-use crate::config::Config;
 use crate::process::{self, StopSignals};
+use crate::settings::{Given, Settings};
 use crate::supervisor::Supervisor;
 use crate::traces::Exporter;
 use crate::{exit, telemetry};
@@ -39,9 +38,9 @@ const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
 const LOST_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until a stop signal arrives.
-pub(crate) fn serve(args: ServeArgs) -> Result<()> {
-    let config = Config::load(args)?;
-    let log_events = telemetry::start(&config.log, config.log_format).map_err(exit::settings_error)?;
+pub(crate) fn serve(given: Given) -> Result<()> {
+    let settings = Settings::load(given)?;
+    let log_events = telemetry::start(&settings.log, settings.log_format).map_err(exit::settings_error)?;
     process::raise_open_files();
     let api = runtime::Builder::new_multi_thread()
         .thread_name("api")
@@ -54,15 +53,15 @@ pub(crate) fn serve(args: ServeArgs) -> Result<()> {
         .enable_all()
         .build()
         .context("failed to start the guest threads")?;
-    let served = api.block_on(run(config, guests.handle().clone(), log_events));
+    let served = api.block_on(run(settings, guests.handle().clone(), log_events));
     guests.shutdown_timeout(Duration::from_secs(1));
     api.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>) -> Result<()> {
+async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEvents>) -> Result<()> {
     let mut stop = StopSignals::listen()?;
-    let checked = Checked::new(&config).await?;
+    let checked = Checked::new(&settings).await?;
     let Checked { clock, now, tracer, plugins_changed, body_budget, slots, .. } = checked;
     let (store, recovery) = start_store(checked.database, now).await?;
     let wasm = checked.runtime;
@@ -81,7 +80,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         scheduler: scheduler.clone(),
         schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
         runtime: wasm.clone(),
-        upload_limits: UploadLimits::new(config.allow_upload),
+        upload_limits: UploadLimits::new(settings.allow_upload),
         check_pool: CheckPool::default(),
         stream_limit: StreamLimit::default(),
         webhooks: webhooks.clone(),
@@ -89,24 +88,25 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         clock: Arc::clone(&clock),
         tracer,
     });
-    let (server, serve) = api_server(checked.listener, &api, &config.access_policy, body_budget.clone())?;
+    let access_policy = settings.access_policy();
+    let (server, serve) = api_server(checked.listener, &api, &access_policy, body_budget.clone())?;
     let debug = DebugState { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
     let debug_server = checked
         .debug_listener
-        .map(|listener| debug_server(listener, debug, &config.access_policy, body_budget))
+        .map(|listener| debug_server(listener, debug, &access_policy, body_budget))
         .transpose()?;
 
     let mut supervisor = Supervisor::default();
     let exporter = supervisor.run_optional("traces", checked.exporter);
     let debug_server = supervisor.run_optional("debug port", debug_server);
-    run_background_tasks(&mut supervisor, api, config.retention, plugins_changed);
+    run_background_tasks(&mut supervisor, api, settings.retention(), plugins_changed);
     supervisor.run("server", serve);
-    print_banner(&config, &server, &wasm, slots, recovery.waiting);
+    print_banner(&settings, &server, &wasm, slots, recovery.waiting);
     // Last: a failed start has claimed no task.
     supervisor.run("scheduler", scheduler.clone().run());
 
     let parts = ServerParts { scheduler, server, debug_server, webhooks, store, exporter };
-    parts.run_until_stopped(supervisor, &mut stop, config.drain).await
+    parts.run_until_stopped(supervisor, &mut stop, settings.drain).await
 }
 
 /// Starts the store, and logs what the last host left unfinished.

@@ -27,7 +27,8 @@ fn help_shows_the_first_steps() {
 #[test]
 fn an_impossible_setting_is_refused_with_the_reason() {
     assert!(
-        error(&wasmill(&["serve", "--slots", "0"])).contains("invalid value for --slots: must be at least 1")
+        error(&wasmill(&["serve", "--slots", "0"]))
+            .contains("for '--slots <N>': must be at least 1, or no task")
     );
     assert!(error(&wasmill(&["serve", "--drain", "soon"])).contains("--drain"));
     assert!(error(&wasmill(&["serve", "--config", "missing.toml"])).contains("missing.toml"));
@@ -71,7 +72,7 @@ fn settings_come_from_a_file_and_the_environment() {
         }
         error(&command.output().expect("a run"))
     };
-    assert!(run(None).contains("invalid value for --slots: must be at least 1"), "the file is read");
+    assert!(run(None).contains("line 2, column 9"), "the file is read");
     // With that fixed by the environment, the next obstacle is the port of the file, which only root may
     // bind; root would serve, so the environment sets an invalid value instead.
     assert!(run(Some("none")).contains("WASMILL_SLOTS") || run(Some("none")).contains("--slots"));

@@ -92,7 +92,11 @@ fn a_failed_check_explains_its_effect_and_its_fix() {
         (["--slots", "4000000000"], "slots", "4000000000 are requested"),
         (["--memory-total", "7TiB"], "memory", "7.0 TiB of it"),
         (["--http-roots", "missing.pem"], "engine", "missing.pem"),
-        (["--slots", "0"], "settings", "invalid value for --slots: must be at least 1"),
+        (
+            ["--timeout", "2d"],
+            "settings",
+            "invalid value for --timeout: 2days is more than timeout_max (1day)",
+        ),
     ] {
         let usual = [["--slots", "5"], ["--listen", "127.0.0.1:0"]];
         let usual = usual.into_iter().filter(|usual| usual[0] != args[0]).flatten();

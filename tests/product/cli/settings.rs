@@ -130,7 +130,7 @@ fn a_missing_settings_file_is_an_error_and_a_byte_order_mark_is_not() {
     }
     std::fs::write(folder.path().join("not-mounted.toml"), "\u{feff}slots = 0").expect("written");
     let printed = run(&folder, &[], &["serve"]);
-    is_refused(&printed, &["invalid value for --slots: must be at least 1"]);
+    is_refused(&printed, &["for '--slots <N>': must be at least 1"]);
 }
 
 #[test]
@@ -148,11 +148,11 @@ fn invalid_settings_exit_with_2_and_missing_files_with_5() {
         &["WASMILL_WEBHOOK_SECRET"],
     );
     for (line, named) in [
-        ("slots = \"four\"", "expected a whole number, 0 or more"),
-        ("slots = 0", "invalid value for --slots: must be at least 1"),
-        ("slotz = 4", "slotz"),
+        ("slots = \"four\"", "must be a whole number, 0 or more"),
+        ("slots = 0", "for '--slots <N>': must be at least 1"),
+        ("slotz = 4", "unknown setting slotz; did you mean slots?"),
         ("allow_upload = \"maybe\"", "true, yes, on or 1"),
-        ("allow_upload = \"on\"\nslots = 0", "invalid value for --slots: must be at least 1"),
+        ("allow_upload = \"on\"\nslots = 0", "for '--slots <N>': must be at least 1"),
     ] {
         let folder = folder();
         std::fs::write(folder.path().join("wasmill.toml"), line).expect("written");

@@ -1,13 +1,12 @@
 //! Options of `run` and `submit`: a task and its options.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::Args;
-use wasmill_model::IdPrefix;
+use wasmill_model::{IdPrefix, parse_duration};
 
 use crate::cli::server::{ServerArgs, WaitArgs};
-use crate::settings::HumanDuration;
+use crate::settings::{ForRun, Given};
 
 /// The input of a task, given in one of two ways.
 #[derive(Args, Debug, Default)]
@@ -35,16 +34,16 @@ pub(crate) struct RunArgs {
     pub(crate) input: InputArgs,
 
     /// Timeout of one attempt [default: as in the manifest, else 10m]
-    #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<HumanDuration>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
 
     /// Maximum attempts, including the first; the backoff is that of the manifest
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) max_attempts: u32,
 
     /// How long to wait for the guest to stop after Ctrl-C; a second Ctrl-C kills it at once
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    pub(crate) grace: HumanDuration,
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) grace: Duration,
 
     /// Hide log and progress
     #[arg(long, short)]
@@ -54,17 +53,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Folder whose *.wasm files are plugins [default: ./plugins]
-    #[arg(long, value_name = "DIR", env = "WASMILL_PLUGINS")]
-    pub(crate) plugins: Option<PathBuf>,
-
-    /// Memory limit of the guest, unless the manifest sets one [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY")]
-    pub(crate) memory: Option<ByteSize>,
-
-    /// Settings file; without this, ./wasmill.toml is read if it exists
-    #[arg(long, value_name = "FILE", env = "WASMILL_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) given: Given<ForRun>,
 }
 
 #[derive(Args, Debug)]

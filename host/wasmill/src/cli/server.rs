@@ -1,33 +1,28 @@
 //! Options of commands that talk to a server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use wasmill_model::IdPrefix;
+use wasmill_model::{IdPrefix, parse_duration};
 
-use crate::settings::HumanDuration;
+use crate::settings::LISTEN;
 
 /// The server to talk to.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     /// URL of the server; https:// and a path are allowed
-    #[arg(long, value_name = "URL", env = "WASMILL_SERVER", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, value_name = "URL", env, default_value = format!("http://{LISTEN}"))]
     pub(crate) server: String,
 
     /// PEM file with certificates that https:// trusts in addition to the public roots
-    #[arg(long, value_name = "FILE", env = "WASMILL_CA")]
+    #[arg(long, value_name = "FILE", env)]
     pub(crate) ca: Option<PathBuf>,
 
     /// Header to send with each request, such as 'Authorization: Bearer …' for a proxy; repeatable. Values are never
     /// shown. The environment variable holds one header per line and keeps values out of process lists
-    #[arg(
-        long,
-        value_name = "NAME: VALUE",
-        env = "WASMILL_HEADERS",
-        hide_env_values = true,
-        value_delimiter = '\n'
-    )]
+    #[arg(long, value_name = "NAME: VALUE", env = "HEADERS", hide_env_values = true, value_delimiter = '\n')]
     pub(crate) header: Vec<String>,
 }
 
@@ -207,8 +202,8 @@ pub(crate) struct CancelArgs {
     pub(crate) dry_run: bool,
 
     /// Ask guests to stop and wait this long before killing them, at most 60s
-    #[arg(long, value_name = "TIME")]
-    pub(crate) grace: Option<HumanDuration>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) grace: Option<Duration>,
 
     /// Print the server's response as JSON, one line per task
     #[arg(long)]
@@ -225,8 +220,8 @@ pub(crate) struct DeleteArgs {
     pub(crate) ids: Vec<IdPrefix>,
 
     /// Ask guests to stop and wait this long before killing them, at most 60s
-    #[arg(long, value_name = "TIME")]
-    pub(crate) grace: Option<HumanDuration>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) grace: Option<Duration>,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
@@ -268,8 +263,8 @@ pub(crate) struct WatchArgs {
     pub(crate) filter: FilterArgs,
 
     /// How often to refresh the table
-    #[arg(long, value_name = "TIME", default_value = "1s")]
-    pub(crate) interval: HumanDuration,
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    pub(crate) interval: Duration,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,

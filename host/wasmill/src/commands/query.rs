@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::client::REQUEST_TIMEOUT;
-use crate::settings::HumanDuration;
 
 /// Appends these query parameters to a path.
 pub(super) fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
@@ -16,11 +15,11 @@ pub(super) fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
 }
 
 /// Returns the time limit of a request that stops tasks: the response waits until their guests are gone.
-pub(super) fn timeout(grace: Option<HumanDuration>) -> Duration {
-    REQUEST_TIMEOUT.saturating_add(grace.map_or(Duration::ZERO, |grace| grace.0))
+pub(super) fn timeout(grace: Option<Duration>) -> Duration {
+    REQUEST_TIMEOUT.saturating_add(grace.unwrap_or_default())
 }
 
 /// Returns the grace query parameter, if a grace period was given.
-pub(super) fn grace(grace: Option<HumanDuration>) -> Option<(&'static str, String)> {
-    grace.map(|grace| ("grace", humantime::format_duration(grace.0).to_string()))
+pub(super) fn grace(grace: Option<Duration>) -> Option<(&'static str, String)> {
+    grace.map(|grace| ("grace", humantime::format_duration(grace).to_string()))
 }

@@ -37,7 +37,7 @@ enum WatchEvent {
 
 /// Shows the table until a key or a signal ends it.
 pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
-    if !INTERVALS.contains(&args.interval.0) {
+    if !INTERVALS.contains(&args.interval) {
         return Err(cli_error(Exit::Usage, "invalid value for --interval: must be from 50ms to 1h"));
     }
     let client = Client::new(&args.server)?;
@@ -48,7 +48,7 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
         let mut keys = keys::listen();
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let mut table = Table::new(client.to_string());
-        let mut polls = interval(args.interval.0);
+        let mut polls = interval(args.interval);
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_polling = false;
         loop {

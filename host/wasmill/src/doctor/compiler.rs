@@ -3,20 +3,20 @@
 use wasmill_runtime::{LoaderConfig, MemoryReset, PluginState, Runtime, RuntimeConfig};
 
 use crate::built_in::BUILT_IN;
-use crate::config::Config;
 use crate::doctor::report::Check;
 use crate::serve;
+use crate::settings::Settings;
 
 /// Creates the engine as `serve` does and compiles the built-in plugins; nothing is stored.
-pub(super) fn checks(config: &Config) -> Vec<Check> {
-    let limits = config.limits();
+pub(super) fn checks(settings: &Settings) -> Vec<Check> {
+    let limits = settings.limits();
     // The check of slots reports what does not fit.
-    let Ok(slots) = serve::checked::slots(config, limits) else { return Vec::new() };
-    let memory_total_bytes = Some(serve::checked::memory_total(config));
+    let Ok(slots) = serve::checked::slots(settings, limits) else { return Vec::new() };
+    let memory_total_bytes = Some(serve::checked::memory_total(settings));
     let plugins = LoaderConfig {
-        max_limits: Some(config.max_limits),
-        http_roots: config.http_roots.clone(),
-        compiler: Some(serve::checked::compiler(config)),
+        max_limits: Some(settings.max_limits()),
+        http_roots: settings.http_roots.clone(),
+        compiler: Some(serve::checked::compiler(settings)),
         ..LoaderConfig::default()
     };
     let runtime = RuntimeConfig { slots, limits, memory_total_bytes };

@@ -9,8 +9,8 @@ use rustix::fs::{Access, access, statfs, statvfs};
 use wasmill_store::StoreError;
 use wasmill_store_sqlite::LockHolder;
 
-use crate::config::Config;
 use crate::doctor::report::Check;
+use crate::settings::Settings;
 use crate::terminal::text::format_bytes;
 
 /// Below the minimum, the first busy hour fills the disk.
@@ -29,9 +29,9 @@ pub(super) fn holder(data: &Path) -> Option<LockHolder> {
     wasmill_store_sqlite::holder(data)
 }
 
-pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check> {
+pub(super) fn checks(settings: &Settings, holder: Option<&LockHolder>) -> Vec<Check> {
     const NAME: &str = "data folder";
-    let data = &config.data;
+    let data = &settings.data;
     let shown = std::path::absolute(data).unwrap_or_else(|_| data.clone()).display().to_string();
     let existing = existing(data);
     let mut checks = Vec::new();

@@ -3,17 +3,17 @@
 use rustix::process::{Resource, getrlimit};
 use wasmill_runtime::{RuntimeConfig, guests_bytes_max, machine_memory_bytes, slot_capacity};
 
-use crate::config::{Config, SLOTS_DEFAULT};
 use crate::doctor::report::Check;
 use crate::serve;
+use crate::settings::Settings;
 use crate::terminal::text::format_bytes;
 
 /// Memory of the host itself under load: plugin code, database pages, results in transit.
 const HOST_BYTES: u64 = 256 << 20;
 
-pub(super) fn memory(config: &Config) -> Check {
+pub(super) fn memory(settings: &Settings) -> Check {
     const NAME: &str = "memory";
-    let total = serve::checked::memory_total(config);
+    let total = serve::checked::memory_total(settings);
     let total_shown = format_bytes(total);
     let Some(machine) = machine_memory_bytes() else {
         return Check::warn(
@@ -23,8 +23,8 @@ pub(super) fn memory(config: &Config) -> Check {
             "set --memory-total to the memory available for tasks",
         );
     };
-    let slots = config.slots.unwrap_or(SLOTS_DEFAULT).min(slot_capacity(config.limits()).slots).max(1);
-    let runtime = RuntimeConfig { slots, limits: config.limits(), memory_total_bytes: Some(total) };
+    let slots = settings.slots_wanted().min(slot_capacity(settings.limits()).slots).max(1);
+    let runtime = RuntimeConfig { slots, limits: settings.limits(), memory_total_bytes: Some(total) };
     let running = guests_bytes_max(&runtime);
     let found = format!(
         "{} here, {total_shown} of it for all tasks together: {} while they run, {} that free slots keep",
@@ -51,10 +51,10 @@ pub(super) fn memory(config: &Config) -> Check {
     }
 }
 
-pub(super) fn slots(config: &Config) -> Check {
+pub(super) fn slots(settings: &Settings) -> Check {
     const NAME: &str = "slots";
-    let capacity = slot_capacity(config.limits());
-    let wanted = config.slots.unwrap_or(SLOTS_DEFAULT);
+    let capacity = slot_capacity(settings.limits());
+    let wanted = settings.slots_wanted();
     let (why, fix) =
         capacity.reason.split_once("; for more: ").unwrap_or((&capacity.reason, "lower --slots"));
     let found = format!("{} fit, {wanted} are requested: {why}", capacity.slots);
@@ -64,7 +64,7 @@ pub(super) fn slots(config: &Config) -> Check {
         Check::ok(NAME, format!("{wanted} requested, {} fit", capacity.slots))
     } else {
         let cost = format!("only {} tasks run at once", capacity.slots);
-        if config.slots.is_some() {
+        if settings.slots.is_some() {
             Check::fail(NAME, found, cost, fix)
         } else {
             Check::warn(NAME, found, cost, fix)

@@ -7,13 +7,13 @@ use std::path::Path;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
-use crate::config::Config;
 use crate::doctor::data::network_name;
 use crate::doctor::report::Check;
+use crate::settings::Settings;
 
-pub(super) fn checks(config: &Config) -> Vec<Check> {
+pub(super) fn checks(settings: &Settings) -> Vec<Check> {
     const NAME: &str = "plugins";
-    let folder = &config.plugins;
+    let folder = &settings.plugins;
     let shown = std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string();
     let files = match files(folder) {
         Ok(files) => files,
@@ -45,8 +45,8 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         ),
         None => Check::ok(NAME, format!("{} in {shown} are readable", files.len())),
     }];
-    checks.push(watched(config));
-    if config.allow_upload
+    checks.push(watched(settings));
+    if settings.allow_upload
         && let Err(error) = tempfile::tempfile_in(folder)
     {
         checks.push(Check::fail(
@@ -75,13 +75,13 @@ fn files(folder: &Path) -> io::Result<Vec<(String, io::Result<File>)>> {
     Ok(files)
 }
 
-fn watched(config: &Config) -> Check {
+fn watched(settings: &Settings) -> Check {
     const NAME: &str = "watching";
     const COST: &str = "changes are noticed after 2 s instead of at once";
-    if let Some(interval) = config.watch_poll {
+    if let Some(interval) = settings.watch_poll {
         return Check::ok(NAME, format!("polled every {}", humantime::format_duration(interval)));
     }
-    if let Some(name) = network_name(&config.plugins) {
+    if let Some(name) = network_name(&settings.plugins) {
         return Check::warn(
             NAME,
             format!("the file system is {name}, which does not report changes made elsewhere"),
@@ -90,7 +90,7 @@ fn watched(config: &Config) -> Check {
         );
     }
     let watched = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-        .and_then(|inotify| inotify::add_watch(inotify, &config.plugins, WatchFlags::CREATE).map(drop));
+        .and_then(|inotify| inotify::add_watch(inotify, &settings.plugins, WatchFlags::CREATE).map(drop));
     match watched {
         Ok(()) => Check::ok(NAME, "file events report changes"),
         Err(Errno::MFILE) => Check::warn(

@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpListener};
 
 use wasmill_store_sqlite::LockHolder;
 
-use crate::config::Config;
 use crate::doctor::report::Check;
+use crate::settings::Settings;
 
-pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check> {
-    let mut checks = vec![port("port", "--listen", config.listen, holder)];
-    if let Some(address) = config.debug_listen {
+pub(super) fn checks(settings: &Settings, holder: Option<&LockHolder>) -> Vec<Check> {
+    let mut checks = vec![port("port", "--listen", settings.listen, holder)];
+    if let Some(address) = settings.debug_listen {
         checks.push(port("debug port", "--debug-listen", address, holder));
     }
     checks

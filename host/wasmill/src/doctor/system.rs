@@ -8,8 +8,8 @@ use rustix::process::{Resource, getrlimit};
 use wasmill_model::{Clock, SystemClock};
 use wasmill_runtime::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 
-use crate::config::{Config, SLOTS_DEFAULT};
 use crate::doctor::report::Check;
+use crate::settings::Settings;
 
 /// The oldest kernel that reports which pages of a memory were touched.
 const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);
@@ -130,12 +130,12 @@ fn clock_read() -> Duration {
     (0..20).map(batch).min().unwrap_or_default()
 }
 
-pub(super) fn open_files(config: &Config) -> Check {
+pub(super) fn open_files(settings: &Settings) -> Check {
     const NAME: &str = "open files";
     let Some(max) = getrlimit(Resource::Nofile).maximum else {
         return Check::ok(NAME, "no limit");
     };
-    let slots = u64::from(config.slots.unwrap_or(SLOTS_DEFAULT));
+    let slots = u64::from(settings.slots_wanted());
     // A connection and a file for each task.
     let wanted = CLIENT_DESCRIPTORS + 2 * slots + OWN_DESCRIPTORS;
     let guests = guest_descriptors(max);

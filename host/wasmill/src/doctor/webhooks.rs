@@ -1,11 +1,11 @@
 //! Checks that the webhook secrets can be read. It never shows them.
 
 use super::report::Check;
-use crate::config::Config;
 use crate::serve::checked::webhook_secrets;
+use crate::settings::Settings;
 
-pub(super) fn secrets(config: &Config) -> Check {
-    match webhook_secrets(config) {
+pub(super) fn secrets(settings: &Settings) -> Check {
+    match webhook_secrets(settings) {
         Ok(secrets) if secrets.is_empty() => Check::ok("webhooks", "unsigned, there is no secret"),
         Ok(_) => Check::ok("webhooks", "signed"),
         Err(error) => Check::fail(

@@ -7,31 +7,31 @@ use wasmill_runtime::{
 };
 
 use crate::cli::CheckArgs;
-use crate::config::Config;
 use crate::exit::read_error;
 use crate::output::out;
 use crate::run;
 use crate::serve::checked::compiler;
+use crate::settings::Settings;
 
 /// Columns for lists of names.
 const NAMES_COLUMNS: usize = 100;
 
 /// Loads the file with the settings of `serve` and prints what it is.
 pub(crate) fn check(args: CheckArgs) -> Result<()> {
-    let CheckArgs { file, serve } = args;
-    let config = Config::load(serve)?;
+    let CheckArgs { file, given } = args;
+    let settings = Settings::load(given)?;
     let shown = file.display();
     let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
     ensure!(is_wasm, "{shown} is not a plugin: the file name must end in .wasm");
     if let Err(error) = file.metadata() {
         return Err(read_error(shown, &error));
     }
-    let runtime = RuntimeConfig { slots: 1, limits: config.limits(), memory_total_bytes: None };
+    let runtime = RuntimeConfig { slots: 1, limits: settings.limits(), memory_total_bytes: None };
     let plugins = LoaderConfig {
-        max_limits: Some(config.max_limits),
-        compiler: Some(compiler(&config)),
+        max_limits: Some(settings.max_limits()),
+        compiler: Some(compiler(&settings)),
         // The settings of `run`, so checking a file and then running it compiles it once.
-        ..run::plugins(&config)
+        ..run::plugins(&settings)
     };
     let info = wasmill_runtime::check(&runtime, &plugins, &file)?;
     match (&info.state, &info.details) {

@@ -20,10 +20,10 @@ use wasmill_webhooks::{SigningSecrets, WebhookConfig};
 
 use super::protected::protected_paths;
 use crate::built_in::{BUILT_IN, INPUT_CHECKS};
-use crate::config::{Config, SLOTS_DEFAULT};
 use crate::environment::WEBHOOK_SECRET;
 use crate::exit;
 use crate::input::without_bom;
+use crate::settings::Settings;
 use crate::traces::{self, Exporter};
 
 /// Starts the running binary itself, even if another version has replaced its file.
@@ -58,25 +58,25 @@ pub(super) struct Checked {
 
 impl Checked {
     /// Checks settings and files, and opens ports, database and plugins.
-    pub(super) async fn new(config: &Config) -> Result<Self> {
-        let listener = listen(config.listen)
-            .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
-        let debug_listener = config.debug_listen.map(listen_for_debugging).transpose()?;
-        let webhook_config = webhook_config(config).map_err(exit::settings_error)?;
-        let slots = slots(config, config.limits())?;
-        let scheduler_config = scheduler_config(config, slots)?;
+    pub(super) async fn new(settings: &Settings) -> Result<Self> {
+        let listener = listen(settings.listen)
+            .with_context(|| format!("failed to listen on {}; is it in use?", settings.listen))?;
+        let debug_listener = settings.debug_listen.map(listen_for_debugging).transpose()?;
+        let webhook_config = webhook_config(settings).map_err(exit::settings_error)?;
+        let slots = slots(settings, settings.limits())?;
+        let scheduler_config = scheduler_config(settings, slots)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Before the tracer is created, so tasks of the last host end before the first span of this one starts.
         let now = clock.now();
         let (tracer, exporter) =
-            traces::prepare(config.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
+            traces::prepare(settings.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
         let exporter = exporter.map(|(exporter, work)| (exporter, Box::pin(work) as BoxFuture<'static, ()>));
         // Before the plugins, which may take a minute to compile: another host may use this folder.
-        let database = open_database(config, &tracer).await?;
+        let database = open_database(settings, &tracer).await?;
         let plugins_changed = Arc::new(Notify::new());
-        let runtime = start_runtime(config, slots, &plugins_changed).await?;
+        let runtime = start_runtime(settings, slots, &plugins_changed).await?;
         let body_budget = BodyBudget::new(runtime.host_bytes());
-        let api_config = api_config(config, &body_budget)?;
+        let api_config = api_config(settings, &body_budget)?;
         Ok(Self {
             listener,
             debug_listener,
@@ -96,12 +96,12 @@ impl Checked {
     }
 }
 
-async fn open_database(config: &Config, tracer: &Tracer) -> Result<Database> {
+async fn open_database(settings: &Settings, tracer: &Tracer) -> Result<Database> {
     let store_config = SqliteConfig {
-        waiting_max: config.waiting_max,
-        log_bytes_max: usize::try_from(config.log_total_bytes)?,
+        waiting_max: settings.waiting_max,
+        log_bytes_max: usize::try_from(settings.log_total.as_u64())?,
         tracer: tracer.clone(),
-        ..SqliteConfig::new(&config.data)
+        ..SqliteConfig::new(&settings.data)
     };
     Ok(tokio::task::spawn_blocking(move || Database::open(store_config)).await??)
 }
@@ -111,47 +111,47 @@ fn listen_for_debugging(address: SocketAddr) -> Result<TcpListener> {
         .with_context(|| format!("failed to listen on {address} for the debug port; is it in use?"))
 }
 
-fn scheduler_config(config: &Config, slots: u32) -> Result<SchedulerConfig> {
+fn scheduler_config(settings: &Settings, slots: u32) -> Result<SchedulerConfig> {
     Ok(SchedulerConfig {
         slots: slots as usize,
-        log_bytes: usize::try_from(config.limits().log_bytes)?,
+        log_bytes: usize::try_from(settings.limits().log_bytes)?,
         ..SchedulerConfig::default()
     })
 }
 
 /// Starts the runtime and loads the plugins, on a thread that may block.
-async fn start_runtime(config: &Config, slots: u32, plugins_changed: &Arc<Notify>) -> Result<Runtime> {
+async fn start_runtime(settings: &Settings, slots: u32, plugins_changed: &Arc<Notify>) -> Result<Runtime> {
     let size =
-        RuntimeConfig { slots, limits: config.limits(), memory_total_bytes: Some(memory_total(config)) };
-    let plugins = plugins(config, plugins_changed);
+        RuntimeConfig { slots, limits: settings.limits(), memory_total_bytes: Some(memory_total(settings)) };
+    let plugins = plugins(settings, plugins_changed);
     Ok(tokio::task::spawn_blocking(move || Runtime::start(size, &BUILT_IN, plugins)).await??)
 }
 
-fn api_config(config: &Config, body_budget: &BodyBudget) -> Result<ApiConfig> {
+fn api_config(settings: &Settings, body_budget: &BodyBudget) -> Result<ApiConfig> {
     Ok(ApiConfig {
         body: BodyConfig {
-            bytes_max: usize::try_from(config.body_bytes)?,
-            batch_bytes_max: usize::try_from(config.batch_bytes)?,
+            bytes_max: usize::try_from(settings.body_max.as_u64())?,
+            batch_bytes_max: usize::try_from(settings.batch_body_max.as_u64())?,
             timeout: BODY_TIMEOUT,
             budget: body_budget.clone(),
         },
-        timeout: config.timeout,
-        timeout_max: config.timeout_max,
-        drain: config.drain,
-        group_tag: config.group_tag.clone(),
+        timeout: settings.timeout,
+        timeout_max: settings.timeout_max,
+        drain: settings.drain,
+        group_tag: settings.group_tag.clone().filter(|prefix| !prefix.is_empty()),
     })
 }
 
 /// Returns the webhook settings.
-fn webhook_config(config: &Config) -> Result<WebhookConfig> {
-    let connector = Connector::new(config.http_roots.as_deref(), ConnectionQuota::Host)
+fn webhook_config(settings: &Settings) -> Result<WebhookConfig> {
+    let connector = Connector::new(settings.http_roots.as_deref(), ConnectionQuota::Host)
         .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))?;
     Ok(WebhookConfig {
-        secrets: webhook_secrets(config)?,
-        allowed: config.webhook_allowed.clone(),
-        attempts_max: config.webhook_attempts,
-        backoff: config.webhook_backoff,
-        timeout: config.webhook_timeout,
+        secrets: webhook_secrets(settings)?,
+        allowed: settings.webhook_allow.clone(),
+        attempts_max: settings.webhook_attempts,
+        backoff: settings.webhook_backoff(),
+        timeout: settings.webhook_timeout,
         connector,
         payload: webhook_payload,
     })
@@ -159,8 +159,8 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
 
 /// Reads the secrets that sign webhooks, from a file or from the environment. They have no flag, because command lines
 /// are visible in process lists.
-pub(crate) fn webhook_secrets(config: &Config) -> Result<SigningSecrets> {
-    if let Some(path) = &config.webhook_secret_file {
+pub(crate) fn webhook_secrets(settings: &Settings) -> Result<SigningSecrets> {
+    if let Some(path) = &settings.webhook_secret_file {
         let text = std::fs::read_to_string(path)
             .map_err(|error| exit::read_error(format!("webhook_secret_file {}", path.display()), &error))?;
         let secrets: SigningSecrets =
@@ -182,16 +182,16 @@ pub(crate) fn webhook_secrets(config: &Config) -> Result<SigningSecrets> {
     Ok(secrets)
 }
 
-fn plugins(config: &Config, changed: &Arc<Notify>) -> LoaderConfig {
+fn plugins(settings: &Settings, changed: &Arc<Notify>) -> LoaderConfig {
     let changed = Arc::clone(changed);
     LoaderConfig {
-        folder: Some(config.plugins.clone()),
-        max_limits: Some(config.max_limits),
-        watch: config.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
-        http_roots: config.http_roots.clone(),
-        protected: protected_paths(config),
-        compiler: Some(compiler(config)),
-        cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
+        folder: Some(settings.plugins.clone()),
+        max_limits: Some(settings.max_limits()),
+        watch: settings.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
+        http_roots: settings.http_roots.clone(),
+        protected: protected_paths(settings),
+        compiler: Some(compiler(settings)),
+        cache: Some(CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(&settings.data) }),
         input_checks: &INPUT_CHECKS,
         on_change: Arc::new(move || changed.notify_one()),
         ..LoaderConfig::default()
@@ -199,29 +199,30 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> LoaderConfig {
 }
 
 /// Returns the compiler settings: this binary runs as a child process with limits.
-pub(crate) fn compiler(config: &Config) -> CompilerConfig {
+pub(crate) fn compiler(settings: &Settings) -> CompilerConfig {
     CompilerConfig {
-        memory_bytes: config.compile_memory_bytes,
-        cpu: config.compile_timeout,
-        wall: config.compile_timeout,
+        memory_bytes: settings.compile_memory.as_u64(),
+        cpu: settings.compile_timeout,
+        wall: settings.compile_timeout,
         ..CompilerConfig::new(OWN_BINARY)
     }
 }
 
 /// Returns the memory budget of all tasks: the setting, or a share of the machine's memory. The rest is for the host
 /// itself: plugins, results in transit, database pages.
-pub(crate) fn memory_total(config: &Config) -> u64 {
-    config.memory_total_bytes.unwrap_or_else(|| {
-        let machine = machine_memory_bytes().unwrap_or(MACHINE_BYTES);
-        (machine / 4 * 3).max(config.memory_bytes)
-    })
+pub(crate) fn memory_total(settings: &Settings) -> u64 {
+    if let Some(total) = settings.memory_total {
+        return total.as_u64();
+    }
+    let machine = machine_memory_bytes().unwrap_or(MACHINE_BYTES);
+    (machine / 4 * 3).max(settings.memory.as_u64())
 }
 
 /// Returns the number of slots: the setting or the default, but no more than the host affords.
-pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
+pub(crate) fn slots(settings: &Settings, limits: Limits) -> Result<u32> {
     let affordable = slot_capacity(limits);
     ensure!(affordable.slots > 0, "this host cannot fit a single task: {}", affordable.reason);
-    let wanted = config.slots.unwrap_or(SLOTS_DEFAULT);
+    let wanted = settings.slots_wanted();
     if wanted > affordable.slots {
         tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
     }

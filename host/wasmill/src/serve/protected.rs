@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wasmill_runtime::ProtectedPath;
 
-use crate::config::Config;
+use crate::settings::Settings;
 
 /// Variables that name certificate files of the trace collector.
 const CERTIFICATE_VARIABLES: [(&str, &str); 2] = [
@@ -21,14 +21,14 @@ const RESOLVER_FILES: [(&str, &str); 3] = [
 ];
 
 /// Returns the paths that no plugin may be granted: files that this server reads, keeps secret or executes.
-pub(super) fn protected_paths(config: &Config) -> Vec<ProtectedPath> {
+pub(super) fn protected_paths(settings: &Settings) -> Vec<ProtectedPath> {
     let path = |path: &Path, what, is_secret| ProtectedPath { path: path.to_owned(), what, is_secret };
     let mut protected = vec![
-        path(&config.data, "the data folder of this server", true),
-        path(&config.file, "the settings file of this server", false),
+        path(&settings.data, "the data folder of this server", true),
+        path(&settings.config, "the settings file of this server", false),
     ];
-    protected.extend(config.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
-    let secrets = config.webhook_secret_file.iter();
+    protected.extend(settings.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
+    let secrets = settings.webhook_secret_file.iter();
     protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
     protected.extend(certificate_files(&|name| std::env::var_os(name)));
     protected.extend(RESOLVER_FILES.iter().map(|(file, what)| path(Path::new(file), what, false)));

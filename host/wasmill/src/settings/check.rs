@@ -1,0 +1,93 @@
+//! Reads the settings of all sources, and checks those that depend on each other.
+
+use std::fmt::Display;
+use std::io::ErrorKind;
+
+use anyhow::{Result, ensure};
+use bytesize::ByteSize;
+use clap::{Args, Command, FromArgMatches};
+
+use super::layer::Layer;
+use super::value::shown_duration;
+use super::{Given, Settings, file};
+use crate::exit;
+
+impl Settings {
+    /// Reads the settings file, overlays environment and flags, and fills in defaults.
+    pub(crate) fn load<T>(given: Given<T>) -> Result<Self> {
+        Self::read_and_merge(given.layer).map_err(exit::settings_error)
+    }
+
+    /// Returns the declarations of all settings.
+    pub(super) fn command() -> Command {
+        Self::augment_args(Command::new("wasmill").no_binary_name(true))
+    }
+
+    fn read_and_merge(given: Layer) -> Result<Self> {
+        let path = Self::parse(&given)?.config;
+        // A link to nothing is read too, and fails: otherwise a file that is not mounted would mean defaults.
+        let is_missing = || path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let file = if !given.has("config") && is_missing() { Layer::default() } else { file::read(&path)? };
+        Self::merge(given, file)
+    }
+
+    pub(super) fn merge(given: Layer, file: Layer) -> Result<Self> {
+        let layer = given.over(file);
+        let mut settings = Self::parse(&layer)?;
+        settings.raise_maxima(|setting| layer.has(setting));
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn parse(layer: &Layer) -> Result<Self> {
+        let command = Self::command().mut_args(|arg| arg.env(None));
+        Ok(Self::from_arg_matches(&command.try_get_matches_from(layer.flags())?)?)
+    }
+
+    /// Raises the default of a maximum to the limit.
+    fn raise_maxima(&mut self, is_set: impl Fn(&str) -> bool) {
+        for (name, limit, max) in [
+            ("memory_max", self.memory, &mut self.memory_max),
+            ("output_max", self.output, &mut self.output_max),
+            ("log_tail_max", self.log_tail, &mut self.log_tail_max),
+            ("disk_max", self.disk, &mut self.disk_max),
+        ] {
+            if !is_set(name) {
+                *max = limit.max(*max);
+            }
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        check_max("timeout", self.timeout, "timeout_max", Some(self.timeout_max), shown_duration)?;
+        check_max("cpu", self.cpu.unwrap_or_default(), "cpu_max", self.cpu_max, shown_duration)?;
+        let shown = |size: ByteSize| size.display().iec();
+        check_max("memory", self.memory, "memory_total", self.memory_total, shown)?;
+        check_max("memory", self.memory, "memory_max", Some(self.memory_max), shown)?;
+        check_max("output", self.output, "output_max", Some(self.output_max), shown)?;
+        check_max("log_tail", self.log_tail, "log_tail_max", Some(self.log_tail_max), shown)?;
+        check_max("disk", self.disk, "disk_max", Some(self.disk_max), shown)?;
+        if let Some(debug) = self.debug_listen {
+            ensure!(
+                debug.ip().is_loopback() || self.debug_remote,
+                "invalid value for --debug-listen: {debug} is not a loopback address and the debug port has no \
+                 authentication; use 127.0.0.1:{}, or allow it with --debug-remote",
+                debug.port()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Fails if a setting is greater than its maximum.
+fn check_max<T: PartialOrd + Copy, S: Display>(
+    name: &str,
+    value: T,
+    max_name: &str,
+    max: Option<T>,
+    shown: impl Fn(T) -> S,
+) -> Result<()> {
+    let Some(max) = max.filter(|max| value > *max) else { return Ok(()) };
+    let flag = name.replace('_', "-");
+    anyhow::bail!("invalid value for --{flag}: {} is more than {max_name} ({})", shown(value), shown(max));
+}

@@ -1,0 +1,103 @@
+//! The settings file: TOML whose keys are settings. Each value is checked by the parser of its setting, so an error
+//! shows its line.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgAction, Command};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use toml::Value;
+
+use super::Settings;
+use super::layer::Layer;
+use crate::exit;
+use crate::input::without_bom;
+use crate::similar::hint;
+
+/// Reads a settings file.
+pub(super) fn read(path: &Path) -> Result<Layer> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| exit::read_error(format!("settings file {}", path.display()), &error))?;
+    parse(without_bom(&text)).with_context(|| format!("invalid settings file {}", path.display()))
+}
+
+pub(super) fn parse(text: &str) -> Result<Layer, toml::de::Error> {
+    toml::Deserializer::parse(text)?.deserialize_map(File(&Settings::command()))
+}
+
+/// Reads the file; it has the settings of this command.
+struct File<'a>(&'a Command);
+
+impl<'de> Visitor<'de> for File<'_> {
+    type Value = Layer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("settings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Layer, A::Error> {
+        let mut layer = Layer::default();
+        while let Some(setting) = map.next_key_seed(Key(self.0))? {
+            layer.insert(setting.get_id().as_str(), map.next_value_seed(Texts(setting))?);
+        }
+        Ok(layer)
+    }
+}
+
+/// Finds the setting of a key.
+struct Key<'a>(&'a Command);
+
+impl<'de, 'a> DeserializeSeed<'de> for Key<'a> {
+    type Value = &'a Arg;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'a Arg, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        let settings = || self.0.get_arguments().filter(|arg| *arg.get_id() != "config");
+        settings().find(|arg| *arg.get_id() == key.as_str()).ok_or_else(|| {
+            let hint = hint(&key, settings().map(|arg| arg.get_id().as_str()));
+            Error::custom(format!("unknown setting {key}; {hint}"))
+        })
+    }
+}
+
+/// Reads the value of a setting as the texts that its parser accepts.
+struct Texts<'a>(&'a Arg);
+
+impl<'de> DeserializeSeed<'de> for Texts<'_> {
+    type Value = Vec<OsString>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let takes_many = matches!(self.0.get_action(), ArgAction::Append);
+        let texts = match Value::deserialize(deserializer)? {
+            Value::Array(items) if takes_many => items.into_iter().map(text).collect::<Result<_, _>>(),
+            value => text(value).map(|text| vec![text]),
+        };
+        let texts: Vec<OsString> = texts.map_err(Error::custom)?;
+        check(self.0, &texts).map_err(Error::custom)?;
+        Ok(texts)
+    }
+}
+
+fn text(value: Value) -> Result<OsString, String> {
+    match value {
+        Value::String(text) => Ok(text.into()),
+        Value::Integer(number) => Ok(number.to_string().into()),
+        Value::Boolean(is_true) => Ok(is_true.to_string().into()),
+        other => Err(format!("expected a text, a whole number or a boolean, not {}", other.type_str())),
+    }
+}
+
+/// Parses the texts as if they were flags.
+fn check(setting: &Arg, texts: &[OsString]) -> Result<(), String> {
+    let mut layer = Layer::default();
+    layer.insert(setting.get_id().as_str(), texts.to_vec());
+    let command = Command::new("wasmill").no_binary_name(true).arg(setting.clone().env(None));
+    command.try_get_matches_from(layer.flags()).map(drop).map_err(|error| {
+        let text = error.to_string();
+        let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        first.split_whitespace().collect::<Vec<_>>().join(" ")
+    })
+}

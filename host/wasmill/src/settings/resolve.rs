@@ -1,0 +1,69 @@
+//! What the settings mean to the parts of the server.
+
+use std::time::Duration;
+
+use wasmill_api::AccessPolicy;
+use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT};
+use wasmill_runtime::MaxLimits;
+use wasmill_scheduler::Retention;
+
+use super::{Settings, WEBHOOK_WAIT_MAX};
+
+/// How the waits between webhook attempts grow: from 5 s, eight attempts spread over 11 to 17 hours.
+const WEBHOOK_WAIT_FACTOR: f64 = 5.0;
+
+impl Settings {
+    /// Returns how many slots are wanted; the host may afford fewer.
+    pub(crate) fn slots_wanted(&self) -> u32 {
+        self.slots.unwrap_or(SLOTS_DEFAULT)
+    }
+
+    /// Returns the limits of a run whose plugin has no manifest.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: self.memory.as_u64(),
+            timeout: self.timeout,
+            cpu: self.cpu.or(self.cpu_max),
+            output_bytes: self.output.as_u64(),
+            log_bytes: self.log_tail.as_u64(),
+            disk_bytes: self.disk.as_u64(),
+            ..Limits::default()
+        }
+    }
+
+    /// Returns the maximum that manifests may request.
+    pub(crate) fn max_limits(&self) -> MaxLimits {
+        MaxLimits {
+            memory_bytes: self.memory_max.as_u64(),
+            timeout: self.timeout_max,
+            cpu: self.cpu_max,
+            output_bytes: self.output_max.as_u64(),
+            log_bytes: self.log_tail_max.as_u64(),
+            disk_bytes: self.disk_max.as_u64(),
+            concurrency: self.concurrency,
+        }
+    }
+
+    /// Returns which finished tasks are kept.
+    pub(crate) fn retention(&self) -> Retention {
+        Retention {
+            keep_for: Some(self.keep_for).filter(|period| *period > Duration::ZERO),
+            keep_max: Some(self.keep_max).filter(|max| *max > 0),
+        }
+    }
+
+    /// Returns which requests are accepted.
+    pub(crate) fn access_policy(&self) -> AccessPolicy {
+        AccessPolicy {
+            public_hosts: self.public_host.clone(),
+            allowed_origins: self.allow_origin.clone(),
+            trusted_proxies: self.trust_proxy.clone(),
+        }
+    }
+
+    /// Returns the waits between delivery attempts.
+    pub(crate) fn webhook_backoff(&self) -> Backoff {
+        let (first, factor, max) = (self.webhook_backoff, WEBHOOK_WAIT_FACTOR, WEBHOOK_WAIT_MAX);
+        Backoff { first, factor, max, ..Backoff::default() }
+    }
+}
