@@ -10,7 +10,7 @@ PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/C
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test test-browser bench bench-growth bench-peers chaos soak api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test test-browser bench bench-growth bench-peers chaos soak api-fuzz docs lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ soak: build ## Load all features of a server for ten minutes, and check that no 
 
 api-fuzz: build ## Fuzz the REST API from its OpenAPI document (API_FUZZ_SECONDS)
 	.ci/api-fuzz
+
+docs: build ## Write the generated tables of docs/reference, which the tests compare
+	WRITE_DOCS=1 $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- docs::reference
 
 lint: setup ## Check formatting, lints, doc comments and the licences of dependencies
 	$(CARGO) fmt --all --check

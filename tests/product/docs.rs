@@ -2,4 +2,5 @@
 
 pub(crate) mod book;
 mod examples;
+mod reference;
 mod sessions;

@@ -11,7 +11,7 @@ mod floods;
 mod follow;
 mod hang_up;
 mod input_checks;
-mod metrics;
+pub(crate) mod metrics;
 mod openapi;
 mod problems;
 mod raw_requests;

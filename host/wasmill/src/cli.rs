@@ -17,6 +17,7 @@ use crate::cli::server::{
     CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
     StatusArgs, WatchArgs,
 };
+use crate::exit::Exit;
 use crate::settings::{ForBackup, Given, LISTEN, parse_listen};
 use crate::terminal::style::Color;
 
@@ -29,17 +30,7 @@ With a server (--server or WASMILL_SERVER, default http://127.0.0.1:8080):
   wasmill serve                                  start a server
   wasmill submit io-stub --wait                  submit a task, follow it, print its result
   wasmill watch                                  show all tasks in a live table
-  wasmill cancel ID                              stop a task
-
-Exit codes:
-  0    success; if the command ran or waited for a task: it completed
-  1    the task or the command failed
-  2    usage error or invalid setting, or request rejected; nothing was changed
-  3    the task was cancelled, or its run was stopped
-  4    the server is unreachable or unavailable
-  5    task, plugin or file not found
-  6    wrong task state: already finished, or not finished yet
-  130  interrupted while waiting for a task; the task keeps running";
+  wasmill cancel ID                              stop a task";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -100,7 +91,7 @@ that begins with WASMILL_ is an error.";
 
 /// Run WebAssembly plugins as durable tasks behind a REST API
 #[derive(Debug, Parser)]
-#[command(name = "wasmill", version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "wasmill", version, max_term_width = 110, after_help = format!("{EXAMPLES}\n\n{}", Exit::help()))]
 #[command(mut_subcommands(with_variables))]
 pub(crate) struct Cli {
     /// When to use colors

@@ -1,6 +1,6 @@
 //! The exit codes of the commands, and errors that carry one.
 //!
-//! Every command exits with one of these; `--help` and the page of the command line list them.
+//! Every command exits with one of these; `--help` lists them, and the page of the command line gets them from there.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -9,22 +9,33 @@ use std::process::ExitCode;
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Success; if the command ran or waited for a task: it completed.
     Done = 0,
-    /// The task or the command failed.
     Failed = 1,
-    /// Usage error or invalid setting; nothing was changed. clap exits with this code too.
+    /// clap exits with this code too.
     Usage = 2,
-    /// The task was cancelled, or its run was stopped.
     Cancelled = 3,
-    /// The server is unreachable or unavailable.
     Unreachable = 4,
-    /// Task, plugin or file not found.
     NotFound = 5,
-    /// Wrong task state: already finished, or not finished yet.
     Conflict = 6,
-    /// A signal interrupted the wait for a task; the task keeps running.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// Returns the codes and their meanings, for `--help`.
+    pub(crate) fn help() -> String {
+        let meanings = [
+            (Self::Done, "success; if the command ran or waited for a task: it completed"),
+            (Self::Failed, "the task or the command failed"),
+            (Self::Usage, "usage error or invalid setting, or request rejected; nothing was changed"),
+            (Self::Cancelled, "the task was cancelled, or its run was stopped"),
+            (Self::Unreachable, "the server is unreachable or unavailable"),
+            (Self::NotFound, "task, plugin or file not found"),
+            (Self::Conflict, "wrong task state: already finished, or not finished yet"),
+            (Self::Interrupted, "interrupted while waiting for a task; the task keeps running"),
+        ];
+        let lines = meanings.map(|(exit, meaning)| format!("  {:<3}  {meaning}", exit as u8));
+        format!("Exit codes:\n{}", lines.join("\n"))
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -1,6 +1,6 @@
-//! The book agrees with itself and with the code: links, test names, settings, codes, routes, commands, tables.
+//! The book agrees with itself and with the code: links, test names, commands, tables of the database.
 //!
-//! `sessions.rs` runs what README and tutorials show.
+//! `reference.rs` generates the tables of reference pages, and `sessions.rs` runs what README and tutorials show.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -124,7 +124,7 @@ fn the_summary_lists_every_page_once() {
 }
 
 /// Returns what stands between backticks in prose.
-fn quoted(page: &str) -> Vec<String> {
+pub(crate) fn quoted(page: &str) -> Vec<String> {
     prose(page).lines().flat_map(|line| line.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
@@ -176,155 +176,6 @@ fn rows(page: &str) -> Vec<Vec<String>> {
 /// Returns the words between backticks of a cell.
 fn words(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}
-
-#[test]
-fn the_page_of_settings_lists_the_options_of_serve() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let help = wasmill(folder.path(), &["serve", "--help"]).out;
-    let variables = help.split("[env: ").skip(1).filter_map(|rest| rest.split_once(['=', ']']));
-    let variables: BTreeSet<_> = variables.map(|(name, _)| name.to_owned()).collect();
-    let starts = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
-    let flags = starts.map(|flag| flag.split([' ', '[']).next().expect("a word").to_owned());
-    let flags: BTreeSet<_> = flags.filter(|flag| flag != "color").collect();
-    let mut shown_flags = BTreeSet::new();
-    let mut shown_variables = BTreeSet::new();
-    for row in rows("docs/reference/settings.md").iter().filter(|row| row[0].contains("`--")) {
-        let flags: Vec<_> =
-            words(&row[0]).iter().map(|flag| flag.trim_start_matches("--").to_owned()).collect();
-        // The second of two variables is shown by its end.
-        let ends = words(&row[1]);
-        for (flag, variable) in flags.iter().zip(&ends) {
-            let whole = format!("WASMILL_{}", flag.to_uppercase().replace('-', "_"));
-            assert!(whole.ends_with(variable.trim_start_matches('…')), "--{flag} is not {variable}");
-            shown_variables.insert(whole);
-        }
-        assert_eq!(flags.len(), ends.len(), "{row:?}");
-        shown_flags.extend(flags);
-    }
-    assert_eq!(shown_flags, flags);
-    assert_eq!(shown_variables, variables);
-}
-
-/// Returns an option's default in `serve --help`, if it is a plain value.
-fn default_of(help: &str, flag: &str) -> Option<String> {
-    let (_, rest) = help.split_once(&format!("\n      --{flag} "))?;
-    let option = rest.split("\n      --").next()?;
-    let option = option.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (_, default) = option.split_once("[default: ")?;
-    let default = default.split(']').next()?;
-    (!default.contains([' ', ','])).then(|| default.to_owned())
-}
-
-#[test]
-fn the_page_of_settings_shows_the_defaults() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let help = wasmill(folder.path(), &["serve", "--help"]).out;
-    let mut compared = 0;
-    for row in rows("docs/reference/settings.md").iter().filter(|row| row[0].contains("`--")) {
-        let flags = words(&row[0]);
-        let shown: Vec<_> = row[2].split(", ").map(|cell| cell.trim_matches('`').to_owned()).collect();
-        for (flag, shown) in flags.iter().zip(&shown) {
-            if let Some(default) = default_of(&help, flag.trim_start_matches("--")) {
-                let is_shown = *shown == default || (shown == "off" && default == "false");
-                assert!(
-                    is_shown || default == "none" && shown == "none",
-                    "{flag}: {default}, the page has {shown}"
-                );
-                compared += 1;
-            }
-        }
-    }
-    assert!(compared > 15, "{compared}");
-}
-
-/// Returns the name of the status and the seconds of `Retry-After` of each problem code in the code.
-fn problem_kinds() -> BTreeMap<String, (String, Option<String>)> {
-    let source = files("host/api/src", ".rs").into_iter().map(|file| read(&file)).collect::<String>();
-    let kinds = source.split("ProblemKind::new(").skip(1).map(|rest| rest.split(';').next().expect("an end"));
-    let kind = |kind: &str| {
-        let (_, rest) = kind.split_once("StatusCode::").expect("a status");
-        let (status, rest) = rest.split_once(',').expect("a code");
-        let code = rest.split('"').nth(1).expect("a code");
-        let seconds =
-            rest.split_once(".retry_after(").map(|(_, rest)| rest.split(')').next().expect("seconds"));
-        (code.to_owned(), (status.to_owned(), seconds.map(str::to_owned)))
-    };
-    kinds.map(kind).collect()
-}
-
-#[test]
-fn the_page_of_problem_codes_lists_all_with_status_and_seconds() {
-    let rows: Vec<_> =
-        rows("docs/reference/problem-codes.md").into_iter().filter(|row| row[1].starts_with('`')).collect();
-    let mut shown = BTreeMap::new();
-    for row in &rows {
-        let status = hyper::StatusCode::from_bytes(row[0].as_bytes()).expect("a status");
-        let status = status.canonical_reason().expect("a reason").to_uppercase().replace([' ', '-'], "_");
-        let seconds = row[3].strip_suffix(" s").map(str::to_owned);
-        shown.insert(words(&row[1])[0].clone(), (status, seconds));
-    }
-    assert_eq!(shown.len(), rows.len(), "a code is listed twice");
-    assert_eq!(shown, problem_kinds());
-}
-
-#[tokio::test]
-async fn the_page_of_routes_lists_exactly_the_routes() {
-    let server = Server::start(&[]);
-    let client = server.client();
-    let document = client.document().await.expect("a document");
-    let named = |path: &str| path.replace("{schedule}", "{name}");
-    let routes =
-        document.operations().map(|(method, path, _)| format!("{} {}", method.to_uppercase(), named(path)));
-    let routes: BTreeSet<_> = routes.filter(|route| !route.ends_with(".js")).collect();
-    let mut shown = BTreeSet::new();
-    for row in rows("docs/reference/rest.md") {
-        let mut before = String::new();
-        let mut methods = Vec::new();
-        for word in words(&row[0]) {
-            if !word.contains('/') {
-                methods.push(word);
-                continue;
-            }
-            let (method, path) =
-                word.split_once(' ').unwrap_or((before.split(' ').next().unwrap_or(""), &word));
-            // `…/resume` is the route before with another end.
-            let path = path.strip_prefix('…').map_or_else(
-                || path.to_owned(),
-                |end| {
-                    let whole = before.split(' ').nth(1).expect("a path");
-                    format!("{}{end}", whole.rsplit_once('/').expect("a path").0)
-                },
-            );
-            before = format!("{method} {path}");
-            shown.extend(methods.drain(..).map(|method| format!("{method} {path}")));
-            shown.insert(before.clone());
-        }
-    }
-    assert_eq!(shown, routes);
-}
-
-#[test]
-fn the_page_of_the_command_line_lists_commands_and_exit_codes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let help = wasmill(folder.path(), &["--help"]).out;
-    let (_, commands) = help.split_once("Commands:\n").expect("commands");
-    let (commands, _) = commands.split_once("\n\n").expect("their end");
-    let commands = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    let commands: BTreeSet<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
-    let rows = rows("docs/reference/cli.md");
-    let cells: Vec<_> = rows.iter().flat_map(|row| words(&row[0])).collect();
-    for command in commands.iter().filter(|command| **command != "help") {
-        let is_shown = cells.iter().any(|cell| cell.split(' ').next() == Some(*command));
-        assert!(is_shown, "docs/reference/cli.md lacks {command}");
-    }
-    let (_, codes) = help.split_once("Exit codes:\n").expect("exit codes");
-    for line in codes.lines().filter(|line| !line.trim().is_empty()) {
-        let (code, meaning) = line.trim().split_once(' ').expect("a code");
-        let shown = rows.iter().find(|row| row[0] == code).unwrap_or_else(|| panic!("no exit code {code}"));
-        let short = |text: &str| text.replace(" or ", ", ").split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(short(&shown[1]), short(meaning), "exit code {code}");
-    }
 }
 
 #[tokio::test]

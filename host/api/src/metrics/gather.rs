@@ -73,10 +73,13 @@ fn server_metrics(api: &Api) -> Vec<Metric> {
 }
 
 fn tasks_metrics(plugin_counts: &[(PluginName, PluginCounts)]) -> [Metric; 2] {
-    let mut open = Metric::gauge("wasmill_tasks", "Unfinished tasks by state");
+    let mut open = Metric::gauge(
+        "wasmill_tasks",
+        "Unfinished tasks by state: blocked, scheduled, suspended, available (these four wait) and running",
+    );
     let mut ended = Metric::counter(
         "wasmill_tasks_finished",
-        "Finished tasks by state, including deleted and pruned ones",
+        "Finished tasks by state, including deleted and pruned ones; it continues after a restart",
     );
     for (plugin, counts) in plugin_counts {
         let labels = |state| [("plugin", plugin.as_str()), ("state", state)];
@@ -120,13 +123,17 @@ const ATTEMPT_COUNTERS: [AttemptCounter; 9] = [
     ("wasmill_task_log_bytes", "Bytes written to task logs, stored or not", |used| used.log_bytes as f64),
     ("wasmill_task_checkpoints", "Checkpoints stored", |used| used.checkpoints as f64),
     ("wasmill_task_http_requests", "HTTP requests sent by guests", |used| used.http_requests as f64),
-    ("wasmill_task_http_sent_bytes", "Bytes sent by HTTP requests of guests", |used| {
-        used.http_sent_bytes as f64
-    }),
-    ("wasmill_task_http_received_bytes", "Bytes received by HTTP requests of guests", |used| {
-        used.http_received_bytes as f64
-    }),
-    ("wasmill_task_disk_written_bytes", "Bytes written to granted folders", |used| {
+    (
+        "wasmill_task_http_sent_bytes",
+        "Bytes sent by HTTP requests of guests, including heads and TLS",
+        |used| used.http_sent_bytes as f64,
+    ),
+    (
+        "wasmill_task_http_received_bytes",
+        "Bytes received by HTTP requests of guests, including heads and TLS",
+        |used| used.http_received_bytes as f64,
+    ),
+    ("wasmill_task_disk_written_bytes", "Bytes written to granted folders, holes included", |used| {
         used.disk_written_bytes as f64
     }),
     ("wasmill_task_files_created", "Files, folders and links created in granted folders", |used| {
@@ -136,7 +143,10 @@ const ATTEMPT_COUNTERS: [AttemptCounter; 9] = [
 
 fn attempts_metrics(figures: SchedulerStats) -> Vec<Metric> {
     let SchedulerStats { start_seconds, cancel_seconds, plugins } = figures;
-    let mut attempts = Metric::counter("wasmill_task_attempts", "Finished attempts by outcome");
+    let mut attempts = Metric::counter(
+        "wasmill_task_attempts",
+        "Finished attempts by outcome: completed, the cause of a failure, stopped, interrupted, suspended, evicted",
+    );
     let mut run = Metric::histogram("wasmill_task_run_seconds", "Run time of attempts");
     let mut memory = Metric::gauge(
         "wasmill_task_peak_memory_bytes",
@@ -171,8 +181,13 @@ fn schedules_metrics(figures: ScheduleStats) -> [Metric; 3] {
     let ScheduleStats { started, skipped, late_seconds } = figures;
     let late = "Time from when a scheduled run was due to its start";
     [
-        Metric::counter("wasmill_schedule_runs", "Scheduled runs started").value(started as f64),
-        Metric::counter("wasmill_schedule_skipped_runs", "Scheduled runs skipped").value(skipped as f64),
+        Metric::counter("wasmill_schedule_runs", "Scheduled runs started, manual ones included")
+            .value(started as f64),
+        Metric::counter(
+            "wasmill_schedule_skipped_runs",
+            "Scheduled runs skipped: missed, or due while an earlier one was active",
+        )
+        .value(skipped as f64),
         Metric::histogram("wasmill_schedule_late_seconds", late).with_histogram(&[], late_seconds),
     ]
 }
@@ -215,7 +230,7 @@ fn store_metrics(api: &Api) -> [Metric; 4] {
         Metric::histogram("wasmill_store_commit_commands", "Writes per commit")
             .with_histogram(&[], figures.commands),
         Metric::counter("wasmill_store_failed_commits", "Commits rolled back").value(figures.failed as f64),
-        Metric::gauge("wasmill_retention_excess_tasks", "Finished tasks stored beyond --keep-max")
+        Metric::gauge("wasmill_retention_excess_tasks", "Finished tasks stored beyond --keep-max: a few thousand under load, more while results or webhooks keep them")
             .value(api.store.stats().excess as f64),
     ]
 }
@@ -232,7 +247,7 @@ async fn webhooks_metrics(api: &Api) -> [Metric; 5] {
         Metric::counter("wasmill_webhook_given_up", "Webhook deliveries given up").value(given_up as f64),
         Metric::counter(
             "wasmill_webhook_dropped",
-            "Pending webhook deliveries that retention dropped with their tasks",
+            "Pending webhook deliveries that retention dropped with their tasks: pending for more than 7 days, or too many",
         )
         .value(api.store.stats().deliveries_dropped as f64),
         Metric::gauge("wasmill_webhook_pending", "Pending webhook deliveries, counted up to 100,000")
@@ -248,10 +263,13 @@ async fn webhooks_metrics(api: &Api) -> [Metric; 5] {
 fn traces_metrics(tracer: &Tracer) -> [Metric; 2] {
     let TracerStats { exported, dropped, refused, kept } = tracer.stats();
     [
-        Metric::counter("wasmill_trace_spans", "Trace spans by result")
-            .with(&[("result", "exported")], exported as f64)
-            .with(&[("result", "dropped")], dropped as f64)
-            .with(&[("result", "refused")], refused as f64),
+        Metric::counter(
+            "wasmill_trace_spans",
+            "Trace spans by result: exported to the collector, refused by it, or dropped from a full buffer",
+        )
+        .with(&[("result", "exported")], exported as f64)
+        .with(&[("result", "dropped")], dropped as f64)
+        .with(&[("result", "refused")], refused as f64),
         Metric::gauge("wasmill_trace_spans_kept", "Trace spans buffered for export").value(kept as f64),
     ]
 }

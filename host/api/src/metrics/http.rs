@@ -42,8 +42,10 @@ impl HttpMetrics {
     }
 
     pub(super) fn metrics(&self) -> [Metric; 2] {
-        let mut requests =
-            Metric::counter("wasmill_http_requests", "HTTP responses by route and status code");
+        let mut requests = Metric::counter(
+            "wasmill_http_requests",
+            "HTTP responses by status code and route, which is its template, such as /task/{id}",
+        );
         let mut seconds = Metric::histogram(
             "wasmill_http_request_seconds",
             "Time from the request head to the response head",

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::operation::{Operation, Tag};
 use super::schemas::Schemas;
+use crate::problem::kind;
 
 const DESCRIPTION: &str = "Wasmill runs each task as a fresh, sandboxed instance of a WebAssembly plugin. \
     Every error is `application/problem+json` (RFC 9457) with a stable `code`. \
@@ -44,5 +45,11 @@ pub(crate) fn document(operations: Vec<Operation>, callbacks: fn(&mut Schemas) -
         "paths": paths,
         "webhooks": webhooks,
         "components": {"schemas": components},
+        "x-problems": kind::ALL.iter().map(|kind| json!({
+            "status": kind.status.as_u16(),
+            "code": kind.code,
+            "when": kind.when,
+            "retry_after": kind.retry_after_secs,
+        })).collect::<Vec<_>>(),
     })
 }

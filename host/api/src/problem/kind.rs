@@ -10,134 +10,128 @@ pub(crate) struct ProblemKind {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) title: &'static str,
+    /// When it happens, for the document.
+    pub(crate) when: &'static str,
     /// Seconds for `Retry-After`.
     pub(crate) retry_after_secs: Option<u32>,
 }
 
-impl ProblemKind {
-    const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title, retry_after_secs: None }
-    }
+/// Declares each kind, and lists all.
+macro_rules! kinds {
+    ($($name:ident: $status:ident $code:literal, $title:literal, $(retry after $seconds:literal,)? $when:literal;)*) => {
+        $(pub(crate) const $name: ProblemKind = ProblemKind {
+            status: StatusCode::$status,
+            code: $code,
+            title: $title,
+            when: $when,
+            retry_after_secs: [$(Some($seconds),)? None][0],
+        };)*
 
-    const fn retry_after(self, seconds: u32) -> Self {
-        Self { retry_after_secs: Some(seconds), ..self }
-    }
+        /// All kinds, for the OpenAPI document.
+        pub(crate) const ALL: &[ProblemKind] = &[$($name),*];
+    };
 }
 
-pub(crate) const INVALID_PATH: ProblemKind =
-    ProblemKind::new(StatusCode::BAD_REQUEST, "invalid-path", "Invalid path");
-pub(crate) const INVALID_HOST: ProblemKind =
-    ProblemKind::new(StatusCode::BAD_REQUEST, "invalid-host", "Invalid Host header");
-pub(crate) const UNKNOWN_HOST: ProblemKind =
-    ProblemKind::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "Unknown host");
-pub(crate) const CROSS_ORIGIN: ProblemKind =
-    ProblemKind::new(StatusCode::FORBIDDEN, "cross-origin", "Cross-origin request");
-pub(crate) const UNTRUSTED_PROXY: ProblemKind =
-    ProblemKind::new(StatusCode::FORBIDDEN, "untrusted-proxy", "Untrusted proxy");
-pub(crate) const OVERLOADED: ProblemKind =
-    ProblemKind::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Server overloaded").retry_after(1);
-pub(crate) const INVALID_ID: ProblemKind =
-    ProblemKind::new(StatusCode::BAD_REQUEST, "invalid-id", "Invalid task id");
-pub(crate) const INVALID_JSON: ProblemKind =
-    ProblemKind::new(StatusCode::BAD_REQUEST, "invalid-json", "Invalid JSON");
-pub(crate) const UNREADABLE_BODY: ProblemKind =
-    ProblemKind::new(StatusCode::BAD_REQUEST, "unreadable-body", "Unreadable body");
-pub(crate) const UPLOADS_DISABLED: ProblemKind =
-    ProblemKind::new(StatusCode::FORBIDDEN, "uploads-disabled", "Uploads disabled");
-pub(crate) const INVALID_IDEMPOTENCY_KEY: ProblemKind =
-    ProblemKind::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", "Invalid idempotency key");
-pub(crate) const UNKNOWN_TASK: ProblemKind =
-    ProblemKind::new(StatusCode::NOT_FOUND, "unknown-task", "Unknown task");
-pub(crate) const NO_WEBHOOK: ProblemKind =
-    ProblemKind::new(StatusCode::NOT_FOUND, "no-webhook", "Task has no webhook");
-pub(crate) const NOTHING_TO_DELIVER: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "nothing-to-deliver", "Nothing to deliver");
-pub(crate) const UNKNOWN_PLUGIN: ProblemKind =
-    ProblemKind::new(StatusCode::NOT_FOUND, "unknown-plugin", "Unknown plugin");
-pub(crate) const UNKNOWN_SCHEDULE: ProblemKind =
-    ProblemKind::new(StatusCode::NOT_FOUND, "unknown-schedule", "Unknown schedule");
-pub(crate) const UNKNOWN_ROUTE: ProblemKind =
-    ProblemKind::new(StatusCode::NOT_FOUND, "unknown-route", "Unknown route");
-pub(crate) const METHOD_NOT_ALLOWED: ProblemKind =
-    ProblemKind::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed");
-pub(crate) const BODY_TOO_SLOW: ProblemKind =
-    ProblemKind::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "Body timed out");
-pub(crate) const BUILT_IN_PLUGIN: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "built-in-plugin", "Built-in plugin");
-pub(crate) const TASK_FAILED: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "task-failed", "Task failed");
-pub(crate) const TASK_CANCELLED: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "task-cancelled", "Task was cancelled");
-pub(crate) const TASK_FINISHED: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "task-finished", "Task already finished");
-pub(crate) const TASK_NOT_FINISHED: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "task-not-finished", "Task not finished");
-pub(crate) const KEY_TAKEN: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "unique-key-taken", "Unique key taken");
-pub(crate) const SCHEDULE_MANAGED_BY_PLUGIN: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "schedule-managed-by-plugin", "Schedule managed by a plugin");
-pub(crate) const SCHEDULE_BUSY: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "schedule-busy", "Previous run still active");
-pub(crate) const TOO_MANY_SCHEDULES: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "too-many-schedules", "Too many schedules");
-pub(crate) const PLUGIN_NOT_PINNED: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "plugin-not-pinned", "Plugin does not match its pinned digest");
-pub(crate) const FOLDER_IN_THE_WAY: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "folder-in-the-way", "Folder in the way of the plugin file");
-pub(crate) const TOO_MANY_PLUGINS: ProblemKind =
-    ProblemKind::new(StatusCode::CONFLICT, "too-many-plugins", "Too many plugins");
-pub(crate) const BODY_TOO_LARGE: ProblemKind =
-    ProblemKind::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large");
-pub(crate) const NOT_JSON: ProblemKind = ProblemKind::new(
-    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "unsupported-media-type",
-    "Content type is not JSON",
-);
-pub(crate) const ENCODED_BODY: ProblemKind = ProblemKind::new(
-    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "unsupported-content-encoding",
-    "Unsupported content encoding",
-);
-pub(crate) const NOT_WASM: ProblemKind = ProblemKind::new(
-    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-    "unsupported-media-type",
-    "Content type is not WebAssembly",
-);
-pub(crate) const INVALID_REQUEST: ProblemKind =
-    ProblemKind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request");
-pub(crate) const INVALID_PLUGIN_NAME: ProblemKind =
-    ProblemKind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-plugin-name", "Invalid plugin name");
-pub(crate) const INVALID_SCHEDULE_NAME: ProblemKind =
-    ProblemKind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-schedule-name", "Invalid schedule name");
-pub(crate) const PLUGIN_REJECTED: ProblemKind =
-    ProblemKind::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected", "Plugin rejected");
-pub(crate) const IDEMPOTENCY_KEY_REUSED: ProblemKind =
-    ProblemKind::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key reused");
-pub(crate) const QUEUE_FULL: ProblemKind =
-    ProblemKind::new(StatusCode::TOO_MANY_REQUESTS, "queue-full", "Queue full").retry_after(1);
-pub(crate) const PLUGIN_QUEUE_FULL: ProblemKind =
-    ProblemKind::new(StatusCode::TOO_MANY_REQUESTS, "plugin-queue-full", "Plugin queue full").retry_after(1);
-pub(crate) const TOO_MANY_STREAMS: ProblemKind =
-    ProblemKind::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "Too many open streams")
-        .retry_after(5);
-pub(crate) const INTERNAL: ProblemKind =
-    ProblemKind::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error");
-pub(crate) const DRAINING: ProblemKind =
-    ProblemKind::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "Server is draining").retry_after(5);
-pub(crate) const PLUGIN_COMPILING: ProblemKind =
-    ProblemKind::new(StatusCode::SERVICE_UNAVAILABLE, "plugin-compiling", "Plugin is compiling")
-        .retry_after(1);
-pub(crate) const PLUGINS_FOLDER_UNAVAILABLE: ProblemKind = ProblemKind::new(
-    StatusCode::SERVICE_UNAVAILABLE,
-    "plugins-folder-unavailable",
-    "Plugins folder not writable",
-)
-.retry_after(5);
-pub(crate) const SWAP_ENABLED: ProblemKind =
-    ProblemKind::new(StatusCode::SERVICE_UNAVAILABLE, "swap-enabled", "Swap enabled").retry_after(60);
-pub(crate) const STORE_UNAVAILABLE: ProblemKind =
-    ProblemKind::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Database unavailable")
-        .retry_after(1);
+kinds! {
+    INVALID_PATH: BAD_REQUEST "invalid-path", "Invalid path",
+        "the path cannot be decoded";
+    INVALID_HOST: BAD_REQUEST "invalid-host", "Invalid Host header",
+        "the header `Host` is missing, repeated or not a host";
+    UNKNOWN_HOST: MISDIRECTED_REQUEST "unknown-host", "Unknown host",
+        "the server does not know this host name";
+    CROSS_ORIGIN: FORBIDDEN "cross-origin", "Cross-origin request",
+        "a web page of another origin sent the request";
+    UNTRUSTED_PROXY: FORBIDDEN "untrusted-proxy", "Untrusted proxy",
+        "a proxy that is not trusted forwarded the request";
+    OVERLOADED: SERVICE_UNAVAILABLE "overloaded", "Server overloaded", retry after 1,
+        "too many bytes of bodies are in flight";
+    INVALID_ID: BAD_REQUEST "invalid-id", "Invalid task id",
+        "the id in the path is not a task id";
+    INVALID_JSON: BAD_REQUEST "invalid-json", "Invalid JSON",
+        "the body is not JSON";
+    UNREADABLE_BODY: BAD_REQUEST "unreadable-body", "Unreadable body",
+        "the body ended early or could not be read";
+    UPLOADS_DISABLED: FORBIDDEN "uploads-disabled", "Uploads disabled",
+        "the server runs without `--allow-upload`";
+    INVALID_IDEMPOTENCY_KEY: BAD_REQUEST "invalid-idempotency-key", "Invalid idempotency key",
+        "the key is not 1 to 255 visible characters";
+    UNKNOWN_TASK: NOT_FOUND "unknown-task", "Unknown task",
+        "there is no task with this id, or no longer";
+    NO_WEBHOOK: NOT_FOUND "no-webhook", "Task has no webhook",
+        "the task has no webhook";
+    NOTHING_TO_DELIVER: CONFLICT "nothing-to-deliver", "Nothing to deliver",
+        "there is no delivery to repeat: the task has not finished, or its outcome was not selected";
+    UNKNOWN_PLUGIN: NOT_FOUND "unknown-plugin", "Unknown plugin",
+        "there is no plugin of this name";
+    UNKNOWN_SCHEDULE: NOT_FOUND "unknown-schedule", "Unknown schedule",
+        "there is no schedule of this name";
+    UNKNOWN_ROUTE: NOT_FOUND "unknown-route", "Unknown route",
+        "there is no such route";
+    METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED "method-not-allowed", "Method not allowed",
+        "the route has no such method";
+    BODY_TOO_SLOW: REQUEST_TIMEOUT "body-too-slow", "Body timed out",
+        "the body did not arrive in time";
+    BUILT_IN_PLUGIN: CONFLICT "built-in-plugin", "Built-in plugin",
+        "the plugin is part of the binary and cannot be deleted";
+    TASK_FAILED: CONFLICT "task-failed", "Task failed",
+        "the task has no result: it failed";
+    TASK_CANCELLED: CONFLICT "task-cancelled", "Task was cancelled",
+        "the task has no result: it was cancelled";
+    TASK_FINISHED: CONFLICT "task-finished", "Task already finished",
+        "the task has finished and cannot be cancelled";
+    TASK_NOT_FINISHED: CONFLICT "task-not-finished", "Task not finished",
+        "the task has not finished and cannot be retried";
+    KEY_TAKEN: CONFLICT "unique-key-taken", "Unique key taken",
+        "an unfinished task has the unique key; `holder` names it";
+    SCHEDULE_MANAGED_BY_PLUGIN: CONFLICT "schedule-managed-by-plugin", "Schedule managed by a plugin",
+        "the schedule belongs to a manifest";
+    SCHEDULE_BUSY: CONFLICT "schedule-busy", "Previous run still active",
+        "a task of an earlier run is unfinished, and the schedule has `\"overlap\": false`";
+    TOO_MANY_SCHEDULES: CONFLICT "too-many-schedules", "Too many schedules",
+        "there are as many schedules as there may be";
+    PLUGIN_NOT_PINNED: CONFLICT "plugin-not-pinned", "Plugin does not match its pinned digest",
+        "the manifest grants permissions to another file";
+    FOLDER_IN_THE_WAY: CONFLICT "folder-in-the-way", "Folder in the way of the plugin file",
+        "a folder has the name of the plugin file";
+    TOO_MANY_PLUGINS: CONFLICT "too-many-plugins", "Too many plugins",
+        "the folder holds as many plugins as it may";
+    BODY_TOO_LARGE: PAYLOAD_TOO_LARGE "body-too-large", "Body too large",
+        "the body exceeds its limit: `--body-max`, `--batch-body-max`";
+    NOT_JSON: UNSUPPORTED_MEDIA_TYPE "unsupported-media-type", "Content type is not JSON",
+        "the content type is not JSON, or not WebAssembly";
+    ENCODED_BODY: UNSUPPORTED_MEDIA_TYPE "unsupported-content-encoding", "Unsupported content encoding",
+        "the body is compressed";
+    NOT_WASM: UNSUPPORTED_MEDIA_TYPE "unsupported-media-type", "Content type is not WebAssembly",
+        "the content type is not JSON, or not WebAssembly";
+    INVALID_REQUEST: UNPROCESSABLE_ENTITY "invalid-request", "Invalid request",
+        "fields or parameters are invalid; `errors` lists them";
+    INVALID_PLUGIN_NAME: UNPROCESSABLE_ENTITY "invalid-plugin-name", "Invalid plugin name",
+        "the name of the plugin is invalid";
+    INVALID_SCHEDULE_NAME: UNPROCESSABLE_ENTITY "invalid-schedule-name", "Invalid schedule name",
+        "the name of the schedule is invalid";
+    PLUGIN_REJECTED: UNPROCESSABLE_ENTITY "plugin-rejected", "Plugin rejected",
+        "the plugin cannot run; the detail says why";
+    IDEMPOTENCY_KEY_REUSED: UNPROCESSABLE_ENTITY "idempotency-key-reused", "Idempotency key reused",
+        "another request had this key";
+    QUEUE_FULL: TOO_MANY_REQUESTS "queue-full", "Queue full", retry after 1,
+        "as many tasks wait as `--waiting-max` allows";
+    PLUGIN_QUEUE_FULL: TOO_MANY_REQUESTS "plugin-queue-full", "Plugin queue full", retry after 1,
+        "as many tasks of the plugin wait as its manifest allows";
+    TOO_MANY_STREAMS: SERVICE_UNAVAILABLE "too-many-streams", "Too many open streams", retry after 5,
+        "too many streams are open";
+    INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",
+        "a bug of the server; its log has the details";
+    DRAINING: SERVICE_UNAVAILABLE "draining", "Server is draining", retry after 5,
+        "the server drains and accepts no tasks";
+    PLUGIN_COMPILING: SERVICE_UNAVAILABLE "plugin-compiling", "Plugin is compiling", retry after 1,
+        "the plugin is being compiled";
+    PLUGINS_FOLDER_UNAVAILABLE: SERVICE_UNAVAILABLE "plugins-folder-unavailable", "Plugins folder not writable", retry after 5,
+        "the plugins folder cannot be written";
+    SWAP_ENABLED: SERVICE_UNAVAILABLE "swap-enabled", "Swap enabled", retry after 60,
+        "swap was enabled while the server ran; restart it";
+    STORE_UNAVAILABLE: SERVICE_UNAVAILABLE "store-unavailable", "Database unavailable", retry after 1,
+        "the database cannot be read or written";
+}
 
 /// Problems of any operation: from the access policy, the body budget, and bugs.
 pub(crate) const ANY_OPERATION: [ProblemKind; 5] =

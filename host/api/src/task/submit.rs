@@ -330,14 +330,15 @@ pub(crate) struct TaskRequest {
     /// Maximum number of attempts, including the first. The default is the plugin's, else 1.
     #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
     max_attempts: Option<u32>,
-    /// Delays between attempts. The default is the plugin's.
+    /// Delays between attempts: `first`, by default 1s, then each `factor` times as long, by default 2, up to `max`, by
+    /// default 5m; each extended at random by up to `jitter` of itself, by default 0.5. The default is the plugin's.
     backoff: Option<BackoffRequest>,
     /// Minimum wait before the task starts, at most 366 days. Cannot be combined with `run_at`.
     #[schemars(with = "Option<DurationSchema>")]
     delay: Option<String>,
-    /// Earliest start of the task, at most 366 days ahead.
+    /// Earliest start of the task, at most 366 days ahead; until then it waits, with `ready_at` in the future.
     run_at: Option<TimeSchema>,
-    /// Each step outweighs one minute of waiting in the queue.
+    /// Each step outweighs one minute of waiting in the queue. The default is 0.
     #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
     priority: Option<i32>,
     /// Labels for filters.
