@@ -15,6 +15,7 @@ use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, futimens};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::format;
 use crate::limits::ARTIFACT_BYTES_MAX;
@@ -143,20 +144,9 @@ impl Cache {
     }
 
     fn write(&self, name: EntryName, code: &[u8]) -> io::Result<()> {
-        let path = self.path(name);
-        let part = path.with_extension(format!("part-{:016x}", rand::random::<u64>()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
         let mac = self.mac().chain_update(MAGIC).chain_update(name.0).chain_update(code).finalize();
-        let written = [MAGIC.as_slice(), &name.0, code, &mac.into_bytes()]
-            .into_iter()
-            .try_for_each(|bytes| file.write_all(bytes))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&part, &path));
-        if written.is_err() {
-            // If this fails as well, pruning deletes it later.
-            let _ = fs::remove_file(&part);
-        }
-        written
+        let entry = draft(&self.folder, &[MAGIC.as_slice(), &name.0, code, &mac.into_bytes()])?;
+        Ok(entry.persist(self.path(name))?)
     }
 
     /// Deletes the least recently used entries until the rest fits.
@@ -196,6 +186,14 @@ impl Cache {
     }
 }
 
+/// Writes a file that only this user can read, under a name of its own; it is deleted unless it gets another one.
+fn draft(folder: &Path, parts: &[&[u8]]) -> io::Result<TempPath> {
+    let mut file = NamedTempFile::with_prefix_in("draft-", folder)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.as_file().sync_all()?;
+    Ok(file.into_temp_path())
+}
+
 /// Returns true if only this user can have written or read a file. Root can open files of other users, who with
 /// their key could inject code into this process.
 fn is_of_one_user(file: &fs::Metadata, user: u32) -> bool {
@@ -229,21 +227,17 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
         Ok(None) => {}
     }
     let key: [u8; KEY_BYTES] = rand::random();
-    let part = path.with_extension(format!("part-{:016x}", rand::random::<u64>()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-    file.write_all(&key).and_then(|()| file.sync_all())?;
+    let file = draft(path.parent().unwrap_or(Path::new(".")), &[&key])?;
     if !is_missing {
-        fs::rename(part, path)?;
+        file.persist(path)?;
         return Ok(key);
     }
     // If two processes start concurrently, both use the key that was created first.
-    let linked = fs::hard_link(&part, path);
-    fs::remove_file(&part)?;
-    match linked {
+    match file.persist_noclobber(path).map_err(io::Error::from) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             read_key(path)?.ok_or_else(|| io::Error::other("the cache key is not private to this user"))
         }
-        linked => linked.map(|()| key),
+        persisted => persisted.map(|()| key),
     }
 }
 

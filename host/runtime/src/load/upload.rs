@@ -3,12 +3,13 @@
 //! Called by the runtime for the API, and by the watcher, which alone changes published files. Bytes that are not a
 //! plugin never get a name that ends in `.wasm`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
+use tempfile::{Builder, TempPath};
 use wasmill_model::PluginName;
 
 use crate::compile::kill_handle::KillHandle;
@@ -115,7 +116,7 @@ pub(crate) fn prepare(
     let draft = Draft::write(folder, name, bytes).map_err(failed)?;
     let file = file_of(folder, name);
     let (schema, folders) = manifest::needs(&file.with_extension("toml"));
-    let fingerprint = Fingerprint::with_draft(&draft.path, &file, None);
+    let fingerprint = Fingerprint::with_draft(&draft.0, &file, None);
     let fingerprint = fingerprint.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
     let fingerprint = fingerprint.with_schema(schema.as_deref()).with_granted(folders.into_iter());
     check_grants(loader, name, &file, bytes)?;
@@ -179,48 +180,29 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 /// An unpublished file; deleted on drop.
-pub(crate) struct Draft {
-    path: PathBuf,
-    is_published: bool,
-}
+pub(crate) struct Draft(TempPath);
 
 impl Draft {
     fn write(folder: &Path, name: &PluginName, bytes: &[u8]) -> io::Result<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Hidden, and without the extension of a plugin.
-        let path = folder.join(format!(".{name}.{}-{number}.upload", std::process::id()));
-        // Left behind by a killed host with the same process id.
-        let _ = fs::remove_file(&path);
-        let mut file = File::create_new(&path)?;
-        let draft = Self { path, is_published: false };
+        // Hidden, and without the extension of a plugin; readable as the umask allows, as a copied file would be.
+        let prefix = format!(".{name}.");
+        let mut file = Builder::new()
+            .prefix(&prefix)
+            .suffix(".upload")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        Ok(draft)
+        file.as_file().sync_all()?;
+        Ok(Self(file.into_temp_path()))
     }
 
     /// Renames the draft to the file of the plugin; returns its path, and whether it is new.
-    pub(crate) fn publish(
-        mut self,
-        folder: &Path,
-        name: &PluginName,
-    ) -> Result<(PathBuf, bool), UploadError> {
+    pub(crate) fn publish(self, folder: &Path, name: &PluginName) -> Result<(PathBuf, bool), UploadError> {
         let file = file_of(folder, name);
         let is_new = file.symlink_metadata().is_err();
         check_no_folder(folder, name)?;
-        fs::rename(&self.path, &file).map_err(|source| UploadError::folder(folder, source))?;
-        self.is_published = true;
-        sync(folder).map_err(|source| UploadError::folder(folder, source))?;
+        let published = self.0.persist(&file).map_err(io::Error::from).and_then(|()| sync(folder));
+        published.map_err(|source| UploadError::folder(folder, source))?;
         Ok((file, is_new))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.is_published
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "failed to remove the file of an upload");
-        }
     }
 }
