@@ -64,8 +64,8 @@ docs: build ## Write the generated tables of docs/reference, which the tests com
 lint: setup ## Check formatting, lints, doc comments and the licences of dependencies
 	$(CARGO) fmt --all --check
 	for guest in $(GUESTS) $(PEERS_IN_RUST); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
-	@if command -v python3 >/dev/null 2>&1; then .ci/import-circles -v host/*/src; \
-	  else echo "make: circles of imports not checked, python3 is missing"; fi
+	@if command -v python3 >/dev/null 2>&1; then .ci/import-circles -v host/*/src && .ci/unused-dependencies host/*/ tests; \
+	  else echo "make: imports and unused dependencies not checked, python3 is missing"; fi
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; \
