@@ -27,14 +27,16 @@ pub use log::{LINE_SEQ_MAX, LogLine, LogStream, LogTail};
 pub use plugin::{InvalidPluginName, PluginName};
 pub use rate::{InvalidRate, Rate};
 pub use retry::{
-    ATTEMPTS_MAX, Backoff, Cause, Failure, InvalidBackoff, Retry, RetryOn, UnknownCause, UnknownKind,
+    ATTEMPTS_MAX, Backoff, Cause, FACTOR_MAX, Failure, InvalidBackoff, Retry, RetryOn, UnknownCause,
+    UnknownKind,
 };
 pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspension};
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
 pub use task::{
-    AttemptCounts, DEPENDENCIES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, Group, HOST_CRASHES_MAX,
-    InvalidLabel, Meter, NewDependencies, NewTask, OnConflict, OnFailure, Priority, Progress, RunOutcome,
-    TAGS_MAX, Tag, Task, TaskPhase, TaskState, Transition, Unique, UniqueKey, Usage, Webhook,
+    AttemptCounts, DEPENDENCIES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, GROUP_CHARS_MAX, Group,
+    HOST_CRASHES_MAX, InvalidLabel, KEY_CHARS_MAX, Meter, NewDependencies, NewTask, OnConflict, OnFailure,
+    Priority, Progress, RunOutcome, TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase, TaskState, Transition,
+    Unique, UniqueKey, Usage, Webhook,
 };
 pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use trace::{

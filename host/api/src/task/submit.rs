@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmill_model::{
-    ATTEMPTS_MAX, DEPENDENCIES_MAX, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX, TaskId,
-    Timestamp, parse_duration,
+    ATTEMPTS_MAX, DEPENDENCIES_MAX, GROUP_CHARS_MAX, InvalidPluginName, KEY_CHARS_MAX, NewTask, PluginName,
+    Priority, TAG_CHARS_MAX, TAGS_MAX, TaskId, Timestamp, parse_duration,
 };
 use wasmill_runtime::{InputBudget, NotReadyError, Violation};
 use wasmill_store::Submitted;
@@ -342,10 +342,10 @@ pub(crate) struct TaskRequest {
     #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
     priority: Option<i32>,
     /// Labels for filters.
-    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64), regex(pattern = NO_CONTROLS)))]
+    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = TAG_CHARS_MAX), regex(pattern = NO_CONTROLS)))]
     tags: Option<Vec<String>>,
     /// At most one unfinished task may have this key.
-    #[schemars(length(min = 1, max = 255), regex(pattern = NO_CONTROLS))]
+    #[schemars(length(min = 1, max = KEY_CHARS_MAX), regex(pattern = NO_CONTROLS))]
     unique_key: Option<String>,
     /// What happens if the key is taken: `refuse` responds 409, `return` responds with the task that holds
     /// it.
@@ -365,7 +365,7 @@ pub(crate) struct TaskRequest {
     /// Receiver of a webhook when the task finishes: a URL, or an object that also selects outcomes.
     webhook: Option<WebhookRequest>,
     /// Group of the task, such as a tenant: the groups of a plugin share its slots by round robin.
-    #[schemars(length(min = 1, max = 64), regex(pattern = NO_CONTROLS))]
+    #[schemars(length(min = 1, max = GROUP_CHARS_MAX), regex(pattern = NO_CONTROLS))]
     group: Option<String>,
 }
 

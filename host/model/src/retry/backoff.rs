@@ -9,7 +9,7 @@ pub const ATTEMPTS_MAX: u32 = 100;
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Maximum backoff factor.
-const FACTOR_MAX: f64 = 100.0;
+pub const FACTOR_MAX: f64 = 100.0;
 
 /// Default jitter.
 const JITTER: f64 = 0.5;

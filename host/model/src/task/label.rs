@@ -10,12 +10,12 @@ use std::sync::Arc;
 pub const TAGS_MAX: usize = 16;
 
 /// Maximum characters of a tag.
-const TAG_CHARS_MAX: usize = 64;
+pub const TAG_CHARS_MAX: usize = 64;
 
 /// Maximum characters of a unique key.
-const KEY_CHARS_MAX: usize = 255;
+pub const KEY_CHARS_MAX: usize = 255;
 /// Maximum characters of a group.
-const GROUP_CHARS_MAX: usize = 64;
+pub const GROUP_CHARS_MAX: usize = 64;
 
 /// A tag: 1 to 64 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Descriptors reserved for the process itself: database, plugins, timers, standard streams.
 pub const OWN_DESCRIPTORS: u64 = 256;
-/// Clients that are served concurrently.
+/// Clients that are served concurrently; further ones wait to be accepted.
 pub const CLIENT_DESCRIPTORS: u64 = 10_000;
 /// An upper bound; the limit of a process can be in the billions.
 const GUESTS_MAX: u64 = 1 << 20;

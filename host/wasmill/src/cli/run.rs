@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use wasmill_model::{IdPrefix, parse_duration};
+use wasmill_model::{ATTEMPTS_MAX, IdPrefix, parse_duration};
 
 use crate::cli::server::{ServerArgs, WaitArgs};
 use crate::settings::{ForRun, Given};
@@ -38,7 +38,7 @@ pub(crate) struct RunArgs {
     pub(crate) timeout: Option<Duration>,
 
     /// Maximum attempts, including the first; the backoff is that of the manifest
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(ATTEMPTS_MAX)))]
     pub(crate) max_attempts: u32,
 
     /// How long to wait for the guest to stop after Ctrl-C; a second Ctrl-C kills it at once

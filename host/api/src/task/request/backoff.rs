@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
-use wasmill_model::{Backoff, InvalidBackoff, parse_duration};
+use wasmill_model::{Backoff, FACTOR_MAX, InvalidBackoff, parse_duration};
 
 use crate::http::fields::{Fields, duration_error, text};
 use crate::problem::field_errors::{FieldError, FieldErrors};
@@ -20,7 +20,7 @@ pub(crate) struct BackoffRequest {
     #[schemars(with = "Option<DurationSchema>")]
     first: Option<String>,
     /// Factor by which each further delay grows, by default 2.
-    #[schemars(range(min = 1, max = 100))]
+    #[schemars(range(min = 1, max = FACTOR_MAX))]
     factor: Option<f64>,
     /// Maximum delay before jitter, by default 5m; at least `first` and at most 7 days.
     #[schemars(with = "Option<DurationSchema>")]

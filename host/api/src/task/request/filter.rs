@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use wasmill_model::{TAGS_MAX, TaskPhase, TaskState, Timestamp};
+use wasmill_model::{
+    GROUP_CHARS_MAX, KEY_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TaskPhase, TaskState, Timestamp,
+};
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
@@ -131,13 +133,14 @@ pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Oper
     let waiting = states.iter().any(|state| state.is_waiting()).then_some(TaskPhase::Waiting.as_str());
     let names: Vec<_> = waiting.into_iter().chain(states.iter().map(|state| state.as_str())).collect();
     let states = json!({"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1});
-    let tag = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
+    let tag = json!({"type": "string", "minLength": 1, "maxLength": TAG_CHARS_MAX, "pattern": NO_CONTROLS});
     let tags = json!({"type": "array", "items": tag, "minItems": 1, "maxItems": TAGS_MAX});
     let time = json!({"type": "string", "format": "date-time"});
     let id = json!({"type": "string", "pattern": ID_PATTERN});
     let id_end = json!({"type": "string", "pattern": "^[0-9A-Fa-f]{4,32}$"});
-    let group = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
-    let key = json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_CONTROLS});
+    let group =
+        json!({"type": "string", "minLength": 1, "maxLength": GROUP_CHARS_MAX, "pattern": NO_CONTROLS});
+    let key = json!({"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": NO_CONTROLS});
     operation
         .query("state", "Tasks in one of these states; `waiting` stands for all that wait.", &states)
         .query("plugin", "Tasks of this plugin.", &plain::<NameSchema>())

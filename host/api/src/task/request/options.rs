@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use wasmill_model::{
-    Group, NewDependencies, OnConflict, Priority, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique,
-    UniqueKey, Webhook, parse_duration,
+    GROUP_CHARS_MAX, Group, KEY_CHARS_MAX, NewDependencies, OnConflict, Priority, TAG_CHARS_MAX, TAGS_MAX,
+    Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey, Webhook, parse_duration,
 };
 
 use crate::http::fields::{Fields, duration_error, text, whole_number};
@@ -109,7 +109,7 @@ fn tags(value: Option<&RawValue>, errors: &mut FieldErrors) -> Vec<Tag> {
         .and_then(|texts| texts.iter().map(|text| text.parse().ok()).collect());
     let Some(mut tags) = tags else {
         let detail = format!(
-            "tags must be an array of at most {TAGS_MAX} strings, each of 1 to 64 characters without control \
+            "tags must be an array of at most {TAGS_MAX} strings, each of 1 to {TAG_CHARS_MAX} characters without control \
              characters"
         );
         errors.push(FieldError::field("tags", detail));
@@ -140,7 +140,9 @@ fn unique(
     };
     let key: Option<UniqueKey> = text(key?).and_then(|text| text.parse().ok());
     if key.is_none() {
-        let detail = "unique_key must be a string of 1 to 255 characters without control characters";
+        let detail = format!(
+            "unique_key must be a string of 1 to {KEY_CHARS_MAX} characters without control characters"
+        );
         errors.push(FieldError::field("unique_key", detail));
     }
     Some(Unique { key: key?, on_conflict })
@@ -149,7 +151,8 @@ fn unique(
 fn group(value: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Group> {
     let group = text(value?).and_then(|text| text.parse().ok());
     if group.is_none() {
-        let detail = "group must be a string of 1 to 64 characters without control characters";
+        let detail =
+            format!("group must be a string of 1 to {GROUP_CHARS_MAX} characters without control characters");
         errors.push(FieldError::field("group", detail));
     }
     group
