@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+# cargo-nextest runs each test with a time limit, see .config/nextest.toml; `make` works without it.
+TEST = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 GUEST_TARGET := wasm32-wasip2
 # All guests in Rust. Those under plugins/ share a target folder, so shared dependencies are compiled once.
 GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
@@ -34,8 +36,8 @@ build: setup ## Build the binary, target/release/wasmill
 # Tests use the profile of `make run`, so everything is compiled once. The scheduler's run separately: they need
 # tokio's test-util feature, which Cargo would otherwise enable for the whole workspace.
 test: build ## Run every test
-	$(CARGO) test --release --locked -p wasmill-scheduler
-	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
+	$(TEST) --release --locked -p wasmill-scheduler
+	$(TEST) --release --locked --workspace --exclude wasmill-scheduler
 
 test-browser: build ## Test the access policy with web pages in Chromium
 	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser
