@@ -5,7 +5,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +19,8 @@ const HOST_DIVISOR: u64 = 4 * GUESTS_DIVISOR;
 /// Bounds of each quota.
 const CONNECTIONS_MIN: u64 = 8;
 const CONNECTIONS_MAX: u64 = 2_048;
+/// Connections of a connector with a quota of its own.
+const OWN_MAX: usize = 64;
 
 /// Which quota a connection counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum ConnectionQuota {
     Guests,
     /// The quota of the host, for webhooks.
     Host,
+    /// A quota of this connector alone, for few connections.
+    Own,
 }
 
 /// A limit on open connections. Clones share it.
@@ -50,6 +54,7 @@ impl ConnectionLimit {
         match quota {
             ConnectionQuota::Guests => GUESTS.clone(),
             ConnectionQuota::Host => HOST.clone(),
+            ConnectionQuota::Own => Self::new(OWN_MAX),
         }
     }
 
@@ -66,11 +71,31 @@ fn limit_for(part: u64) -> usize {
     usize::try_from(max).unwrap_or(usize::MAX)
 }
 
-/// An open connection, which holds its permit.
-#[derive(Debug)]
-pub struct Connection {
+/// Bytes that went over a connection, those of TLS and headers included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Bytes that this process sent.
+    Sent(usize),
+    /// Bytes that it received.
+    Received(usize),
+}
+
+/// Counts bytes.
+pub type TrafficMeter = Arc<dyn Fn(Traffic) + Send + Sync>;
+
+/// An open connection, which holds its permit and counts its bytes.
+pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
+    pub(crate) meter: Option<TrafficMeter>,
     pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn count(&self, traffic: Traffic) {
+        if let Some(meter) = &self.meter {
+            meter(traffic);
+        }
+    }
 }
 
 impl AsyncRead for Connection {
@@ -79,7 +104,10 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.count(Traffic::Received(buffer.filled().len() - before));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -89,7 +117,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
+        self.count(Traffic::Sent(written));
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -97,7 +127,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, pieces))?;
+        self.count(Traffic::Sent(written));
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -14,7 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-use crate::connections::{Connection, ConnectionLimit, ConnectionQuota};
+use crate::connections::{Connection, ConnectionLimit, ConnectionQuota, TrafficMeter};
 use crate::dial::connect_to_any;
 use crate::endpoint::Endpoint;
 use crate::public_address;
@@ -122,16 +121,17 @@ impl Connector {
     /// # Errors
     ///
     /// Fails if no permit is free in time, no address is allowed, or none accepts the connection.
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         endpoint: &Endpoint,
-        is_allowed: impl Fn(IpAddr) -> bool,
+        is_allowed: &(dyn Fn(IpAddr) -> bool + Sync),
+        meter: Option<TrafficMeter>,
     ) -> Result<Connection, ConnectError> {
         let addresses = self.addresses(endpoint, is_allowed).await?;
         let busy = ConnectError::Busy { max: self.connections.max };
         let permit = timeout(self.permit_wait_max, self.connections.acquire()).await.map_err(|_| busy)?;
         let stream = connect_to_any(&addresses).await.map_err(ConnectError::Refused)?;
-        Ok(Connection { stream, _permit: permit })
+        Ok(Connection { stream, meter, _permit: permit })
     }
 
     /// Starts TLS with the endpoint on a connection.
@@ -139,11 +139,11 @@ impl Connector {
     /// # Errors
     ///
     /// Fails if the handshake fails or the certificate is not valid for the host.
-    pub async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) async fn encrypt(
         &self,
         endpoint: &Endpoint,
-        stream: S,
-    ) -> Result<TlsStream<S>, ConnectError> {
+        stream: Connection,
+    ) -> Result<TlsStream<Connection>, ConnectError> {
         let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| ConnectError::InvalidName)?;
         self.tls.connect(name, stream).await.map_err(ConnectError::Tls)
     }
@@ -152,7 +152,7 @@ impl Connector {
     async fn addresses(
         &self,
         endpoint: &Endpoint,
-        is_allowed: impl Fn(IpAddr) -> bool,
+        is_allowed: &(dyn Fn(IpAddr) -> bool + Sync),
     ) -> Result<Vec<SocketAddr>, ConnectError> {
         let mut addresses = match endpoint.host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, endpoint.port)],
@@ -182,9 +182,9 @@ mod tests {
             permit_wait_max: Duration::from_millis(50),
             ..Connector::new(None, ConnectionQuota::Guests).expect("no roots to read")
         };
-        let connect = || connector.connect(&endpoint, |_| true);
+        let connect = || connector.connect(&endpoint, &|_| true, None);
         let (first, _second) = (connect().await.expect("room"), connect().await.expect("room"));
-        let refused = connect().await.expect_err("both are in use");
+        let refused = connect().await.err().expect("both are in use");
         assert!(matches!(refused, ConnectError::Busy { max: 2 }), "{refused:?}");
         assert!(refused.redacted().contains("all 2 outgoing connections"), "{refused}");
         drop(first);

@@ -2,31 +2,17 @@
 //! answer costs a quarter of a second and not the whole timeout.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::resolver::Resolver;
-
 /// The delay before the next address is tried in parallel.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// The maximum number of addresses tried.
 const ADDRESSES_MAX: usize = 8;
-
-/// Resolves a host and connects to it, without any check of its address.
-///
-/// # Errors
-///
-/// Fails if the host cannot be resolved, or with the error of the last address.
-pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-    match host.parse::<IpAddr>() {
-        Ok(address) => connect_to_any(&[SocketAddr::new(address, port)]).await,
-        Err(_) => connect_to_any(&Resolver::system().look_up(host, port).await?).await,
-    }
-}
 
 /// Connects to the address that answers first.
 pub(crate) async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {

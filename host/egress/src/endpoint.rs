@@ -1,6 +1,6 @@
 //! The endpoint of a request: host, port, and whether it uses TLS.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::Uri;
 use hyper::http::uri::Scheme;
@@ -32,6 +32,11 @@ impl Endpoint {
             (None, false) => Self::default_port(tls),
         };
         Some(Self { host: normalize_host(authority.host()), port, tls })
+    }
+
+    /// Returns the endpoint of plain HTTP at an address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port(), tls: false }
     }
 
     /// Returns the scheme.

@@ -1,7 +1,8 @@
-//! Outgoing connections: resolves names, checks addresses, and connects only to addresses that passed the check.
+//! Outgoing HTTP: resolves names, checks addresses, connects only to addresses that passed the check, and sends one
+//! request per connection.
 //!
-//! The runtime sends the requests of guests through it, the API those of webhooks, so that both follow the same
-//! rules. It speaks no HTTP, pools no connections, and uses no proxy. Callers decide which addresses besides public
+//! The runtime sends the requests of guests through it, the host those of webhooks, traces and commands, so that all
+//! follow the same rules. It pools no connections and uses no proxy. Callers decide which addresses besides public
 //! ones are allowed.
 
 mod connections;
@@ -10,11 +11,12 @@ mod destination;
 mod dial;
 mod endpoint;
 mod public_address;
+mod request;
 mod resolver;
 
-pub use connections::{Connection, ConnectionQuota};
+pub use connections::{ConnectionQuota, Traffic, TrafficMeter};
 pub use connector::{ConnectError, Connector};
 pub use destination::{AllowedDestination, InvalidDestination};
-pub use dial::dial;
 pub use endpoint::{Endpoint, normalize_host};
+pub use request::{BUFFER_BYTES_MAX, Driver, RequestError, Route, USER_AGENT};
 pub use resolver::LookupFn;

@@ -1,6 +1,6 @@
 //! Resolves names, a bounded number concurrently, each on its own thread.
 //!
-//! Called by `connector` and `dial`. The system's resolver blocks, cannot be cancelled, and takes as long as a name
+//! Called by `connector`. The system's resolver blocks, cannot be cancelled, and takes as long as a name
 //! server likes. So it never runs on a shared thread pool, and an abandoned lookup keeps its permit until its
 //! thread returns.
 

@@ -2,6 +2,5 @@
 
 pub(crate) mod client;
 pub(crate) mod hooks;
-pub(crate) mod metered_stream;
 pub(crate) mod policy;
 pub(crate) mod request_span;

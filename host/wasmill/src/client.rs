@@ -3,24 +3,25 @@
 //! Used by every command that talks to a server. It knows no routes and does not interpret responses.
 
 mod address;
-mod connect;
 mod events;
 mod header;
 mod problem;
 mod views;
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use wasmill_egress::{self as egress, ConnectError, ConnectionQuota, Connector, RequestError, Route};
 
 pub(crate) use self::address::Address;
-pub(crate) use self::connect::Connector;
 pub(crate) use self::events::Events;
 #[cfg(test)]
 pub(crate) use self::views::Progress;
@@ -28,6 +29,8 @@ pub(crate) use self::views::{LogLine, PluginStats, StateCounts, Stats, Task, ela
 use crate::cli::server::ServerArgs;
 use crate::exit::{Exit, cli_error};
 
+/// Time limit for connecting, name resolution and TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default time limit for a response.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum size of a response: the largest result that a server can be configured for, as JSON.
@@ -37,7 +40,7 @@ const RESPONSE_BYTES_MAX: usize = 512 << 20;
 #[derive(Clone)]
 pub(crate) struct Client {
     address: Address,
-    connector: Connector,
+    connector: Arc<Connector>,
     /// Headers added to each request.
     headers: HeaderMap,
 }
@@ -105,13 +108,18 @@ impl Client {
     pub(crate) fn new(args: &ServerArgs) -> Result<Self> {
         let address: Address = args.server.parse().map_err(|why: String| cli_error(Exit::Usage, why))?;
         let headers = header::read(&args.header).map_err(|why| cli_error(Exit::Usage, why))?;
-        let connector = Connector::new(address.tls, args.ca.as_deref())?;
-        Ok(Self { address, connector, headers })
+        let roots = args.ca.as_deref().filter(|_| address.endpoint.tls);
+        let connector = Connector::new(roots, ConnectionQuota::Own).map_err(|why| {
+            let path = roots.unwrap_or(Path::new("")).display();
+            cli_error(Exit::Usage, format!("failed to read certificates from {path}: {why}"))
+        })?;
+        Ok(Self { address, connector: Arc::new(connector), headers })
     }
 
     /// Creates a client of a server on this machine.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address: address.into(), connector: Connector::plain(), headers: HeaderMap::new() }
+        let connector = Connector::new(None, ConnectionQuota::Own).expect("there is no file to read");
+        Self { address: address.into(), connector: Arc::new(connector), headers: HeaderMap::new() }
     }
 
     /// Sends a GET request.
@@ -148,8 +156,7 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address.prefix))
-            .header(HOST, &self.address.authority)
-            .header(USER_AGENT, concat!("wasmill/", env!("CARGO_PKG_VERSION")));
+            .header(USER_AGENT, egress::USER_AGENT);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -164,12 +171,21 @@ impl Client {
             request.headers_mut().remove(name);
         }
         request.headers_mut().extend(self.headers.clone());
-        let sending = tokio::time::timeout(timeout, async {
-            let mut sender = self.connector.connect(&self.address).await?;
-            sender.send_request(request).await.map_err(|error| error.to_string())
-        });
-        let sent = sending.await.unwrap_or_else(|_| Err(format!("no response within {timeout:?}")));
-        sent.map_err(|why| self.unreachable(&why))
+        let route = Route {
+            endpoint: &self.address.endpoint,
+            is_allowed: &|_| true,
+            connect_timeout: CONNECT_TIMEOUT.min(timeout),
+            head_timeout: timeout,
+            meter: None,
+        };
+        let (response, mut driver) = self.connector.send(route, request).await.map_err(|error| {
+            let is_refused = matches!(error, RequestError::Connect(ConnectError::Refused(_)));
+            let hint = if is_refused { "; is `wasmill serve` running there?" } else { "" };
+            self.unreachable(&format!("{error}{hint}"))
+        })?;
+        // The connection ends with its response, or with the command.
+        driver.detach_all();
+        Ok(response)
     }
 
     fn unreachable(&self, why: &str) -> anyhow::Error {

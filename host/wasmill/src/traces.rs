@@ -9,18 +9,18 @@ mod otlp;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use wasmill_egress::{self as egress, ConnectionQuota, Connector, Route};
 use wasmill_model::{Clock, Span, Tracer};
 
 use self::collector::Collector;
-use crate::client::Connector;
 
 /// Maximum spans per request, about half a megabyte.
 const BATCH_MAX: usize = 1_024;
@@ -53,7 +53,9 @@ pub(crate) fn prepare(
     let Some(collector) = collector::find(endpoint, &|name| std::env::var(name).ok())? else {
         return Ok((Tracer::default(), None));
     };
-    let connector = Connector::new(collector.address.tls, collector.certificate.as_deref())?;
+    let roots = collector.certificate.as_deref().filter(|_| collector.address.endpoint.tls);
+    let connector = Connector::new(roots, ConnectionQuota::Own)
+        .map_err(|why| anyhow!("failed to read OTEL_EXPORTER_OTLP_CERTIFICATE: {why}"))?;
     let (spans_ready, batch_full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let notify = (Arc::clone(&spans_ready), Arc::clone(&batch_full));
     let tracer = Tracer::new(collector.sampler, Arc::clone(clock), move |kept| {
@@ -169,10 +171,9 @@ impl Sender {
     }
 
     async fn post(&self, body: Bytes) -> ExportOutcome {
-        let Collector { address, path, headers, .. } = &self.collector;
+        let Collector { address, path, headers, timeout, .. } = &self.collector;
         let mut request = Request::post(path)
-            .header(HOST, &address.authority)
-            .header(USER_AGENT, concat!("wasmill/", env!("CARGO_PKG_VERSION")))
+            .header(USER_AGENT, egress::USER_AGENT)
             .header(CONTENT_TYPE, "application/json");
         for (name, value) in headers {
             request = request.header(name, value);
@@ -181,12 +182,15 @@ impl Sender {
             Ok(request) => request,
             Err(error) => return ExportOutcome::Rejected(error.to_string()),
         };
-        let mut connection = match self.connector.connect_with_hint(address, "").await {
-            Ok(connection) => connection,
-            Err(why) => return ExportOutcome::Failed(why),
+        let route = Route {
+            endpoint: &address.endpoint,
+            is_allowed: &|_| true,
+            connect_timeout: *timeout,
+            head_timeout: *timeout,
+            meter: None,
         };
-        let response = match connection.send_request(request).await {
-            Ok(response) => response,
+        let (response, _driver) = match self.connector.send(route, request).await {
+            Ok(sent) => sent,
             Err(error) => return ExportOutcome::Failed(error.to_string()),
         };
         let status = response.status();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, StatusCode};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use wasmill_model::{Clock, TaskId, TimeDelta, Timestamp};
 use wasmill_store::{AttemptOutcome, Delivery, DeliveryAttempt, Store, StoreError};
 
@@ -91,12 +91,8 @@ impl Sender {
         if let Some(signature) = self.config.secrets.sign(id, timestamp, &body) {
             add("webhook-signature", &signature)?;
         }
-        let sending =
-            post(&self.config.connector, &self.config.allowed, &delivery.url, headers, Bytes::from(body));
-        let limit = self.config.timeout;
-        timeout(limit, sending)
-            .await
-            .unwrap_or_else(|_| Err(format!("no response within {}", humantime::format_duration(limit))))
+        let WebhookConfig { connector, allowed, timeout, .. } = &self.config;
+        post(connector, allowed, &delivery.url, headers, Bytes::from(body), *timeout).await
     }
 
     /// Decides what follows an attempt.

@@ -1,24 +1,19 @@
 //! Sends one delivery attempt over HTTP.
 //!
-//! It uses the same guarded connector as the requests of guests. It follows no redirects, keeps no connection
-//! alive, and uses only the status and `Retry-After` of the response. The caller sets the timeout.
+//! It uses the same guarded connector as the requests of guests, and of the response only the status and
+//! `Retry-After`.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinSet;
-use wasmill_egress::{AllowedDestination, ConnectError, Connector, Endpoint};
-
-/// Maximum size of a response head.
-const HEAD_BYTES_MAX: usize = 16 << 10;
+use hyper::{HeaderMap, Request, StatusCode, Uri};
+use tokio::time::timeout;
+use wasmill_egress::{
+    AllowedDestination, ConnectError, Connector, Endpoint, RequestError, Route, USER_AGENT,
+};
 
 /// How much of a response body is read and discarded, and for how long. A receiver that is cut off while it
 /// writes may log a failure.
@@ -33,7 +28,7 @@ pub(crate) struct ReceiverResponse {
     pub(crate) retry_after: Option<String>,
 }
 
-/// Sends a JSON body to a receiver.
+/// Sends a JSON body to a receiver, which has to respond in time.
 ///
 /// # Errors
 ///
@@ -44,19 +39,35 @@ pub(crate) async fn post(
     url: &str,
     headers: HeaderMap,
     body: Bytes,
+    response_timeout: Duration,
 ) -> Result<ReceiverResponse, String> {
     let uri: Uri = url.parse().map_err(|error| format!("the URL is not valid: {error}"))?;
     let endpoint = Endpoint::of(&uri).ok_or("the URL has no host")?;
-    let request = request(&uri, &endpoint, headers, body)?;
-    let may_be = |address| allowed.iter().any(|allowed| allowed.allows(&endpoint.host, address));
-    let connect_error = |why| connect_error(&endpoint, &why);
-    let stream = connector.connect(&endpoint, may_be).await.map_err(connect_error)?;
-    if endpoint.tls {
-        let stream = connector.encrypt(&endpoint, stream).await.map_err(connect_error)?;
-        exchange(stream, request).await
-    } else {
-        exchange(stream, request).await
-    }
+    let mut request = Request::post(uri).body(Full::new(body)).map_err(|error| error.to_string())?;
+    let all = request.headers_mut();
+    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    all.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    all.extend(headers);
+    let route = Route {
+        endpoint: &endpoint,
+        is_allowed: &|address| allowed.iter().any(|allowed| allowed.allows(&endpoint.host, address)),
+        connect_timeout: response_timeout,
+        head_timeout: response_timeout,
+        meter: None,
+    };
+    let no_response = || format!("no response within {}", humantime::format_duration(response_timeout));
+    let sent = timeout(response_timeout, connector.send(route, request)).await.map_err(|_| no_response())?;
+    let (response, _driver) = sent.map_err(|error| match error {
+        RequestError::Connect(why) => connect_error(&endpoint, &why),
+        RequestError::ConnectTimeout(_) | RequestError::HeadTimeout(_) => no_response(),
+        RequestError::Http(why) => format!("no response: {why}"),
+    })?;
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let status = response.status();
+    // Only the head matters; a slow body is not an error.
+    let _ = timeout(BODY_TIMEOUT, Limited::new(response.into_body(), BODY_BYTES_MAX).collect()).await;
+    Ok(ReceiverResponse { status, retry_after })
 }
 
 /// Describes a failed connection for the submitter, without internal names; the log has the details.
@@ -74,53 +85,5 @@ fn connect_error(endpoint: &Endpoint, why: &ConnectError) -> String {
         | ConnectError::Refused(_)
         | ConnectError::InvalidName
         | ConnectError::Tls(_) => why.redacted(),
-    }
-}
-
-fn request(
-    uri: &Uri,
-    endpoint: &Endpoint,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, String> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let mut request = Request::post(path).body(Full::new(body)).map_err(|error| error.to_string())?;
-    let host = HeaderValue::try_from(endpoint.authority()).map_err(|error| error.to_string())?;
-    let all = request.headers_mut();
-    all.insert(header::HOST, host);
-    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    all.insert(header::USER_AGENT, HeaderValue::from_static(concat!("wasmill/", env!("CARGO_PKG_VERSION"))));
-    all.extend(headers);
-    Ok(request)
-}
-
-async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    request: Request<Full<Bytes>>,
-) -> Result<ReceiverResponse, String> {
-    let mut http = http1::Builder::new();
-    http.max_buf_size(HEAD_BYTES_MAX);
-    let (mut sender, connection) =
-        http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // Dropping the set aborts the connection task.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let answer = sender.send_request(request).await.map_err(|error| format!("no response: {error}"))?;
-    let retry_after = answer.headers().get(header::RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let response = ReceiverResponse { status: answer.status(), retry_after };
-    // Only the head matters; a slow body is not an error.
-    let _ = tokio::time::timeout(BODY_TIMEOUT, read_some(answer)).await;
-    Ok(response)
-}
-
-async fn read_some(answer: Response<Incoming>) {
-    let mut body = answer.into_body();
-    let mut bytes = 0;
-    while bytes < BODY_BYTES_MAX
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        bytes += frame.data_ref().map_or(0, Bytes::len);
     }
 }

@@ -1,6 +1,7 @@
 //! Sends one authorized HTTP request and streams its response.
 //!
-//! Called by `hooks`. Follows no redirects, uses no proxy and keeps no connections alive.
+//! Called by `hooks`. Translates the timeouts and errors of WASI to those of `egress`, and limits the silence between
+//! pieces of a response.
 
 use std::io;
 use std::pin::Pin;
@@ -11,26 +12,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1;
-use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep, timeout};
-use wasmill_egress::{ConnectError, Connector};
+use tokio::time::{Instant, Sleep, sleep};
+pub(crate) use wasmill_egress::BUFFER_BYTES_MAX;
+use wasmill_egress::{ConnectError, Connector, Driver, RequestError, Route, Traffic, TrafficMeter};
 use wasmill_model::RunHost;
-use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use crate::http::metered_stream::MeteredStream;
 use crate::http::policy::AllowedRequest;
 
 /// The maximum time for DNS, connect and TLS handshake together.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// The maximum wait for the response head, and for each piece of the body.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
-/// Bytes of each of the two buffers of a connection, and so of the largest response head.
-pub(crate) const BUFFER_BYTES_MAX: usize = 64 << 10;
-
 /// Bytes that one call may write to a request body.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 
@@ -43,64 +37,43 @@ pub(crate) async fn send(
     options: RequestOptions,
     host: &Arc<dyn RunHost>,
     prohibited: &(dyn Fn() + Sync),
-) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
-    let clamped =
-        |requested: Option<Duration>, max| requested.map_or(max, |requested: Duration| requested.min(max));
-    let connecting =
-        timeout(clamped(options.connect_timeout, CONNECT_MAX), connect(connector, allowed, host, prohibited));
-    let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
-
-    let mut http = http1::Builder::new();
-    http.max_buf_size(BUFFER_BYTES_MAX);
-    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
-    // Dropping the handle, with the guest or earlier, aborts the task.
-    let connection = wasmtime_wasi::runtime::spawn(connection);
-    let head = sender.send_request(relative(request)?);
-    let head = timeout(clamped(options.first_byte_timeout, SILENCE_MAX), head);
-    let response = head.await.map_err(|_| Error::ConnectionReadTimeout)??;
-
-    let silence_max = clamped(options.between_bytes_timeout, SILENCE_MAX);
-    let response = response.map(|body| Timed::new(body, silence_max).boxed_unsync());
-    Ok((response, async {
-        // The guest learns of a broken connection when it reads the body.
-        let _ = connection.await;
-        Ok(())
-    }))
-}
-
-/// Reduces the request target to its path and query (origin form, RFC 9112 §3.2.1).
-fn relative(mut request: Request<WasiBody>) -> Result<Request<WasiBody>, Error> {
-    let root = PathAndQuery::from_static("/");
-    let path = request.uri().path_and_query().cloned().unwrap_or(root);
-    *request.uri_mut() =
-        Uri::builder().path_and_query(path).build().map_err(|_| Error::HttpRequestUriInvalid)?;
-    Ok(request)
-}
-
-/// A connection, encrypted or not.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-async fn connect(
-    connector: &Connector,
-    allowed: &AllowedRequest,
-    host: &Arc<dyn RunHost>,
-    prohibited: &(dyn Fn() + Sync),
-) -> Result<Box<dyn Stream>, Error> {
+) -> Result<(Response<WasiBody>, Driver), Error> {
+    let clamped = |requested: Option<Duration>, max: Duration| requested.map_or(max, |asked| asked.min(max));
     let AllowedRequest { endpoint, private_addresses } = allowed;
-    let connect_error = |why| connect_error(why, prohibited);
-    let stream = connector.connect(endpoint, |address| private_addresses.allows(address));
-    let stream = MeteredStream::new(stream.await.map_err(connect_error)?, host);
-    if !endpoint.tls {
-        return Ok(Box::new(stream));
-    }
-    Ok(Box::new(connector.encrypt(endpoint, stream).await.map_err(connect_error)?))
+    let route = Route {
+        endpoint,
+        is_allowed: &|address| private_addresses.allows(address),
+        connect_timeout: clamped(options.connect_timeout, CONNECT_MAX),
+        head_timeout: clamped(options.first_byte_timeout, SILENCE_MAX),
+        meter: Some(meter(Arc::clone(host))),
+    };
+    let sent = connector.send(route, request).await;
+    let (response, driver) = sent.map_err(|error| wasi_error(error, prohibited))?;
+    let silence_max = clamped(options.between_bytes_timeout, SILENCE_MAX);
+    Ok((response.map(|body| Timed::new(body, silence_max).boxed_unsync()), driver))
 }
 
-/// Maps a connect error to an error of WASI. The guest cannot tell a name that does not exist from one that
-/// resolves to a private address; the host's log can.
-fn connect_error(why: ConnectError, prohibited: &dyn Fn()) -> Error {
+/// Counts the bytes of a connection into the meter of a run.
+fn meter(host: Arc<dyn RunHost>) -> TrafficMeter {
+    Arc::new(move |traffic| {
+        if let Some(meter) = host.meter() {
+            match traffic {
+                Traffic::Sent(bytes) => meter.add_http_sent_bytes(bytes as u64),
+                Traffic::Received(bytes) => meter.add_http_received_bytes(bytes as u64),
+            }
+        }
+    })
+}
+
+/// Maps an error to one of WASI. The guest cannot tell a name that does not exist from one that resolves to a
+/// private address; the host's log can.
+fn wasi_error(why: RequestError, prohibited: &dyn Fn()) -> Error {
+    let why = match why {
+        RequestError::Connect(why) => why,
+        RequestError::ConnectTimeout(_) => return Error::ConnectionTimeout,
+        RequestError::HeadTimeout(_) => return Error::ConnectionReadTimeout,
+        RequestError::Http(error) => return Error::Hyper(error),
+    };
     match why {
         ConnectError::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => Error::DnsTimeout,
         ConnectError::NotFound(error) => {

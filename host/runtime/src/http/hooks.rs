@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response};
 use wasmill_model::RunHost;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
@@ -52,10 +51,6 @@ impl WasiHttpHooks for HttpHooks {
                 return Box::new(async { Err(refusal.into()) });
             }
         };
-        // The guest may have added the trailing dot of the root; the server gets one spelling of the host only.
-        if let Ok(authority) = HeaderValue::try_from(allowed.endpoint.authority()) {
-            request.headers_mut().insert(HOST, authority);
-        }
         let guard = self.calls.start(request.method().as_str(), allowed.endpoint.origin());
         let host = Arc::clone(&self.host);
         if let Some(meter) = host.meter() {
@@ -67,12 +62,13 @@ impl WasiHttpHooks for HttpHooks {
             let prohibited = || plugin.denial_log.log_private_address(&allowed.endpoint.origin());
             let sent = client::send(&plugin.connector, &allowed, request, options, &host, &prohibited).await;
             span.finish(sent.as_ref().map(|(response, _)| response.status()));
-            let (response, connection) = sent?;
+            let (response, mut driver) = sent?;
             guard.set_has_head();
             let connection = async move {
-                let driven = connection.await;
+                // The guest learns of a broken connection when it reads the body.
+                driver.join_next().await;
                 drop(guard);
-                driven
+                Ok(())
             };
             Ok((response, Box::new(connection) as Driver))
         })

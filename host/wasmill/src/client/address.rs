@@ -5,16 +5,12 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use hyper::Uri;
+use wasmill_egress::Endpoint;
 
 /// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    pub(crate) tls: bool,
-    /// A host name, or an IP address without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Host and port as given.
-    pub(crate) authority: String,
+    pub(crate) endpoint: Endpoint,
     /// The path of the server behind a proxy, without a trailing slash.
     pub(crate) prefix: String,
 }
@@ -28,49 +24,27 @@ impl FromStr for Address {
         };
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = full.parse().map_err(|error| invalid(&format!("{error}")))?;
-        let tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(invalid("it must start with http:// or https://")),
-        };
-        let authority = uri.authority().ok_or_else(|| invalid("it has no host"))?.to_string();
-        if authority.contains('@') {
-            return Err(invalid("it must not contain a user"));
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(invalid("it must start with http:// or https://"));
         }
         if uri.query().is_some() {
             return Err(invalid("it must not contain a query"));
         }
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(invalid("it has no host"));
-        }
-        let port = match uri.port() {
-            Some(port) => port.as_u16(),
-            None if uri.host() != Some(&authority) => return Err(invalid("its port is invalid")),
-            None if tls => 443,
-            None => 80,
-        };
-        let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { tls, host, port, authority, prefix })
+        let endpoint = Endpoint::of(&uri)
+            .ok_or_else(|| invalid("it must name a host, at most with a port, and no user"))?;
+        Ok(Self { endpoint, prefix: uri.path().trim_end_matches('/').to_owned() })
     }
 }
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        Self {
-            tls: false,
-            host: address.ip().to_string(),
-            port: address.port(),
-            authority: address.to_string(),
-            prefix: String::new(),
-        }
+        Self { endpoint: Endpoint::at(address), prefix: String::new() }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tls, authority, prefix, .. } = self;
-        write!(f, "{}://{authority}{prefix}", if *tls { "https" } else { "http" })
+        write!(f, "{}{}", self.endpoint.origin(), self.prefix)
     }
 }
 
@@ -92,8 +66,8 @@ mod tests {
             ("https://example.com:8443/wasmill/", true, "example.com", 8443, "/wasmill"),
         ] {
             let address: Address = text.parse().unwrap();
-            let Address { tls: is_tls, host: named, port: at, prefix: below, .. } = &address;
-            assert_eq!((*is_tls, named.as_str(), *at, below.as_str()), (tls, host, port, prefix), "{text}");
+            let endpoint = Endpoint { tls, host: host.to_owned(), port };
+            assert_eq!(address, Address { endpoint, prefix: prefix.to_owned() }, "{text}");
         }
     }
 

@@ -37,8 +37,7 @@ type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl Collector {
     /// Returns the URL of requests.
     pub(super) fn url(&self) -> String {
-        let scheme = if self.address.tls { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.address.authority, self.path)
+        format!("{}{}", self.address.endpoint.origin(), self.path)
     }
 }
 
