@@ -2,16 +2,13 @@
 //! one, so a slow client costs a position in the source instead of a queue.
 
 use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use hyper::body::Frame;
+use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
-use wasmill_model::BoxFuture;
 use wasmill_scheduler::Scheduler;
 
 use crate::http::stream_limit::StreamPermit;
@@ -33,14 +30,26 @@ pub(crate) trait ChunkSource: Send + 'static {
 
 /// Responds with a stream that ends with its source, or shortly after a drain is done.
 pub(crate) fn stream(source: impl ChunkSource, scheduler: Scheduler, permit: StreamPermit) -> Response {
-    let state = StreamState { source, scheduler, is_greeted: false, _permit: permit };
+    let chunks = stream::unfold((source, scheduler, permit), |mut state| async {
+        let (source, scheduler, _) = &mut state;
+        let chunk = tokio::select! {
+            biased;
+            chunk = source.next() => chunk,
+            () = scheduler.drained() => {
+                tokio::time::timeout(FINAL_CHUNK_TIMEOUT, source.next()).await.unwrap_or_default()
+            }
+            () = tokio::time::sleep(HEARTBEAT) => Some(":\n\n".to_owned()),
+        };
+        Some((chunk?, state))
+    });
+    let greeting = stream::iter([RETRY_FIELD.to_owned()]);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         // Tells proxies not to buffer.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::new(EventBody { step: Some(Box::pin(advance(state))) })).into_response()
+    (headers, Body::from_stream(greeting.chain(chunks).map(Ok::<_, Infallible>))).into_response()
 }
 
 /// Returns true if the client accepts an event stream.
@@ -64,54 +73,6 @@ pub(crate) fn event(name: &str, id: Option<u64>, data: &impl Serialize) -> Strin
     // Serialization of our types cannot fail, and JSON on one line has no line breaks.
     let data = serde_json::to_string(data).unwrap_or_default();
     format!("event: {name}\n{id}data: {data}\n\n")
-}
-
-struct StreamState<S> {
-    source: S,
-    scheduler: Scheduler,
-    is_greeted: bool,
-    _permit: StreamPermit,
-}
-
-impl<S: ChunkSource> StreamState<S> {
-    async fn next(&mut self) -> Option<String> {
-        if !self.is_greeted {
-            self.is_greeted = true;
-            return Some(RETRY_FIELD.to_owned());
-        }
-        tokio::select! {
-            biased;
-            chunk = self.source.next() => chunk,
-            () = self.scheduler.drained() => {
-                tokio::time::timeout(FINAL_CHUNK_TIMEOUT, self.source.next()).await.unwrap_or_default()
-            }
-            () = tokio::time::sleep(HEARTBEAT) => Some(":\n\n".to_owned()),
-        }
-    }
-}
-
-async fn advance<S: ChunkSource>(mut state: StreamState<S>) -> (Option<String>, StreamState<S>) {
-    (state.next().await, state)
-}
-
-struct EventBody<S> {
-    /// Future of the next chunk; `None` after the last.
-    step: Option<BoxFuture<'static, (Option<String>, StreamState<S>)>>,
-}
-
-impl<S: ChunkSource> HttpBody for EventBody<S> {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(step) = &mut self.step else { return Poll::Ready(None) };
-        let (chunk, state) = std::task::ready!(step.as_mut().poll(context));
-        self.step = chunk.is_some().then(|| Box::pin(advance(state)) as _);
-        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk.into()))))
-    }
 }
 
 #[cfg(test)]
