@@ -39,7 +39,7 @@ test: build ## Run every test
 	$(TEST) --release --locked -p wasmill-scheduler
 	$(TEST) --release --locked --workspace --exclude wasmill-scheduler
 
-test-browser: build ## Test the access policy with web pages in Chromium
+test-browser: build ## Test the access policy and the API viewer in Chromium
 	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser
 
 bench: build ## Run the benchmarks: floors, throughput, latency, plugins (one part: ARGS=large, ARGS=suspended)

@@ -58,6 +58,9 @@ fn plugins_and_schedules(routes: Routes) -> Routes {
 }
 
 fn server(routes: Routes) -> Routes {
+    let routes = service::docs::FILES
+        .iter()
+        .fold(routes, |routes, file| routes.add(file.spec(), || async { file.serve() }));
     routes
         .add(service::index::spec(), service::index::index)
         .add(queue::pause::pause_spec(), queue::pause::pause)
@@ -69,7 +72,6 @@ fn server(routes: Routes) -> Routes {
         .add(service::health::readyz_spec(), service::health::readyz)
         .add(service::openapi::spec(), || async { service::openapi::openapi(document()) })
         .add(service::docs::spec(), service::docs::page)
-        .add(service::docs::viewer_spec(), service::docs::viewer)
 }
 
 /// Returns the OpenAPI document, which is built once per process.

@@ -1,7 +1,7 @@
-//! The access policy in a real browser: foreign pages try to read and change data.
+//! Pages in a real browser: foreign ones try to read and change data, and the API viewer shows the API.
 //!
-//! Needs Chromium. Without it the test is skipped with a line on stderr, or fails with
-//! `WASMILL_TEST_REQUIRE=all`; `make test-browser` runs it alone.
+//! Needs Chromium. Without it the tests are skipped with a line on stderr, or fail with
+//! `WASMILL_TEST_REQUIRE=all`; `make test-browser` runs them alone.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -146,11 +146,7 @@ struct Open {
 impl Open {
     fn page(name: &str, url: &str) -> Self {
         let profile = tempfile::tempdir().expect("a folder");
-        let browser = Command::new(name)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .arg("--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP evil.example 127.0.0.1")
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+        let browser = command(name, &profile)
             // It runs until it is killed.
             .args(["--remote-debugging-port=0", url])
             .stdin(Stdio::null())
@@ -160,6 +156,17 @@ impl Open {
             .expect("a browser");
         Self { browser, _profile: profile }
     }
+}
+
+/// Returns the command of a browser without a window.
+fn command(name: &str, profile: &TempDir) -> Command {
+    let mut command = Command::new(name);
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .arg("--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP evil.example 127.0.0.1")
+        .arg(format!("--user-data-dir={}", profile.path().display()));
+    command
 }
 
 impl Drop for Open {
@@ -220,4 +227,28 @@ async fn in_a_browser_no_foreign_page_can_read_or_change_anything() {
     assert!(results["read /task"].contains(&waiting), "{results:?}");
     assert!(results["cors /drain"].starts_with("202 "), "{results:?}");
     assert_eq!(client.get("/stats").await.json["draining"], json!(true));
+}
+
+#[tokio::test]
+async fn the_viewer_shows_every_operation_within_its_content_policy() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start(&[]);
+    let document = server.client().get("/openapi.json").await.json;
+    let profile = tempfile::tempdir().expect("a folder");
+    // Prints the page as its scripts have built it, and on stderr what they complain of.
+    let page = command(browser, &profile)
+        .args(["--enable-logging=stderr", "--virtual-time-budget=60000", "--dump-dom"])
+        .arg(format!("http://{}/docs", server.address()))
+        .output()
+        .expect("a browser");
+    let (page, messages) = (String::from_utf8_lossy(&page.stdout), String::from_utf8_lossy(&page.stderr));
+    let complaints: Vec<_> = messages.lines().filter(|line| line.contains("CONSOLE")).collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+    let methods = document["paths"].as_object().expect("paths").values();
+    let operations = methods.flat_map(|path| path.as_object().expect("operations").values());
+    let ids: Vec<_> = operations.filter_map(|operation| operation["operationId"].as_str()).collect();
+    assert!(ids.len() > 30, "{ids:?}");
+    for id in ids {
+        assert!(page.contains(&format!("-{id}\"")), "{id} is missing");
+    }
 }
