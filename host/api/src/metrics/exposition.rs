@@ -113,8 +113,14 @@ fn write(value: &Value, kind: MetricType, encoder: &mut MetricEncoder<'_>) -> fm
     }
 }
 
-/// All metrics of one response.
-pub(super) struct Exposition(Registry);
+/// Encodes all metrics of one response.
+pub(super) fn encode(metrics: Vec<Metric>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Page(metrics)));
+    let mut page = String::with_capacity(16 << 10);
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
 
 #[derive(Debug)]
 struct Page(Vec<Metric>);
@@ -122,21 +128,6 @@ struct Page(Vec<Metric>);
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|metric| metric.write(&mut encoder))
-    }
-}
-
-impl Exposition {
-    pub(super) fn new(metrics: Vec<Metric>) -> Self {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(Page(metrics)));
-        Self(registry)
-    }
-
-    /// Encodes all metrics.
-    pub(super) fn text(&self) -> Result<String, fmt::Error> {
-        let mut page = String::with_capacity(16 << 10);
-        text::encode(&mut page, &self.0)?;
-        Ok(page)
     }
 }
 
@@ -149,7 +140,7 @@ mod tests {
         let mut histogram = Histogram::new(&[0.5, 1.0]);
         histogram.observe(0.75);
         histogram.observe(3.0);
-        let page = Exposition::new(vec![
+        let page = encode(vec![
             Metric::gauge("a_bytes", "Held").value(2.0),
             Metric::counter("b", "Done").with(&[("plugin", "x\"y")], 3.0).with(&[("plugin", "z")], 4.0),
             Metric::histogram("c_seconds", "Took").with_histogram(&[("route", "/task/{id}")], histogram),
@@ -175,6 +166,6 @@ mod tests {
             "d_info{version=\"1.2\"} 1",
             "# EOF",
         ];
-        assert_eq!(page.text().expect("written").lines().collect::<Vec<_>>(), lines);
+        assert_eq!(page.expect("written").lines().collect::<Vec<_>>(), lines);
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use super::exposition::{self, Exposition};
+use super::exposition;
 use super::gather;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -16,8 +16,7 @@ pub(crate) fn spec() -> Operation {
 }
 
 pub(crate) async fn get(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
-    let metrics = gather::gather(&api).await;
-    let text = Exposition::new(metrics).text();
+    let text = exposition::encode(gather::gather(&api).await);
     let text = text.map_err(|_| Problem::internal_error("failed to encode the metrics"))?;
     Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text))
 }
