@@ -16,7 +16,7 @@ use wasmill_model::{AttemptCounts, Backoff, Failure, Limits, PluginName, Suspens
 use wasmill_runtime::{CacheConfig, InputBudget, LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, AttemptOutcome, AttemptStep, StopRequests};
-use self::find::PluginSource;
+use self::find::FoundPlugin;
 use self::host::LocalHost;
 use self::report::RunReport;
 use crate::built_in::INPUT_CHECKS;
@@ -75,7 +75,7 @@ struct LoadedPlugin {
 
 async fn execute(
     settings: &Settings,
-    source: PluginSource,
+    source: FoundPlugin,
     options: RunOptions,
     status_line: &SharedStatusLine,
 ) -> Result<RunReport> {
@@ -160,7 +160,7 @@ fn announce_retry(
 /// Loads the plugin and shows that it compiles. Returns `None` if a signal stops the command first.
 async fn load_unless_stopped(
     settings: &Settings,
-    source: PluginSource,
+    source: FoundPlugin,
     status_line: &SharedStatusLine,
     stop: &mut StopRequests,
 ) -> Result<Option<LoadedPlugin>> {
@@ -197,11 +197,11 @@ pub(crate) fn plugins(settings: &Settings) -> LoaderConfig {
 }
 
 /// Creates a runtime with one slot and one plugin. Blocks while it compiles.
-fn load(limits: Limits, plugins: LoaderConfig, source: &PluginSource) -> Result<LoadedPlugin> {
+fn load(limits: Limits, plugins: LoaderConfig, source: &FoundPlugin) -> Result<LoadedPlugin> {
     let size = RuntimeConfig { slots: 1, limits, memory_total_bytes: None };
     let (builtins, file) = match source {
-        PluginSource::BuiltIn(name, bytes) => (vec![(name.as_str(), *bytes)], None),
-        PluginSource::File { path, .. } => (Vec::new(), Some(path)),
+        FoundPlugin::BuiltIn(name, bytes) => (vec![(name.as_str(), *bytes)], None),
+        FoundPlugin::File { path, .. } => (Vec::new(), Some(path)),
     };
     let runtime = Runtime::start(size, &builtins, plugins)?;
     let info = match file {

@@ -8,9 +8,9 @@ use wasmill_model::PluginName;
 use crate::built_in::BUILT_IN;
 use crate::exit::{Exit, cli_error};
 
-/// The source of a plugin, not yet loaded.
+/// A plugin that was found, not yet loaded.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PluginSource {
+pub(super) enum FoundPlugin {
     /// A built-in plugin.
     BuiltIn(String, &'static [u8]),
     /// An existing file.
@@ -21,7 +21,7 @@ pub(super) enum PluginSource {
     },
 }
 
-impl PluginSource {
+impl FoundPlugin {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::BuiltIn(name, _) | Self::File { name, .. } => name,
@@ -36,7 +36,7 @@ impl PluginSource {
 
 /// Treats a path or a name that ends in `.wasm` as a file; looks up any other name in the plugins folder first, as a
 /// server does.
-pub(super) fn find(plugin: &str, folder: &Path) -> Result<PluginSource> {
+pub(super) fn find(plugin: &str, folder: &Path) -> Result<FoundPlugin> {
     let path = Path::new(plugin);
     if plugin.contains('/') || path.extension().is_some_and(|extension| extension == "wasm") {
         if !path.exists() {
@@ -48,17 +48,17 @@ pub(super) fn find(plugin: &str, folder: &Path) -> Result<PluginSource> {
                 format!("{plugin} is not a plugin: the file name must end in .wasm"),
             ));
         }
-        return Ok(PluginSource::file(path.to_owned()));
+        return Ok(FoundPlugin::file(path.to_owned()));
     }
     let name: PluginName = plugin
         .parse()
         .map_err(|error| cli_error(Exit::Usage, format!("'{plugin}' is not a valid plugin name: {error}")))?;
     let file = folder.join(format!("{name}.wasm"));
     if file.exists() {
-        return Ok(PluginSource::file(file));
+        return Ok(FoundPlugin::file(file));
     }
     match BUILT_IN.iter().find(|(built_in, _)| *built_in == name.as_str()) {
-        Some((name, bytes)) => Ok(PluginSource::BuiltIn((*name).to_owned(), bytes)),
+        Some((name, bytes)) => Ok(FoundPlugin::BuiltIn((*name).to_owned(), bytes)),
         None => {
             let file = file.display();
             let message = format!(
@@ -77,10 +77,10 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_in_the_folder_first() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(find("io-stub", folder.path()).unwrap(), PluginSource::BuiltIn(..)));
+        assert!(matches!(find("io-stub", folder.path()).unwrap(), FoundPlugin::BuiltIn(..)));
         let file = folder.path().join("io-stub.wasm");
         std::fs::write(&file, b"").unwrap();
-        let source = PluginSource::File { name: "io-stub".to_owned(), path: file.clone() };
+        let source = FoundPlugin::File { name: "io-stub".to_owned(), path: file.clone() };
         assert_eq!(find("io-stub", folder.path()).unwrap(), source);
         assert_eq!(find(&file.display().to_string(), Path::new("elsewhere")).unwrap(), source);
     }
