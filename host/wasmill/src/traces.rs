@@ -6,13 +6,16 @@
 mod collector;
 mod otlp;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -22,13 +25,10 @@ use wasmill_model::{Clock, Span, Tracer};
 
 use self::collector::Collector;
 
-/// Maximum spans per request, about half a megabyte.
-const BATCH_MAX: usize = 1_024;
-/// How long spans wait to be batched.
-const BATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// The first and the longest wait before a request is retried.
+/// The first and the longest wait before a request is retried, and the longest that a collector may ask for.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// How long the shutdown waits for the collector.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of a response that are read.
@@ -58,9 +58,10 @@ pub(crate) fn prepare(
         .map_err(|why| anyhow!("failed to read OTEL_EXPORTER_OTLP_CERTIFICATE: {why}"))?;
     let (spans_ready, batch_full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let notify = (Arc::clone(&spans_ready), Arc::clone(&batch_full));
+    let batch_max = collector.batch_max;
     let tracer = Tracer::new(collector.sampler, Arc::clone(clock), move |kept| {
         notify.0.notify_one();
-        if kept >= BATCH_MAX {
+        if kept >= batch_max {
             notify.1.notify_one();
         }
     });
@@ -113,8 +114,8 @@ enum ExportOutcome {
     Accepted { rejected: u64, why: String },
     /// The collector rejected the request.
     Rejected(String),
-    /// The request failed and may be retried.
-    Failed(String),
+    /// The request failed and may be retried, after this wait if the collector asks for one.
+    Failed(String, Option<Duration>),
 }
 
 impl Sender {
@@ -125,12 +126,12 @@ impl Sender {
                 () = self.closing.cancelled() => {}
             }
             tokio::select! {
-                () = sleep(BATCH_INTERVAL) => {}
+                () = sleep(self.collector.batch_delay) => {}
                 () = self.batch_full.notified() => {}
                 () = self.closing.cancelled() => {}
             }
             loop {
-                let spans = self.tracer.fetch(BATCH_MAX);
+                let spans = self.tracer.fetch(self.collector.batch_max);
                 if spans.is_empty() {
                     break;
                 }
@@ -141,11 +142,13 @@ impl Sender {
 
     /// Exports these spans, retrying until the collector answers; only the shutdown gives up.
     async fn deliver(&mut self, spans: &[Span]) {
-        let body = Bytes::from(otlp::request(&self.collector.resource, spans));
+        let body = otlp::request(&self.collector.resource, spans);
+        let body = Bytes::from(if self.collector.is_gzipped { gzip(&body) } else { body });
         let count = spans.len() as u64;
         let mut pause = RETRY_FIRST;
         loop {
             let is_last = self.closing.is_cancelled();
+            let mut asked = None;
             match timeout(self.collector.timeout, self.post(body.clone())).await {
                 Ok(ExportOutcome::Accepted { rejected, why }) => {
                     let rejected = rejected.min(count);
@@ -156,14 +159,17 @@ impl Sender {
                     self.tracer.sent(0, count);
                     return self.log_change(Err(why));
                 }
-                Ok(ExportOutcome::Failed(why)) => self.log_change(Err(why)),
+                Ok(ExportOutcome::Failed(why, wait)) => {
+                    asked = wait;
+                    self.log_change(Err(why));
+                }
                 Err(_) => self.log_change(Err(format!("no response within {:?}", self.collector.timeout))),
             }
             if is_last {
                 return;
             }
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(pause.max(asked.unwrap_or_default())) => {}
                 () = self.closing.cancelled() => {}
             }
             pause = RETRY_MAX.min(pause * 2);
@@ -175,6 +181,9 @@ impl Sender {
         let mut request = Request::post(path)
             .header(USER_AGENT, egress::USER_AGENT)
             .header(CONTENT_TYPE, "application/json");
+        if self.collector.is_gzipped {
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -191,10 +200,13 @@ impl Sender {
         };
         let (response, _driver) = match self.connector.send(route, request).await {
             Ok(sent) => sent,
-            Err(error) => return ExportOutcome::Failed(error.to_string()),
+            Err(error) => return ExportOutcome::Failed(error.to_string(), None),
         };
         let status = response.status();
-        let waits = response.headers().contains_key(RETRY_AFTER);
+        let waits = response.headers().get(RETRY_AFTER).map(|value| {
+            let seconds = value.to_str().ok().and_then(|seconds| seconds.trim().parse().ok());
+            seconds.map_or(RETRY_FIRST, Duration::from_secs).min(RETRY_AFTER_MAX)
+        });
         // The body is only used in the log.
         let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect().await;
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
@@ -208,8 +220,8 @@ impl Sender {
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::GATEWAY_TIMEOUT,
         ];
-        if waits || may_pass.contains(&status) {
-            return ExportOutcome::Failed(format!("the collector answered {status}"));
+        if waits.is_some() || may_pass.contains(&status) {
+            return ExportOutcome::Failed(format!("the collector answered {status}"), waits);
         }
         let said = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         ExportOutcome::Rejected(format!("the collector answered {status}: {said}"))
@@ -228,4 +240,9 @@ impl Sender {
             Ok(()) => {}
         }
     }
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(body).and_then(|()| gzip.finish()).expect("memory takes every byte")
 }

@@ -30,8 +30,8 @@ impl FromStr for Address {
         if uri.query().is_some() {
             return Err(invalid("it must not contain a query"));
         }
-        let endpoint = Endpoint::of(&uri)
-            .ok_or_else(|| invalid("it must name a host, at most with a port, and no user"))?;
+        let endpoint =
+            Endpoint::of(&uri).ok_or_else(|| invalid("it needs a host, a valid port if any, and no user"))?;
         Ok(Self { endpoint, prefix: uri.path().trim_end_matches('/').to_owned() })
     }
 }

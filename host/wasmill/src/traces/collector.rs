@@ -16,6 +16,12 @@ use crate::client::Address;
 const PATH: &str = "/v1/traces";
 /// Default time limit for a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long spans wait to be batched by default; shorter than the standard's 5 s, so that traces show up soon.
+const BATCH_DELAY: Duration = Duration::from_secs(1);
+/// The default maximum of spans per request, about half a megabyte.
+const BATCH_MAX: usize = 1_024;
+/// The collector that `OTEL_TRACES_EXPORTER=otlp` means.
+const LOCAL: &str = "http://localhost:4318";
 /// The default service name.
 const SERVICE: &str = "wasmill";
 
@@ -27,6 +33,11 @@ pub(super) struct Collector {
     /// Certificates trusted in addition to the public roots.
     pub(super) certificate: Option<PathBuf>,
     pub(super) timeout: Duration,
+    pub(super) is_gzipped: bool,
+    /// Maximum spans per request.
+    pub(super) batch_max: usize,
+    /// How long spans wait to be batched.
+    pub(super) batch_delay: Duration,
     pub(super) resource: Resource,
     pub(super) sampler: Sampler,
 }
@@ -53,16 +64,9 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
         read(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
             .or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{name}")))
     };
-    let is_off = read("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
-        || read("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
     let named = match setting {
         Some(setting) => Some(("otlp_endpoint", setting.to_owned(), PATH)),
-        None if is_off => None,
-        None => read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-            .map(|url| ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url, ""))
-            .or_else(|| {
-                read("OTEL_EXPORTER_OTLP_ENDPOINT").map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url, PATH))
-            }),
+        None => from_environment(&read),
     };
     let Some((name, url, below)) = named else { return Ok(None) };
     let address: Address =
@@ -71,23 +75,69 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
         path if path.is_empty() => "/".to_owned(),
         path => path,
     };
+    warn_of_unsupported(&either);
+    let number = |name, value: Option<String>| {
+        value.and_then(|value| {
+            let number = value.parse::<u32>().ok().filter(|number| *number > 0);
+            if number.is_none() {
+                tracing::warn!(name, value, "not a positive integer; the default applies");
+            }
+            number
+        })
+    };
+    let millis = |name, value| number(name, value).map(|millis| Duration::from_millis(millis.into()));
+    let batch_max = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"));
+    let batch_delay = millis("OTEL_BSP_SCHEDULE_DELAY", read("OTEL_BSP_SCHEDULE_DELAY"));
+    Ok(Some(Collector {
+        address,
+        path,
+        headers: either("HEADERS").map(|list| headers(&list)).unwrap_or_default(),
+        certificate: either("CERTIFICATE").map(PathBuf::from),
+        timeout: millis("OTEL_EXPORTER_OTLP_TIMEOUT", either("TIMEOUT")).unwrap_or(TIMEOUT),
+        is_gzipped: either("COMPRESSION").is_some_and(|compression| compression == "gzip"),
+        batch_max: batch_max.map_or(BATCH_MAX, |spans| spans as usize),
+        batch_delay: batch_delay.unwrap_or(BATCH_DELAY),
+        resource: resource(read("OTEL_RESOURCE_ATTRIBUTES").as_deref(), read("OTEL_SERVICE_NAME")),
+        sampler: sampler(read("OTEL_TRACES_SAMPLER"), read("OTEL_TRACES_SAMPLER_ARG")),
+    }))
+}
+
+/// Returns the collector that the environment names: variable, URL and the path below it.
+fn from_environment(read: Read<'_>) -> Option<(&'static str, String, &'static str)> {
+    if read("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    let exporter = read("OTEL_TRACES_EXPORTER");
+    let is_otlp = |list: &str| list.split(',').any(|exporter| exporter.trim() == "otlp");
+    if let Some(exporter) = exporter.as_deref().filter(|list| !is_otlp(list)) {
+        if exporter != "none" {
+            tracing::warn!(exporter, "exporting no traces: OTEL_TRACES_EXPORTER is neither otlp nor none");
+        }
+        return None;
+    }
+    let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "");
+    let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", PATH);
+    let named = [exact, base].into_iter().find_map(|(name, below)| Some((name, read(name)?, below)));
+    named.or_else(|| exporter.map(|_| ("OTEL_TRACES_EXPORTER", LOCAL.to_owned(), PATH)))
+}
+
+/// Warns of variables whose values mean what this exporter cannot do.
+fn warn_of_unsupported(either: Read<'_>) {
     if let Some(protocol) = either("PROTOCOL").filter(|protocol| protocol != "http/json") {
         tracing::warn!(
             protocol,
             "exporting traces as http/json, the only supported protocol; use the collector's HTTP port"
         );
     }
-    let timeout = either("TIMEOUT").and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
-    let collector = Collector {
-        address,
-        path,
-        headers: either("HEADERS").map(|list| headers(&list)).unwrap_or_default(),
-        certificate: either("CERTIFICATE").map(PathBuf::from),
-        timeout: timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(TIMEOUT),
-        resource: resource(read("OTEL_RESOURCE_ATTRIBUTES").as_deref(), read("OTEL_SERVICE_NAME")),
-        sampler: sampler(read("OTEL_TRACES_SAMPLER"), read("OTEL_TRACES_SAMPLER_ARG")),
-    };
-    Ok(Some(collector))
+    if let Some(compression) = either("COMPRESSION").filter(|name| name != "gzip" && name != "none") {
+        tracing::warn!(
+            compression,
+            "exporting traces uncompressed: the compression is neither gzip nor none"
+        );
+    }
+    if either("CLIENT_KEY").is_some() || either("CLIENT_CERTIFICATE").is_some() {
+        tracing::warn!("exporting traces without a client certificate, which is not supported");
+    }
 }
 
 /// Parses a list such as `a=b,c=d`, whose values are percent-encoded.
@@ -181,9 +231,16 @@ mod tests {
         assert_eq!(url(None, &[bare]).as_deref(), Some("http://b:1/"));
         let own = url(Some("https://c/otlp/"), &[base, exact, ("OTEL_TRACES_EXPORTER", "none")]);
         assert_eq!(own.as_deref(), Some("https://c/otlp/v1/traces"));
-        for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+        for off in [
+            ("OTEL_SDK_DISABLED", "true"),
+            ("OTEL_TRACES_EXPORTER", "none"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ] {
             assert_eq!(url(None, &[base, off]), None, "{off:?}");
         }
+        let otlp = ("OTEL_TRACES_EXPORTER", "console, otlp");
+        assert_eq!(url(None, &[otlp]).as_deref(), Some("http://localhost:4318/v1/traces"));
+        assert_eq!(url(None, &[otlp, base]).as_deref(), Some("http://a:4318/v1/traces"));
     }
 
     #[test]
@@ -202,6 +259,9 @@ mod tests {
                 ("OTEL_EXPORTER_OTLP_HEADERS", "Api-Key=s%20t, x = 1,nonsense,b\u{e4}d=1"),
                 ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
                 ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "750"),
+                ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+                ("OTEL_BSP_SCHEDULE_DELAY", "5000"),
+                ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
                 ("OTEL_SERVICE_NAME", "mill"),
                 ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment.name=test"),
                 ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
@@ -213,6 +273,8 @@ mod tests {
             collector.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(headers, [("api-key", b"s t".as_slice()), ("x", b"1")]);
         assert_eq!(collector.timeout, Duration::from_millis(750));
+        assert_eq!((collector.batch_delay, collector.batch_max), (Duration::from_secs(5), BATCH_MAX));
+        assert!(collector.is_gzipped);
         assert_eq!(collector.sampler, Sampler { parent_based: true, share: 0.25 });
         let of = |key: &str| {
             let values = collector.resource.iter().filter(|(given, _)| given == key);
