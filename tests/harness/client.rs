@@ -45,6 +45,16 @@ impl Answer {
     pub fn str(&self, key: &str) -> &str {
         self.json[key].as_str().unwrap_or_else(|| panic!("no string '{key}' in {}", self.text))
     }
+
+    /// Returns the pointers of the errors of a problem.
+    ///
+    /// # Panics
+    ///
+    /// If there are no errors.
+    pub fn pointers(&self) -> Vec<&str> {
+        let errors = self.json["errors"].as_array().unwrap_or_else(|| panic!("no errors in {}", self.text));
+        errors.iter().filter_map(|error| error["pointer"].as_str()).collect()
+    }
 }
 
 impl Client {
@@ -179,6 +189,38 @@ impl Client {
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         let body = ("application/json", body.to_string().into_bytes());
         self.send(Method::POST, path, Some(body)).await.expect("an answer")
+    }
+
+    /// PUTs a schedule.
+    ///
+    /// # Panics
+    ///
+    /// If there is no response.
+    pub async fn put_schedule(&self, name: &str, schedule: &Value) -> Answer {
+        let body = ("application/json", schedule.to_string().into_bytes());
+        self.send(Method::PUT, &format!("/schedules/{name}"), Some(body)).await.expect("an answer")
+    }
+
+    /// PUTs a plugin.
+    ///
+    /// # Panics
+    ///
+    /// If there is no response.
+    pub async fn put_plugin(&self, name: &str, wasm: &[u8]) -> Answer {
+        let body = ("application/wasm", wasm.to_vec());
+        self.send(Method::PUT, &format!("/plugins/{name}"), Some(body)).await.expect("an answer")
+    }
+
+    /// Submits tasks at once, and returns their ids.
+    ///
+    /// # Panics
+    ///
+    /// If they are not accepted.
+    pub async fn submit_batch(&self, tasks: &Value) -> Vec<String> {
+        let answer = self.post("/task/batch", tasks).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+        let records = answer.json.as_array().expect("an array");
+        records.iter().map(|record| record["id"].as_str().expect("an id").to_owned()).collect()
     }
 
     /// Opens an event stream, after the last event of an earlier one.

@@ -33,3 +33,8 @@ pub const FLOOD: &[u8] = include_bytes!(env!("GUEST_FLOOD"));
 
 /// A plain program that writes a line, for benchmarks.
 pub const HELLO: &[u8] = include_bytes!(env!("GUEST_HELLO"));
+
+/// Returns a task that sleeps, in `misbehave`.
+pub fn sleep(ms: u32) -> serde_json::Value {
+    serde_json::json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": ms}})
+}

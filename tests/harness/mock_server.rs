@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::{CommandOutput, wasmill};
+
 /// A received request.
 #[derive(Clone, Debug, Default)]
 pub struct ReceivedRequest {
@@ -74,6 +76,16 @@ pub struct MockServer {
 }
 
 impl MockServer {
+    /// Runs a command that talks to this server.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn wasmill(&self, args: &[&str]) -> CommandOutput {
+        let folder = tempfile::tempdir().expect("a folder");
+        wasmill(folder.path(), &[args, &["--server", &self.url()]].concat())
+    }
+
     /// Starts a server on loopback.
     ///
     /// # Panics

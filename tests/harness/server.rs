@@ -49,6 +49,19 @@ impl Server {
         server
     }
 
+    /// Starts a server whose plugin `misbehave` has this manifest.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start_with_manifest(manifest: &str, args: &[&str]) -> Self {
+        let folder = Self::folder_with_guests();
+        std::fs::write(folder.path().join("plugins/misbehave.toml"), manifest).expect("written");
+        let server = Self::start_in(folder, args).expect("a server");
+        server.wait_for_plugins();
+        server
+    }
+
     /// Waits until no plugin is compiling; on a busy machine the server may serve before that.
     pub fn wait_for_plugins(&self) {
         let deadline = Instant::now() + DEADLINE;

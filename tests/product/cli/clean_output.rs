@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wasmill_tests::mock_server::{MockServer, ReceivedRequest, Reply};
 use wasmill_tests::terminal::Terminal;
-use wasmill_tests::{CommandOutput, wasmill};
+use wasmill_tests::wasmill;
 
 const ID: &str = "01a2074c-e503-703b-819d-4717c026346b";
 
@@ -65,12 +65,6 @@ fn hostile(received: &ReceivedRequest) -> Reply {
     }
 }
 
-fn ask(mock_server: &MockServer, args: &[&str]) -> CommandOutput {
-    let folder = tempfile::tempdir().expect("a folder");
-    let url = mock_server.url();
-    wasmill(folder.path(), &[args, &["--server", &url]].concat())
-}
-
 #[test]
 fn server_texts_cannot_drive_the_terminal() {
     let mock_server = MockServer::start(hostile);
@@ -90,7 +84,7 @@ fn server_texts_cannot_drive_the_terminal() {
         &["schedule", "set", "x", "@daily"],
         &["schedule", "run", "x"],
     ] {
-        let output = ask(&mock_server, args);
+        let output = mock_server.wasmill(args);
         is_clean(&format!("stdout of {args:?}"), &output.out);
         is_clean(&format!("stderr of {args:?}"), &output.err);
         assert!(
@@ -99,7 +93,7 @@ fn server_texts_cannot_drive_the_terminal() {
         );
     }
     // Only this program may set colours.
-    let output = ask(&mock_server, &["--color", "always", "schedule", "list"]);
+    let output = mock_server.wasmill(&["--color", "always", "schedule", "list"]);
     is_clean(
         "what stands between the colours",
         &output.out.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "").replace("\u{1b}[31m", ""),
@@ -114,11 +108,11 @@ fn data_in_a_pipe_is_unchanged() {
         true => Reply::Json(200, result.clone()),
         false => hostile(received),
     });
-    assert_eq!(ask(&mock_server, &["result", ID]).out, format!("{HOSTILE}\n"));
-    let output = ask(&mock_server, &["status", "--json", ID]);
+    assert_eq!(mock_server.wasmill(&["result", ID]).out, format!("{HOSTILE}\n"));
+    let output = mock_server.wasmill(&["status", "--json", ID]);
     let record: Value = serde_json::from_str(&output.out).expect("JSON");
     assert_eq!(record["tags"][0], HOSTILE);
-    let listed: Value = serde_json::from_str(&ask(&mock_server, &["list", "--json"]).out).expect("JSON");
+    let listed: Value = serde_json::from_str(&mock_server.wasmill(&["list", "--json"]).out).expect("JSON");
     assert_eq!(listed[0]["status"], HOSTILE);
 }
 

@@ -5,16 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use wasmill_tests::mock_server::{MockServer, ReceivedRequest, Reply};
-use wasmill_tests::{CommandOutput, wasmill};
+use wasmill_tests::wasmill;
 
 const ID: &str = "01a2074c-e503-703b-819d-4717c026346b";
 const NEW: &str = "01a2074c-e512-73a0-a30c-081a660b0534";
-
-fn ask(mock_server: &MockServer, args: &[&str]) -> CommandOutput {
-    let folder = tempfile::tempdir().expect("a folder");
-    let url = mock_server.url();
-    wasmill(folder.path(), &[args, &["--server", &url]].concat())
-}
 
 fn line(seq: u64, text: &str) -> Value {
     let stream = if seq.is_multiple_of(2) { "stdout" } else { "stderr" };
@@ -53,7 +47,7 @@ fn a_followed_log_resumes_after_a_disconnect_without_gap_or_repetition() {
             _ => Reply::events(&[event(4, "four"), END.to_owned()]),
         }
     });
-    let output = ask(&mock_server, &["logs", "--follow", ID]);
+    let output = mock_server.wasmill(&["logs", "--follow", ID]);
     assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, "one\ntwo\nthree\nfour\n", ""));
     let paths: Vec<_> =
         mock_server.requests().into_iter().filter(wants_events).map(|received| received.path).collect();
@@ -78,7 +72,7 @@ fn split_lines_are_joined_and_gaps_are_reported() {
             END.to_owned(),
         ])
     });
-    let output = ask(&mock_server, &["logs", "-f", ID]);
+    let output = mock_server.wasmill(&["logs", "-f", ID]);
     assert_eq!((output.code, output.out.as_str()), (0, "a long line\nhalf\nerr\n"));
     assert_eq!(output.err, "-- 7 lines are no longer stored --\n");
 }
@@ -92,11 +86,11 @@ fn a_log_is_read_in_pages() {
             (after + 1..=(after + 2).min(5)).map(|seq| line(seq, &format!("line {seq}"))).collect(),
         )
     });
-    let output = ask(&mock_server, &["logs", ID]);
+    let output = mock_server.wasmill(&["logs", ID]);
     assert_eq!((output.code, output.out.as_str()), (0, "line 1\nline 2\nline 3\nline 4\nline 5\n"));
-    let output = ask(&mock_server, &["logs", ID, "--after", "4", "--timestamps"]);
+    let output = mock_server.wasmill(&["logs", ID, "--after", "4", "--timestamps"]);
     assert_eq!(output.out, "2026-11-23T07:26:49Z line 5\n");
-    let output = ask(&mock_server, &["logs", ID, "--after", "3", "--json"]);
+    let output = mock_server.wasmill(&["logs", ID, "--after", "3", "--json"]);
     let lines: Vec<Value> =
         output.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines, [line(4, "line 4"), line(5, "line 5")]);
@@ -108,10 +102,10 @@ fn a_server_without_log_lines_shows_the_stored_log() {
         true => Reply::unknown_route(),
         false => Reply::Json(200, json!({"id": ID, "state": "completed", "log": "the end\nof it\n"})),
     });
-    let output = ask(&mock_server, &["logs", ID]);
+    let output = mock_server.wasmill(&["logs", ID]);
     assert_eq!((output.code, output.out.as_str()), (0, "the end\nof it\n"));
     assert!(output.err.contains("stores no log lines"), "{output:?}");
-    let output = ask(&mock_server, &["logs", "--follow", ID]);
+    let output = mock_server.wasmill(&["logs", "--follow", ID]);
     assert_eq!((output.code, output.out.as_str()), (5, ""));
     assert!(output.err.contains("does not stream logs") && output.err.contains("wasmill logs"), "{output:?}");
 }
@@ -122,7 +116,7 @@ fn a_log_that_cannot_be_followed_reports_why() {
         true => Reply::Json(406, json!({"code": "http", "detail": "not acceptable"})),
         false => Reply::Json(404, json!({"code": "unknown-task", "detail": "task 7 does not exist"})),
     });
-    let output = ask(&mock_server, &["logs", "-f", ID]);
+    let output = mock_server.wasmill(&["logs", "-f", ID]);
     assert_eq!((output.code, output.err.as_str()), (5, "wasmill: task 7 does not exist\n"));
 }
 
@@ -151,7 +145,7 @@ fn task_that_takes_a_while(logs: bool) -> impl Fn(&ReceivedRequest) -> Reply {
 #[test]
 fn a_waiting_submit_shows_the_log_and_survives_a_server_restart() {
     let mock_server = MockServer::start(task_that_takes_a_while(true));
-    let output = ask(&mock_server, &["submit", "hello", "--wait"]);
+    let output = mock_server.wasmill(&["submit", "hello", "--wait"]);
     assert_eq!((output.code, output.out.as_str()), (0, "hi\n"));
     assert!(
         output.err.starts_with(&format!("task {NEW}\n")) && output.err.contains("\nsaid\n"),
@@ -165,7 +159,7 @@ fn a_waiting_submit_shows_the_log_and_survives_a_server_restart() {
 #[test]
 fn a_waiting_submit_works_without_a_log() {
     let mock_server = MockServer::start(task_that_takes_a_while(false));
-    let output = ask(&mock_server, &["submit", "hello", "--wait"]);
+    let output = mock_server.wasmill(&["submit", "hello", "--wait"]);
     assert_eq!(
         (output.code, output.out.as_str(), output.err),
         (0, "hi\n", format!("task {NEW}\nwasmill: away; keeps trying for 60s\n"))
@@ -175,9 +169,9 @@ fn a_waiting_submit_works_without_a_log() {
 #[test]
 fn a_retry_names_the_new_task_or_waits_for_it() {
     let mock_server = MockServer::start(task_that_takes_a_while(true));
-    let output = ask(&mock_server, &["retry", ID]);
+    let output = mock_server.wasmill(&["retry", ID]);
     assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, format!("{NEW}\n").as_str(), ""));
-    let output = ask(&mock_server, &["retry", ID, "--wait", "--quiet"]);
+    let output = mock_server.wasmill(&["retry", ID, "--wait", "--quiet"]);
     assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, "hi\n", ""));
     let received = mock_server.requests();
     assert!(
@@ -217,8 +211,8 @@ fn every_task_option_is_sent_under_its_api_name() {
         "--idempotency-key",
         "once",
     ];
-    assert_eq!(ask(&mock_server, &options).code, 0);
-    assert_eq!(ask(&mock_server, &["submit"]).code, 0);
+    assert_eq!(mock_server.wasmill(&options).code, 0);
+    assert_eq!(mock_server.wasmill(&["submit"]).code, 0);
     let received = mock_server.requests();
     assert_eq!(
         received[0].body,
@@ -248,9 +242,9 @@ fn a_server_below_a_path_is_reached() {
 #[test]
 fn a_foreign_response_is_reported_in_one_line() {
     let mock_server = MockServer::start(|_| Reply::Json(200, json!({"hello": "from elsewhere"})));
-    let output = ask(&mock_server, &["list"]);
+    let output = mock_server.wasmill(&["list"]);
     assert!(output.code == 1 && output.err.contains("unexpected response from"), "{output:?}");
     let mock_server = MockServer::start(|_| Reply::unknown_route());
-    let output = ask(&mock_server, &["stats"]);
+    let output = mock_server.wasmill(&["stats"]);
     assert!(output.code == 5 && output.err.contains("does not support this request"), "{output:?}");
 }

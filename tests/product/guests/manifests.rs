@@ -5,19 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_tests::{Answer, Client, NOOP, Server};
-
-/// Starts a server whose plugin `misbehave` has this manifest.
-fn with_manifest(manifest: &str, args: &[&str]) -> Server {
-    let server = Server::start(args);
-    fs::write(server.folder().join("plugins/misbehave.toml"), manifest).expect("written");
-    server.stop_and_restart()
-}
-
-async fn put(client: &Client, name: &str, bytes: &[u8]) -> Answer {
-    let body = Some(("application/wasm", bytes.to_vec()));
-    client.send(Method::PUT, &format!("/plugins/{name}"), body).await.expect("an answer")
-}
+use wasmill_tests::{NOOP, Server};
 
 #[tokio::test]
 async fn a_plugin_is_shown_with_its_manifest_but_without_secrets() {
@@ -30,7 +18,7 @@ async fn a_plugin_is_shown_with_its_manifest_but_without_secrets() {
         env = { TOKEN = "hush" }
         dirs = [{ host = "/usr", guest = "/in" }]
     "#;
-    let server = with_manifest(manifest, &[]);
+    let server = Server::start_with_manifest(manifest, &[]);
     let plugin = server.client().get("/plugins/misbehave").await;
     assert_eq!((plugin.str("state"), plugin.str("kind")), ("ready", "task"), "{}", plugin.text);
     assert_eq!(plugin.str("description"), "Does what it should not");
@@ -51,7 +39,7 @@ async fn the_manifest_applies_to_the_tasks_of_its_plugin() {
         limits = { timeout = "5s", output = "100B", logs = "64B", memory = "2MiB" }
         retry = { max_attempts = 2, backoff = { first = "1ms", factor = 1, max = "1ms" } }
     "#;
-    let server = with_manifest(manifest, &[]);
+    let server = Server::start_with_manifest(manifest, &[]);
     let client = server.client();
     let run = async |input, more: Value| {
         let mut task = json!({"plugin": "misbehave", "input": input});
@@ -75,7 +63,7 @@ async fn the_manifest_applies_to_the_tasks_of_its_plugin() {
 
 #[tokio::test]
 async fn concurrency_of_a_manifest_limits_the_running_tasks() {
-    let server = with_manifest("limits.concurrency = 2", &[]);
+    let server = Server::start_with_manifest("limits.concurrency = 2", &[]);
     let client = server.client();
     let sleep = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}});
     let mut ids = Vec::new();
@@ -129,7 +117,7 @@ async fn an_invalid_manifest_rejects_its_plugin() {
         ("colour = \"red\"", ["line 1, column 1", "colour"]),
         ("input.schema = \"gone.json\"", ["gone.json", "no such file"]),
     ] {
-        let server = with_manifest(manifest, &["--log-tail-max", "4KiB", "--log-tail", "4KiB"]);
+        let server = Server::start_with_manifest(manifest, &["--log-tail-max", "4KiB", "--log-tail", "4KiB"]);
         let client = server.client();
         let plugin = client.get("/plugins/misbehave").await;
         assert_eq!(plugin.str("state"), "rejected", "{}", plugin.text);
@@ -185,11 +173,11 @@ async fn an_invalid_backoff_is_422() {
 async fn an_upload_adds_a_plugin_and_a_broken_one_changes_nothing() {
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
-    let new = put(&client, "fresh", NOOP).await;
+    let new = client.put_plugin("fresh", NOOP).await;
     assert_eq!((new.status, new.str("state")), (StatusCode::CREATED, "ready"), "{}", new.text);
-    assert_eq!(put(&client, "fresh", NOOP).await.status, StatusCode::OK);
+    assert_eq!(client.put_plugin("fresh", NOOP).await.status, StatusCode::OK);
     for broken in [&b"not wasm"[..], &NOOP[..NOOP.len() / 2], b""] {
-        let refused = put(&client, "fresh", broken).await;
+        let refused = client.put_plugin("fresh", broken).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text);
         assert_eq!(refused.str("code"), "plugin-rejected");
     }
@@ -209,12 +197,12 @@ async fn an_upload_adds_a_plugin_and_a_broken_one_changes_nothing() {
 async fn uploads_need_permission_a_name_and_a_content_type() {
     let server = Server::start(&[]);
     let client = server.client();
-    assert_eq!(put(&client, "fresh", NOOP).await.str("code"), "uploads-disabled");
+    assert_eq!(client.put_plugin("fresh", NOOP).await.str("code"), "uploads-disabled");
     let refused = client.delete("/plugins/noop").await;
     assert_eq!((refused.status, refused.str("code")), (StatusCode::FORBIDDEN, "uploads-disabled"));
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
-    assert_eq!(put(&client, "Bad%20Name", NOOP).await.str("code"), "invalid-plugin-name");
+    assert_eq!(client.put_plugin("Bad%20Name", NOOP).await.str("code"), "invalid-plugin-name");
     let body = Some(("text/plain", NOOP.to_vec()));
     let refused = client.send(Method::PUT, "/plugins/fresh", body).await.expect("an answer");
     assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -228,7 +216,7 @@ async fn an_unwritable_plugins_folder_is_reported() {
     fs::set_permissions(&plugins, fs::Permissions::from_mode(0o555)).expect("set");
     fs::rename(&plugins, server.folder().join("away")).expect("moved");
     fs::write(&plugins, "in the way").expect("written");
-    let refused = put(&server.client(), "fresh", NOOP).await;
+    let refused = server.client().put_plugin("fresh", NOOP).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text);
     assert_eq!(refused.str("code"), "plugins-folder-unavailable");
     assert!(refused.str("detail").contains("cannot be changed"), "{}", refused.text);

@@ -5,16 +5,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use serde_json::json;
-use wasmill_tests::{Answer, Client, NOOP, Server, tiny};
+use wasmill_tests::{NOOP, Server, tiny};
 
 const SOON: Duration = Duration::from_secs(60);
-
-async fn put(client: &Client, name: &str, wasm: &[u8]) -> Answer {
-    let body = Some(("application/wasm", wasm.to_vec()));
-    client.send(Method::PUT, &format!("/plugins/{name}"), body).await.expect("an answer")
-}
 
 /// Sends an incomplete upload.
 fn begin(server: &Server, name: &str) -> TcpStream {
@@ -35,7 +30,7 @@ async fn slow_uploads_do_not_delay_complete_ones() {
     let client = server.client();
     let slow = [begin(&server, "slow-a"), begin(&server, "slow-b"), begin(&server, "slow-c")];
     let others = async {
-        assert_eq!(put(&client, "quick", NOOP).await.status, StatusCode::CREATED);
+        assert_eq!(client.put_plugin("quick", NOOP).await.status, StatusCode::CREATED);
         assert_eq!(client.delete("/plugins/quick").await.status, StatusCode::NO_CONTENT);
     };
     tokio::time::timeout(SOON, others).await.expect("others are served");
@@ -54,7 +49,7 @@ async fn a_folder_or_a_dangling_link_in_place_of_a_plugin_is_named() {
     let client = server.client();
     let plugins = server.folder().join("plugins");
     fs::create_dir(plugins.join("dir.wasm")).expect("a folder");
-    for answer in [put(&client, "dir", NOOP).await, client.delete("/plugins/dir").await] {
+    for answer in [client.put_plugin("dir", NOOP).await, client.delete("/plugins/dir").await] {
         assert_eq!((answer.status, answer.str("code")), (StatusCode::CONFLICT, "folder-in-the-way"));
         assert!(answer.str("detail").contains("dir.wasm"), "{}", answer.text);
     }
@@ -70,7 +65,7 @@ async fn a_folder_or_a_dangling_link_in_place_of_a_plugin_is_named() {
         assert!(Instant::now() < deadline, "{}", shown.text);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(put(&client, "broken", NOOP).await.status, StatusCode::OK);
+    assert_eq!(client.put_plugin("broken", NOOP).await.status, StatusCode::OK);
     assert_eq!(client.delete("/plugins/broken").await.status, StatusCode::NO_CONTENT);
 }
 
@@ -84,7 +79,7 @@ async fn aborted_uploads_leave_nothing_behind() {
         drop(whole);
     }
     let client = server.client();
-    assert_eq!(put(&client, "fresh", NOOP).await.status, StatusCode::CREATED);
+    assert_eq!(client.put_plugin("fresh", NOOP).await.status, StatusCode::CREATED);
     let plugins = server.folder().join("plugins");
     let deadline = Instant::now() + SOON;
     loop {
@@ -108,7 +103,7 @@ async fn an_upload_to_a_plugin_with_permissions_must_be_pinned() {
     let manifest = server.folder().join("plugins/secret.toml");
     let grants = "[allow]\nenv = { TOKEN = \"hunter2\" }";
     fs::write(&manifest, grants).expect("written");
-    let refused = put(&client, "secret", NOOP).await;
+    let refused = client.put_plugin("secret", NOOP).await;
     assert_eq!((refused.status, refused.str("code")), (StatusCode::CONFLICT, "plugin-not-pinned"));
     assert!(
         refused.str("detail").contains("grants env") && !refused.text.contains("hunter2"),
@@ -118,8 +113,8 @@ async fn an_upload_to_a_plugin_with_permissions_must_be_pinned() {
     assert_eq!(client.get("/plugins/secret").await.status, StatusCode::NOT_FOUND);
     let digest = client.get("/plugins/noop").await.str("digest").to_owned();
     fs::write(&manifest, format!("sha256 = \"{digest}\"\n{grants}")).expect("written");
-    assert_eq!(put(&client, "secret", NOOP).await.status, StatusCode::CREATED);
-    let other = put(&client, "secret", &tiny::plugin("abcd")).await;
+    assert_eq!(client.put_plugin("secret", NOOP).await.status, StatusCode::CREATED);
+    let other = client.put_plugin("secret", &tiny::plugin("abcd")).await;
     assert_eq!((other.status, other.str("code")), (StatusCode::CONFLICT, "plugin-not-pinned"));
     assert_eq!(client.get("/plugins/secret").await.str("in_service"), digest);
     let id = client.submit(&json!({"plugin": "secret"})).await;
@@ -127,7 +122,7 @@ async fn an_upload_to_a_plugin_with_permissions_must_be_pinned() {
     // A manifest without permissions may pin a digest too; then another file is rejected.
     fs::write(server.folder().join("plugins/pinned.toml"), format!("sha256 = \"{digest}\""))
         .expect("written");
-    let other = put(&client, "pinned", &tiny::plugin("abcd")).await;
+    let other = client.put_plugin("pinned", &tiny::plugin("abcd")).await;
     assert_eq!((other.status, other.str("code")), (StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected"));
     assert!(other.str("detail").contains(&digest), "{}", other.text);
 }

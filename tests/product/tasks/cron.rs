@@ -1,14 +1,9 @@
 //! Impossible and rare cron expressions: refused with a reason, and cheap.
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use rusqlite::Connection;
-use serde_json::{Value, json};
-use wasmill_tests::{Answer, Client, Server};
-
-async fn put(client: &Client, name: &str, schedule: &Value) -> Answer {
-    let body = ("application/json", schedule.to_string().into_bytes());
-    client.send(Method::PUT, &format!("/schedules/{name}"), Some(body)).await.expect("an answer")
-}
+use serde_json::json;
+use wasmill_tests::Server;
 
 #[tokio::test]
 async fn impossible_cron_expressions_are_refused_quickly_and_by_field() {
@@ -22,7 +17,7 @@ async fn impossible_cron_expressions_are_refused_quickly_and_by_field() {
         ("0 0 * * +", "'+' must be followed by a day of the week"),
         ("0 0 30 2 *", "never due"),
     ] {
-        let refused = put(&client, "bad", &json!({"cron": cron, "task": {"plugin": "noop"}})).await;
+        let refused = client.put_schedule("bad", &json!({"cron": cron, "task": {"plugin": "noop"}})).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{cron}: {}", refused.text);
         assert_eq!(refused.json["errors"][0]["pointer"], "/cron", "{}", refused.text);
         assert!(refused.str("detail").contains(named), "{cron}: {}", refused.text);
@@ -31,7 +26,9 @@ async fn impossible_cron_expressions_are_refused_quickly_and_by_field() {
     let many = (0..64).map(|at| {
         let client = client.clone();
         let cron = if at % 2 == 0 { ", * * * * *" } else { "0 * 29 2 +MON#5" };
-        tokio::spawn(async move { put(&client, &format!("x{at}"), &json!({"cron": cron})).await.status })
+        tokio::spawn(
+            async move { client.put_schedule(&format!("x{at}"), &json!({"cron": cron})).await.status },
+        )
     });
     let many: Vec<_> = many.collect();
     assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
@@ -46,7 +43,7 @@ async fn time_zones_are_case_insensitive_and_shown_canonically() {
     let server = Server::start(&[]);
     let client = server.client();
     for (written, name) in [("utc", "UTC"), ("europe/berlin", "Europe/Berlin")] {
-        let made = put(&client, "zone", &json!({"cron": "@daily", "timezone": written})).await;
+        let made = client.put_schedule("zone", &json!({"cron": "@daily", "timezone": written})).await;
         assert!(made.status.is_success(), "{}", made.text);
         assert_eq!(made.str("timezone"), name);
     }
@@ -55,7 +52,8 @@ async fn time_zones_are_case_insensitive_and_shown_canonically() {
 #[tokio::test]
 async fn a_stored_schedule_with_an_invalid_cron_expression_reports_its_error() {
     let mut server = Server::start(&[]);
-    let made = put(&server.client(), "old", &json!({"cron": "0 0 1 1 *", "task": {"plugin": "noop"}})).await;
+    let made =
+        server.client().put_schedule("old", &json!({"cron": "0 0 1 1 *", "task": {"plugin": "noop"}})).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
     assert!(server.terminate().success());
     // As an older version accepted it.
@@ -78,6 +76,6 @@ async fn a_stored_schedule_with_an_invalid_cron_expression_reports_its_error() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(client.get("/schedules").await.status, StatusCode::OK);
-    let mended = put(&client, "old", &json!({"cron": "@yearly", "task": {"plugin": "noop"}})).await;
+    let mended = client.put_schedule("old", &json!({"cron": "@yearly", "task": {"plugin": "noop"}})).await;
     assert_eq!(mended.status, StatusCode::OK, "{}", mended.text);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_tests::{Answer, Client, PROGRAM, Server, tiny};
+use wasmill_tests::{PROGRAM, Server, sleep, tiny};
 
 /// Copies stdin to stdout, as a core module.
 const CAT: &str = r#"(module
@@ -26,10 +26,6 @@ fn echo(text: &str) -> Value {
     json!({"plugin": "misbehave", "input": {"do": "echo", "text": text}})
 }
 
-fn sleep(ms: u32) -> Value {
-    json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": ms}})
-}
-
 fn fail() -> Value {
     json!({"plugin": "misbehave", "input": {"do": "fail", "kind": "io", "message": "no route"}})
 }
@@ -42,18 +38,6 @@ fn after(task: Value, on: &[&str], more: &Value) -> Value {
         task[key] = value.clone();
     }
     task
-}
-
-fn pointers(answer: &Answer) -> Vec<&str> {
-    let errors = answer.json["errors"].as_array().expect("errors");
-    errors.iter().filter_map(|error| error["pointer"].as_str()).collect()
-}
-
-async fn batch(client: &Client, tasks: &Value) -> Vec<String> {
-    let answer = client.post("/task/batch", tasks).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
-    let tasks = answer.json.as_array().expect("an array");
-    tasks.iter().map(|task| task["id"].as_str().expect("an id").to_owned()).collect()
 }
 
 #[tokio::test]
@@ -98,7 +82,7 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
     client.until(retried.str("id"), "cancelled").await;
     assert_eq!(client.delete(&format!("/task/{other}")).await.status, StatusCode::NO_CONTENT);
     let gone = client.post(&format!("/task/{doomed}/retry"), &json!({})).await;
-    assert_eq!((gone.status, pointers(&gone)), (StatusCode::UNPROCESSABLE_ENTITY, vec![""]));
+    assert_eq!((gone.status, gone.pointers()), (StatusCode::UNPROCESSABLE_ENTITY, vec![""]));
     let many = client.post("/task/retry?state=cancelled", &json!({})).await;
     // `other` is gone; `last`, `doomed` and its retry depended on it.
     assert_eq!((&many.json["retried"], &many.json["held"]), (&json!(0), &json!(3)), "{}", many.text);
@@ -119,7 +103,7 @@ async fn a_failure_in_a_batch_cancels_the_dependents_in_order() {
         after(echo("d"), &[], &json!({"depends_on": [{"item": 2}, {"item": 0}]})),
         after(echo("e"), &[], &json!({"depends_on": [{"item": 3}], "on_failure": "run"})),
     ]);
-    let ids = batch(&client, &tasks).await;
+    let ids = client.submit_batch(&tasks).await;
     client
         .until_task(&ids[1], "between attempts", |record| {
             record["attempt"] == 1 && record["state"] == "waiting"
@@ -146,8 +130,9 @@ async fn a_failure_in_a_batch_cancels_the_dependents_in_order() {
     holder["unique_key"] = json!("k");
     holder["on_conflict"] = json!("return");
     let held = client.submit(&holder).await;
-    let ids =
-        batch(&client, &json!([holder, after(echo("x"), &[], &json!({"depends_on": [{"item": 0}]}))])).await;
+    let ids = client
+        .submit_batch(&json!([holder, after(echo("x"), &[], &json!({"depends_on": [{"item": 0}]}))]))
+        .await;
     assert_eq!(ids[0], held);
     let record = client.get(&format!("/task/{}", ids[1])).await;
     assert_eq!(record.json["depends_on"], json!([{"id": held, "outcome": null}]));
@@ -165,7 +150,7 @@ async fn an_invalid_dependency_is_named_by_its_pointer() {
         let path = if body.is_array() { "/task/batch" } else { "/task" };
         let answer = client.post(path, body).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {}", answer.text);
-        assert_eq!(pointers(&answer), expected, "{body}");
+        assert_eq!(answer.pointers(), expected, "{body}");
     };
     refused(&json!({"depends_on": [there, missing]}), &["/depends_on/1"]).await;
     refused(
@@ -211,7 +196,7 @@ async fn dependency_results_reach_plugins_of_every_kind() {
     let server = Server::start_in(folder, &["--slots", "4"]).expect("a server");
     let client = server.client();
     let tasks = json!([echo("one\n"), fail(), echo("two\n")]);
-    let first = batch(&client, &tasks).await;
+    let first = client.submit_batch(&tasks).await;
     let on: Vec<_> = [2, 1, 0].map(|position: usize| first[position].as_str()).to_vec();
     let pass_results = json!({"input_from": "dependencies", "on_failure": "run"});
     let own = json!({"plugin": "misbehave", "input": {"do": "dependencies"}});
@@ -309,12 +294,9 @@ async fn a_pipeline_completes_wherever_the_host_crashes() {
         _ => after(sleep(50), &[], &json!({"depends_on": [{"item": position - 1}]})),
     };
     let tasks: Vec<_> = (0..LINKS).map(link).collect();
-    let ids = batch(&server.client(), &json!(tasks)).await;
-    let doomed = batch(
-        &server.client(),
-        &json!([sleep(60_000), after(echo("a"), &[], &json!({"depends_on": [{"item": 0}]}))]),
-    )
-    .await;
+    let ids = server.client().submit_batch(&json!(tasks)).await;
+    let doomed = json!([sleep(60_000), after(echo("a"), &[], &json!({"depends_on": [{"item": 0}]}))]);
+    let doomed = server.client().submit_batch(&doomed).await;
     for position in [9, 24, 40] {
         server.client().until(&ids[position], "completed").await;
         if position == 24 {

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::json;
-use wasmill_tests::{Client, Server};
-
-fn sleep(ms: u64) -> serde_json::Value {
-    json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": ms}})
-}
+use wasmill_tests::{Client, Server, sleep};
 
 /// Waits until a drain is done.
 async fn until_nothing_runs(client: &Client) {

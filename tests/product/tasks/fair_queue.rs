@@ -1,28 +1,13 @@
 //! Fair queueing over plugins and groups, queue limits of plugins, id filters and counts.
 
-use std::fs;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, CommandOutput, Server, wasmill};
 
-/// Starts a server whose plugin `misbehave` has this manifest.
-fn with_manifest(manifest: &str, args: &[&str]) -> Server {
-    let server = Server::start(args);
-    fs::write(server.folder().join("plugins/misbehave.toml"), manifest).expect("written");
-    server.stop_and_restart()
-}
-
 fn noop(group: &str) -> Value {
     json!({"plugin": "misbehave", "input": {"do": "noop"}, "group": group})
-}
-
-async fn batch(client: &Client, tasks: Vec<Value>) -> Vec<String> {
-    let answer = client.post("/task/batch", &json!(tasks)).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
-    let records = answer.json.as_array().expect("an array");
-    records.iter().map(|record| record["id"].as_str().expect("an id").to_owned()).collect()
 }
 
 /// Waits until the guests are compiled; batches are refused before.
@@ -45,7 +30,7 @@ async fn one_task_of_a_tenant_overtakes_thousands_of_another() {
     let client = server.client();
     ready(&client).await;
     client.post("/pause", &json!({})).await;
-    let many = batch(&client, (0..3_000).map(|_| noop("tenant A")).collect()).await;
+    let many = client.submit_batch(&json!(vec![noop("tenant A"); 3_000])).await;
     let one = client.submit(&noop("tenant B")).await;
     let other = client.submit(&json!({"plugin": "noop"})).await;
     assert_eq!(client.get(&format!("/task/{one}")).await.str("group"), "tenant B");
@@ -76,7 +61,7 @@ async fn a_tag_with_the_configured_prefix_sets_the_group() {
 
 #[tokio::test]
 async fn a_manifest_limits_the_queue_of_its_plugin() {
-    let server = with_manifest("limits.waiting = 3", &[]);
+    let server = Server::start_with_manifest("limits.waiting = 3", &[]);
     let client = server.client();
     ready(&client).await;
     let shown = client.get("/plugins/misbehave").await;
@@ -84,7 +69,7 @@ async fn a_manifest_limits_the_queue_of_its_plugin() {
     client.post("/pause", &json!({})).await;
     let task = json!({"plugin": "misbehave", "input": {"do": "noop"}});
     let other = json!({"plugin": "noop"});
-    let ids = batch(&client, vec![other.clone(), task.clone(), task.clone(), task.clone()]).await;
+    let ids = client.submit_batch(&json!([other, task, task, task])).await;
     let full = client.post("/task", &task).await;
     assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-queue-full"));
     assert!(full.headers.contains_key("retry-after"), "{:?}", full.headers);
@@ -113,7 +98,7 @@ async fn tasks_are_listed_by_id_prefix() {
     let client = server.client();
     ready(&client).await;
     client.post("/pause", &json!({})).await;
-    let ids = batch(&client, (0..3).map(|_| json!({"plugin": "noop", "tags": ["t"]})).collect()).await;
+    let ids = client.submit_batch(&json!(vec![json!({"plugin": "noop", "tags": ["t"]}); 3])).await;
     let other = client.submit(&json!({})).await;
     let listed = async |query: &str| {
         let answer = client.get(&format!("/task?{query}")).await;
@@ -148,7 +133,7 @@ async fn commands_accept_an_id_prefix() {
     let client = server.client();
     ready(&client).await;
     client.post("/pause", &json!({})).await;
-    let ids = batch(&client, vec![json!({"group": "tenant A"}), json!({"plugin": "noop"})]).await;
+    let ids = client.submit_batch(&json!([{"group": "tenant A"}, {"plugin": "noop"}])).await;
     // Two consecutive ids differ somewhere.
     let same = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
     let (first, both) = (&ids[0][..=same], &ids[0][..8]);

@@ -2,7 +2,7 @@
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_tests::{Answer, Client, Server};
+use wasmill_tests::{Answer, Client, Server, sleep};
 
 /// Sends a body with an `Idempotency-Key`.
 async fn keyed(client: &Client, path: &str, key: &str, body: &Value) -> Answer {
@@ -13,15 +13,6 @@ async fn keyed(client: &Client, path: &str, key: &str, body: &Value) -> Answer {
 async fn lines(client: &Client, text: &str) -> Answer {
     let body = ("application/x-ndjson", text.as_bytes().to_vec());
     client.send(Method::POST, "/task/batch", Some(body)).await.expect("an answer")
-}
-
-fn pointers(answer: &Answer) -> Vec<&str> {
-    let errors = answer.json["errors"].as_array().expect("errors");
-    errors.iter().filter_map(|error| error["pointer"].as_str()).collect()
-}
-
-fn sleep() -> Value {
-    json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 60_000}})
 }
 
 async fn waiting(client: &Client) -> u64 {
@@ -80,12 +71,12 @@ async fn a_batch_is_stored_atomically_and_answered_in_its_format() {
 async fn a_batch_with_errors_stores_nothing_and_points_at_each() {
     let server = Server::start(&["--slots", "1", "--waiting-max", "3"]);
     let client = server.client();
-    let running = client.submit(&sleep()).await;
+    let running = client.submit(&sleep(60_000)).await;
     client.until(&running, "running").await;
     let bad = json!([{"plugin": "noop"}, {"plugin": "nobody", "a/b": 1}, 7, {"timeout": "soon"}]);
     let answer = client.post("/task/batch", &bad).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text);
-    assert_eq!(pointers(&answer), ["/1/plugin", "/1/a~1b", "/2", "/3/timeout"]);
+    assert_eq!(answer.pointers(), ["/1/plugin", "/1/a~1b", "/2", "/3/timeout"]);
     let broken = lines(&client, "{}\n{\"plugin\"\n").await;
     assert_eq!((broken.status, broken.str("code")), (StatusCode::BAD_REQUEST, "invalid-json"));
     assert!(broken.str("detail").contains("line 2"), "{}", broken.text);
@@ -101,7 +92,7 @@ async fn a_batch_with_errors_stores_nothing_and_points_at_each() {
     assert!(answer.str("detail").contains("10000"), "{}", answer.text);
     let all_wrong: Vec<_> = (0..5_000).map(|_| json!({"plugin": "nobody"})).collect();
     let answer = client.post("/task/batch", &json!(all_wrong)).await;
-    assert!(pointers(&answer).len() <= 101, "the answer is bounded");
+    assert!(answer.pointers().len() <= 101, "the answer is bounded");
     let four = json!([{}, {}, {}, {}]);
     assert_eq!(client.post("/task/batch", &four).await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(waiting(&client).await, 0, "nothing of all that was accepted");
@@ -152,7 +143,7 @@ async fn a_repeated_request_with_an_idempotency_key_is_replayed() {
 async fn concurrent_requests_with_one_idempotency_key_run_once() {
     let server = Server::start(&[]);
     let client = server.client();
-    let body = json!([sleep(), sleep()]);
+    let body = json!([sleep(60_000), sleep(60_000)]);
     let posts = (0..20).map(|_| {
         let (client, body) = (client.clone(), body.clone());
         tokio::spawn(async move { keyed(&client, "/task/batch", "k", &body).await })
@@ -172,16 +163,16 @@ async fn concurrent_requests_with_one_idempotency_key_run_once() {
 async fn only_one_unfinished_task_has_a_unique_key() {
     let server = Server::start(&[]);
     let client = server.client();
-    let mut task = sleep();
+    let mut task = sleep(60_000);
     task["unique_key"] = json!("nightly");
     let holder = client.submit(&task).await;
     let record = client.until(&holder, "running").await;
     assert_eq!(record.str("unique_key"), "nightly");
     let taken = client.post("/task", &task).await;
     assert_eq!((taken.status, taken.str("code")), (StatusCode::CONFLICT, "unique-key-taken"));
-    assert_eq!((taken.str("holder"), pointers(&taken)), (holder.as_str(), vec!["/unique_key"]));
+    assert_eq!((taken.str("holder"), taken.pointers()), (holder.as_str(), vec!["/unique_key"]));
     let taken = client.post("/task/batch", &json!([{}, task])).await;
-    assert_eq!((taken.str("holder"), pointers(&taken)), (holder.as_str(), vec!["/1/unique_key"]));
+    assert_eq!((taken.str("holder"), taken.pointers()), (holder.as_str(), vec!["/1/unique_key"]));
     task["on_conflict"] = json!("return");
     let returned = client.post("/task", &task).await;
     assert_eq!((returned.status, returned.str("id")), (StatusCode::OK, holder.as_str()));
@@ -197,7 +188,7 @@ async fn only_one_unfinished_task_has_a_unique_key() {
 async fn a_higher_priority_starts_first() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
-    let running = client.submit(&sleep()).await;
+    let running = client.submit(&sleep(60_000)).await;
     client.until(&running, "running").await;
     let mut ids = Vec::new();
     for priority in [0, -5, 5, 0, 1_000] {
@@ -221,7 +212,7 @@ async fn tasks_are_listed_and_cancelled_by_tag() {
     let client = server.client();
     let mut ids = Vec::new();
     for tags in [json!(["tenant:1", "nightly"]), json!(["tenant:1"]), json!(["tenant:2"]), json!([])] {
-        let mut task = sleep();
+        let mut task = sleep(60_000);
         task["tags"] = tags;
         ids.push(client.submit(&task).await);
     }
@@ -266,7 +257,7 @@ async fn a_finished_task_is_retried_on_request() {
         assert_eq!(record.json[key], first.json[key], "{key}");
     }
 
-    let mut running = sleep();
+    let mut running = sleep(60_000);
     running["unique_key"] = json!("k");
     let running = client.submit(&running).await;
     client.until(&running, "running").await;
@@ -307,7 +298,7 @@ async fn every_attempt_is_shown_with_its_outcome() {
         assert_eq!(attempt["plugin_digest"], record.json["plugin_digest"]);
         assert!(attempt["started_at"].as_str() <= attempt["finished_at"].as_str());
     }
-    let running = client.submit(&sleep()).await;
+    let running = client.submit(&sleep(60_000)).await;
     let record = client.until(&running, "running").await;
     assert_eq!(record.json["attempts"][0]["outcome"], json!(null));
     let server = server.kill_and_restart();
@@ -327,12 +318,12 @@ async fn every_attempt_is_shown_with_its_outcome() {
 async fn a_paused_plugin_starts_nothing_until_it_is_resumed() {
     let server = Server::start(&[]);
     let client = server.client();
-    let running = client.submit(&sleep()).await;
+    let running = client.submit(&sleep(60_000)).await;
     client.until(&running, "running").await;
     let paused = client.post("/plugins/noop/pause", &json!({})).await;
     assert_eq!((paused.status, paused.json), (StatusCode::OK, json!({"plugin": "noop", "paused": true})));
     let held = client.submit(&json!({"plugin": "noop"})).await;
-    let other = client.submit(&sleep()).await;
+    let other = client.submit(&sleep(60_000)).await;
     client.until(&other, "running").await;
     assert_eq!(client.get(&format!("/task/{held}")).await.str("state"), "waiting");
     assert_eq!(client.get("/plugins/noop").await.json["paused"], true);
@@ -362,7 +353,7 @@ async fn a_manifest_sets_the_start_rate_and_the_failures_to_retry() {
     let client = server.client();
     let trap = client.submit(&json!({"plugin": "misbehave", "input": {"do": "trap"}})).await;
     assert_eq!(client.until(&trap, "failed").await.json["attempt"], 1);
-    let mut late = sleep();
+    let mut late = sleep(60_000);
     late["timeout"] = json!("10ms");
     let late = client.submit(&late).await;
     assert_eq!(client.until(&late, "failed").await.json["attempt"], 3);

@@ -8,13 +8,8 @@ use serde_json::{Value, json};
 use wasmill_model::Timestamp;
 use wasmill_tests::{Answer, Client, NOOP, Server, command};
 
-async fn put(client: &Client, name: &str, schedule: &Value) -> Answer {
-    let body = ("application/json", schedule.to_string().into_bytes());
-    client.send(Method::PUT, &format!("/schedules/{name}"), Some(body)).await.expect("an answer")
-}
-
 async fn made(client: &Client, name: &str, schedule: &Value) -> Answer {
-    let answer = put(client, name, schedule).await;
+    let answer = client.put_schedule(name, schedule).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
     answer
 }
@@ -37,11 +32,6 @@ async fn tasks(client: &Client, name: &str) -> Vec<Value> {
     let mut tasks = client.get("/task").await.json.as_array().expect("a list").clone();
     tasks.retain(|task| task["schedule"] == name);
     tasks
-}
-
-fn pointers(answer: &Answer) -> Vec<&str> {
-    let errors = answer.json["errors"].as_array().unwrap_or_else(|| panic!("no errors in {}", answer.text));
-    errors.iter().filter_map(|error| error["pointer"].as_str()).collect()
 }
 
 fn noop_every_second() -> Value {
@@ -74,7 +64,8 @@ async fn a_schedule_is_created_shown_replaced_and_deleted() {
     assert_eq!(names, ["a-default", "nightly"]);
     assert_eq!(listed.json[0]["plugin"], "io-stub");
     assert!(listed.json[0].get("task").is_none(), "{}", listed.text);
-    let replaced = put(&client, "nightly", &json!({"cron": "0 3 * * *", "task": {"plugin": "noop"}})).await;
+    let replaced =
+        client.put_schedule("nightly", &json!({"cron": "0 3 * * *", "task": {"plugin": "noop"}})).await;
     assert_eq!((replaced.status, replaced.str("timezone")), (StatusCode::OK, "UTC"), "{}", replaced.text);
     assert_eq!(replaced.str("created_at"), new.str("created_at"));
     let server = server.kill_and_restart();
@@ -110,14 +101,14 @@ async fn an_invalid_schedule_is_refused_with_all_its_errors() {
         (json!({"cron": "* * * * *", "task": {"input": "x".repeat(70_000)}}), vec!["/task"]),
         (json!({"cron": 5, "tsak": task}), vec!["/cron", "/tsak"]),
     ] {
-        let refused = put(&client, "a", &body).await;
+        let refused = client.put_schedule("a", &body).await;
         assert_eq!(
             (refused.status, refused.str("code")),
             (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request")
         );
-        assert_eq!(pointers(&refused), expected, "{}", refused.text);
+        assert_eq!(refused.pointers(), expected, "{}", refused.text);
     }
-    let refused = put(&client, "No%20Name", &json!({"cron": "* * * * *"})).await;
+    let refused = client.put_schedule("No%20Name", &json!({"cron": "* * * * *"})).await;
     assert_eq!(refused.str("code"), "invalid-schedule-name");
     assert_eq!(client.get("/schedules").await.json, json!([]));
 }
@@ -223,7 +214,7 @@ async fn a_run_without_queue_space_or_plugin_waits_and_reports_why() {
     client.delete("/plugins/fresh").await;
     let lost = until(&client, "lost", "held up", |lost| why(lost).contains("no plugin 'fresh'")).await;
     let refused = client.post("/schedules/lost/run", &json!({})).await;
-    assert_eq!(pointers(&refused), ["/task/plugin"], "{}", refused.text);
+    assert_eq!(refused.pointers(), ["/task/plugin"], "{}", refused.text);
     client.send(Method::PUT, "/plugins/fresh", body).await.expect("an answer");
     let runs = lost.json["runs"].as_u64();
     let again = until(&client, "lost", "running again", |lost| lost.json["runs"].as_u64() > runs).await;
@@ -243,9 +234,10 @@ async fn a_manifest_schedule_changes_and_is_removed_with_its_manifest() {
     assert_eq!(ran.json["task"], json!({"plugin": "misbehave", "input": {"do": "noop"}}));
     let task = ran.json["last_run"]["task"].as_str().expect("a task");
     client.until(task, "completed").await;
-    for refused in
-        [put(&client, "misbehave", &noop_every_second()).await, client.delete("/schedules/misbehave").await]
-    {
+    for refused in [
+        client.put_schedule("misbehave", &noop_every_second()).await,
+        client.delete("/schedules/misbehave").await,
+    ] {
         assert_eq!(
             (refused.status, refused.str("code")),
             (StatusCode::CONFLICT, "schedule-managed-by-plugin")
@@ -308,9 +300,9 @@ async fn the_number_of_schedules_is_limited() {
         });
     }
     puts.join_all().await;
-    let refused = put(&client, "one-more", &body).await;
+    let refused = client.put_schedule("one-more", &body).await;
     assert_eq!((refused.status, refused.str("code")), (StatusCode::CONFLICT, "too-many-schedules"));
-    assert_eq!(put(&client, "s-0-0", &body).await.status, StatusCode::OK);
+    assert_eq!(client.put_schedule("s-0-0", &body).await.status, StatusCode::OK);
     assert_eq!(client.get("/schedules").await.json.as_array().map(Vec::len), Some(1_000));
 }
 

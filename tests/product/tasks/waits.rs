@@ -1,12 +1,8 @@
 //! Responses that wait for a task: `?wait=30s` and `Prefer: wait=30`.
 
 use hyper::{Method, StatusCode};
-use serde_json::{Value, json};
-use wasmill_tests::{Answer, Client, Server};
-
-fn sleep(ms: u64) -> Value {
-    json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": ms}})
-}
+use serde_json::json;
+use wasmill_tests::{Answer, Client, Server, sleep};
 
 /// Requests the result in the background.
 fn ask(client: &Client, id: &str, wait: &str) -> tokio::task::JoinHandle<Answer> {
