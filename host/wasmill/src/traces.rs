@@ -1,4 +1,4 @@
-//! Exports the recorded spans to a collector: OTLP over HTTP, as JSON.
+//! Exports the recorded spans to a collector: OTLP over HTTP.
 //!
 //! `serve` starts it if a collector is configured, and closes it last. Nothing waits for the collector: when the
 //! tracer's queue is full, new spans are dropped there and counted.
@@ -142,7 +142,7 @@ impl Sender {
 
     /// Exports these spans, retrying until the collector answers; only the shutdown gives up.
     async fn deliver(&mut self, spans: &[Span]) {
-        let body = otlp::request(&self.collector.resource, spans);
+        let body = otlp::request(&self.collector.resource, spans, self.collector.encoding);
         let body = Bytes::from(if self.collector.is_gzipped { gzip(&body) } else { body });
         let count = spans.len() as u64;
         let mut pause = RETRY_FIRST;
@@ -177,10 +177,10 @@ impl Sender {
     }
 
     async fn post(&self, body: Bytes) -> ExportOutcome {
-        let Collector { address, path, headers, timeout, .. } = &self.collector;
+        let Collector { address, path, headers, timeout, encoding, .. } = &self.collector;
         let mut request = Request::post(path)
             .header(USER_AGENT, egress::USER_AGENT)
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, encoding.content_type());
         if self.collector.is_gzipped {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
@@ -211,7 +211,7 @@ impl Sender {
         let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect().await;
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         if status.is_success() {
-            let (rejected, why) = otlp::rejected(&body);
+            let (rejected, why) = otlp::rejected(&body, *encoding);
             return ExportOutcome::Accepted { rejected, why };
         }
         let may_pass = [

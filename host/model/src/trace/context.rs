@@ -18,6 +18,11 @@ const STATE_BYTES_MAX: usize = 512;
 pub struct TraceId([u8; 16]);
 
 impl TraceId {
+    /// Returns the bytes of the id.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Creates a random id.
     pub fn random() -> Self {
         Self(*Uuid::new_v4().as_bytes())
@@ -47,6 +52,11 @@ impl fmt::Debug for TraceId {
 pub struct SpanId([u8; 8]);
 
 impl SpanId {
+    /// Returns the bytes of the id.
+    pub fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+
     /// Creates a random id.
     pub fn random() -> Self {
         // The halves of a UUID each have fixed bits, in different positions.

@@ -9,7 +9,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use wasmill_model::{Sampler, SpanId};
 
-use super::otlp::Resource;
+use super::otlp::{Encoding, Resource};
 use crate::client::Address;
 
 /// The path below the base URL of a collector.
@@ -33,6 +33,7 @@ pub(super) struct Collector {
     /// Certificates trusted in addition to the public roots.
     pub(super) certificate: Option<PathBuf>,
     pub(super) timeout: Duration,
+    pub(super) encoding: Encoding,
     pub(super) is_gzipped: bool,
     /// Maximum spans per request.
     pub(super) batch_max: usize,
@@ -94,6 +95,7 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
         headers: either("HEADERS").map(|list| headers(&list)).unwrap_or_default(),
         certificate: either("CERTIFICATE").map(PathBuf::from),
         timeout: millis("OTEL_EXPORTER_OTLP_TIMEOUT", either("TIMEOUT")).unwrap_or(TIMEOUT),
+        encoding: encoding(either("PROTOCOL").as_deref()),
         is_gzipped: either("COMPRESSION").is_some_and(|compression| compression == "gzip"),
         batch_max: batch_max.map_or(BATCH_MAX, |spans| spans as usize),
         batch_delay: batch_delay.unwrap_or(BATCH_DELAY),
@@ -121,14 +123,23 @@ fn from_environment(read: Read<'_>) -> Option<(&'static str, String, &'static st
     named.or_else(|| exporter.map(|_| ("OTEL_TRACES_EXPORTER", LOCAL.to_owned(), PATH)))
 }
 
+fn encoding(protocol: Option<&str>) -> Encoding {
+    match protocol {
+        None | Some("http/json") => Encoding::Json,
+        Some("http/protobuf") => Encoding::Protobuf,
+        Some(protocol) => {
+            tracing::warn!(
+                protocol,
+                "exporting traces as http/protobuf; the protocol is neither that nor http/json, so use the \
+                 collector's HTTP port"
+            );
+            Encoding::Protobuf
+        }
+    }
+}
+
 /// Warns of variables whose values mean what this exporter cannot do.
 fn warn_of_unsupported(either: Read<'_>) {
-    if let Some(protocol) = either("PROTOCOL").filter(|protocol| protocol != "http/json") {
-        tracing::warn!(
-            protocol,
-            "exporting traces as http/json, the only supported protocol; use the collector's HTTP port"
-        );
-    }
     if let Some(compression) = either("COMPRESSION").filter(|name| name != "gzip" && name != "none") {
         tracing::warn!(
             compression,
@@ -260,6 +271,7 @@ mod tests {
                 ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
                 ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "750"),
                 ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
                 ("OTEL_BSP_SCHEDULE_DELAY", "5000"),
                 ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
                 ("OTEL_SERVICE_NAME", "mill"),
@@ -274,7 +286,7 @@ mod tests {
         assert_eq!(headers, [("api-key", b"s t".as_slice()), ("x", b"1")]);
         assert_eq!(collector.timeout, Duration::from_millis(750));
         assert_eq!((collector.batch_delay, collector.batch_max), (Duration::from_secs(5), BATCH_MAX));
-        assert!(collector.is_gzipped);
+        assert_eq!((collector.is_gzipped, collector.encoding), (true, Encoding::Protobuf));
         assert_eq!(collector.sampler, Sampler { parent_based: true, share: 0.25 });
         let of = |key: &str| {
             let values = collector.resource.iter().filter(|(given, _)| given == key);
