@@ -10,7 +10,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Uri};
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -89,7 +89,10 @@ impl Connector {
 
         let host =
             HeaderValue::try_from(endpoint.authority()).expect("a header may contain any host and port");
-        request.headers_mut().insert(HOST, host);
+        // It is the first of the headers, as RFC 9110 §7.2 recommends.
+        let mut given = std::mem::replace(request.headers_mut(), HeaderMap::from_iter([(HOST, host)]));
+        given.remove(HOST);
+        request.headers_mut().extend(given);
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
         let mut http = http1::Builder::new();

@@ -97,6 +97,34 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
+async fn the_host_comes_first_and_other_headers_keep_their_values() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = Endpoint::at(listener.local_addr().expect("it is bound"));
+    let connector = Connector::new(None, ConnectionQuota::Own).expect("no roots to read");
+    let minute = Duration::from_secs(60);
+    let route = Route {
+        endpoint: &endpoint,
+        is_allowed: &|_| true,
+        connect_timeout: minute,
+        head_timeout: minute,
+        meter: None,
+    };
+    let request = Request::get("http://elsewhere/a?b").header("x", "1").header("x", "2").header("host", "c");
+    let request = request.body(Empty::<Bytes>::new()).expect("a request");
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut bytes = [0; 1024];
+        let count = stream.read(&mut bytes).await.expect("a request");
+        stream.write_all(RESPONSE.as_bytes()).await.expect("it reads");
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    };
+    let (head, sent) = tokio::join!(serving, connector.send(route, request));
+    assert!(sent.is_ok(), "{sent:?}");
+    let expected = format!("GET /a?b HTTP/1.1\r\nhost: {}\r\nx: 1\r\nx: 2\r\n\r\n", endpoint.authority());
+    assert_eq!(head, expected);
+}
+
+#[tokio::test]
 async fn bytes_on_a_connection_are_counted_including_headers() {
     let port = server(RESPONSE, None).await;
     let counts = Arc::new(Mutex::new((0, 0)));
