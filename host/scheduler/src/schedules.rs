@@ -110,7 +110,7 @@ impl Schedules {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::run_now`].
+    /// Those of [`run_now`](wasmill_store::Schedules::run_now).
     pub async fn run_now(
         &self,
         name: ScheduleName,

@@ -1,7 +1,7 @@
 //! The embedded backend of the store: SQLite, in the file `wasmill.db` of the data folder.
 //!
-//! One thread [writes](writer), a few connections [read](read); nothing else touches the file. [`Database`] becomes
-//! the store; its operations are in folders by subject, and [`sqlite`] names them by the methods of the traits.
+//! One thread writes, a few connections read; nothing else touches the file. [`Database`] becomes the store; its
+//! operations are in folders by subject, and `sqlite` names them by the methods of the traits.
 
 mod config;
 mod delivery;

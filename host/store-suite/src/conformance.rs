@@ -1,4 +1,4 @@
-//! The cases that every backend passes. Create a test of each with [`conformance!`](crate::conformance).
+//! The cases that every backend passes. Create a test of each with [`conformance!`](crate::conformance!).
 
 #![allow(missing_docs, reason = "the name of a case says what it checks")]
 

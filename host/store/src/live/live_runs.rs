@@ -274,7 +274,7 @@ impl LiveRuns {
         }
     }
 
-    /// Publishes pending progress, at most [`PUBLISHED_MAX`] events per call.
+    /// Publishes pending progress, at most 1,000 events per call.
     pub fn publish_progress(&self, now: Timestamp) {
         // Popped before locking a run: a reporting run locks in the other order.
         let first = locked(&self.unpublished.runs).pop_first(PUBLISHED_MAX);
