@@ -1,8 +1,8 @@
 //! The plugins that are part of the binary, and the checks of their input.
 
-use wasmill_runtime::InputCheck;
+mod io_stub;
 
-use crate::io_stub;
+use wasmill_runtime::InputCheck;
 
 /// The built-in plugins.
 pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];

@@ -1,9 +1,10 @@
-//! Commands that talk to a server about tasks, one file each.
+//! Commands that talk to a server, one file each.
 
 mod cancel;
 mod delete;
 mod find;
 mod follow;
+mod health;
 mod list;
 mod logs;
 mod query;
@@ -19,6 +20,7 @@ mod watch;
 
 pub(crate) use self::cancel::cancel;
 pub(crate) use self::delete::delete;
+pub(crate) use self::health::health;
 pub(crate) use self::list::list;
 pub(crate) use self::logs::logs;
 pub(crate) use self::result::result;

@@ -12,7 +12,7 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use crate::cli::{Cli, VARIABLE_PREFIX};
 use crate::exit::{Exit, cli_error};
 use crate::output::note;
-use crate::similar::hint;
+use crate::settings::similar::hint;
 use crate::terminal::text::sanitize;
 
 /// The variable with the webhook secrets. It has no flag, because flags are visible in process lists.

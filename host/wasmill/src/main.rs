@@ -9,17 +9,13 @@ mod completions;
 mod doctor;
 mod environment;
 mod exit;
-mod health;
 mod input;
-mod io_stub;
 mod output;
 mod plugin;
 mod process;
 mod run;
 mod serve;
 mod settings;
-mod similar;
-mod supervisor;
 mod telemetry;
 mod terminal;
 mod traces;
@@ -61,7 +57,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Retry(args) => commands::retry(&args),
         Command::Watch(args) => commands::watch(&args),
         Command::Stats(args) => commands::stats(&args),
-        Command::Health(args) => health::health(&args).map(done),
+        Command::Health(args) => commands::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),
         Command::Doctor(args) => Ok(doctor::doctor(args)),
         Command::Schedule(command) => commands::schedule(&command),

@@ -3,6 +3,7 @@
 mod banner;
 pub(crate) mod checked;
 mod protected;
+mod supervisor;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +25,9 @@ use wasmill_webhooks::Webhooks;
 
 use self::banner::print_banner;
 use self::checked::Checked;
+use self::supervisor::Supervisor;
 use crate::process::{self, StopSignals};
 use crate::settings::{Given, Settings};
-use crate::supervisor::Supervisor;
 use crate::traces::Exporter;
 use crate::{exit, telemetry};
 

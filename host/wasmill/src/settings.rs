@@ -279,5 +279,6 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+pub(crate) mod similar;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use super::Settings;
 use super::layer::Layer;
 use crate::exit;
 use crate::input::without_bom;
-use crate::similar::hint;
+use crate::settings::similar::hint;
 
 /// Reads a settings file.
 pub(super) fn read(path: &Path) -> Result<Layer> {

@@ -1,6 +1,6 @@
 //! Input validation of the built-in plugin at submit time, by the plugin's own rules.
 
-#[path = "../../../plugins/io-stub/src/settings.rs"]
+#[path = "../../../../plugins/io-stub/src/settings.rs"]
 #[expect(unreachable_pub, reason = "it is a module of the plugin")]
 mod settings;
 
