@@ -156,3 +156,34 @@ fn no_statement_scans_all_tasks() {
         }
     }
 }
+
+#[test]
+fn every_statement_is_listed() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let plans = std::fs::read_to_string(source.join("plans.rs")).expect("this file");
+    let mut count = 0;
+    for folder in
+        std::fs::read_dir(&source).expect("a folder").flatten().filter(|entry| entry.path().is_dir())
+    {
+        for file in std::fs::read_dir(folder.path()).expect("a folder").flatten() {
+            let path = file.path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            let module = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            let own = text.split_once("const STATEMENTS").map_or("", |(_, list)| list);
+            let own = own.split(';').take(2).collect::<String>();
+            for (name, _) in text.split("const ").skip(1).filter_map(|rest| rest.split_once(": &str =")) {
+                // Names of files are no statements.
+                if ["FILE"].contains(&name) {
+                    continue;
+                }
+                count += 1;
+                let is_listed = plans.contains(&format!("{module}::{name}")) || own.contains(name);
+                assert!(is_listed, "{module}::{name} is checked for neither plan nor cost");
+            }
+        }
+    }
+    assert!(count > 100, "{count}");
+}

@@ -150,3 +150,37 @@ macro_rules! conformance {
         }
     )+};
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// Returns the names of the cases in a folder.
+    fn cases(folder: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                names.extend(cases(&path));
+                continue;
+            }
+            let source = fs::read_to_string(&path).expect("a source file");
+            let starts = source.split("pub async fn ").skip(1).filter_map(|rest| rest.split_once('('));
+            let is_case = |rest: &str| rest.trim_start().starts_with("fixture: &impl Fixture");
+            names.extend(starts.filter(|(_, rest)| is_case(rest)).map(|(name, _)| name.to_owned()));
+        }
+        names
+    }
+
+    #[test]
+    fn every_case_is_named_in_the_macro() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let this = fs::read_to_string(source.join("conformance.rs")).expect("this file");
+        let named: Vec<_> = this.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let cases = cases(&source.join("conformance"));
+        assert!(cases.len() > 150, "{}", cases.len());
+        let missing: Vec<_> = cases.iter().filter(|case| !named.contains(&case.as_str())).collect();
+        assert!(missing.is_empty(), "never run: {missing:?}");
+    }
+}

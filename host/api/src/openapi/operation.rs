@@ -221,7 +221,8 @@ fn path_parameter(segment: &str) -> Option<Value> {
     let (description, schema, example) = match name {
         "id" => ("Task id.", plain::<IdSchema>(), "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"),
         "schedule" => ("Schedule name.", plain::<NameSchema>(), "nightly"),
-        _ => ("Plugin name.", plain::<NameSchema>(), "io-stub"),
+        "name" => ("Plugin name.", plain::<NameSchema>(), "io-stub"),
+        _ => unreachable!("path parameter {name} has no description here"),
     };
     Some(json!({
         "name": name, "in": "path", "required": true, "description": description, "schema": schema,

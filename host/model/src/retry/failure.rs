@@ -4,111 +4,93 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Why a run failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// The plugin reported an I/O error.
-    Io,
-    /// The plugin rejected the input.
-    InvalidInput,
-    /// The plugin reported another error.
-    Plugin,
-    /// The guest trapped: `unreachable`, a panic, a stack overflow, an access out of bounds.
-    Trap,
-    /// The attempt took longer than its timeout.
-    Timeout,
-    /// The attempt exceeded its CPU limit.
-    CpuLimit,
-    /// The guest exceeded its memory limit.
-    MemoryLimit,
-    /// The result exceeded its limit.
-    OutputLimit,
-    /// A call of the guest passed the host more than its limit.
-    CallLimit,
-    /// The guest exceeded its limit of handles.
-    HandleLimit,
-    /// The guest exceeded its limit of disk writes and failed for it.
-    DiskLimit,
-    /// The guest exited with this code.
-    Exit(i32),
-    /// The plugin was removed between claim and run.
-    LostPlugin,
-    /// The host crashed during the run, too often.
-    HostCrash,
-    /// The host failed to run the task; the guest is not to blame.
-    HostFault,
-    /// The task never ran: it was cancelled because a dependency did not complete.
-    Dependency,
+/// Declares the causes. A row is the variant, its code, the text after `failed by` in the status, and two words: whether
+/// another attempt may end differently (`transient`) or fails again (`lasting`), and whether a manifest may name it
+/// in `retry.on`.
+macro_rules! causes {
+    ($($(#[$doc:meta])+ $name:ident $(($value:ty))?: $kind:literal, $words:literal, $again:ident, $named:ident;)+) => {
+        /// Why a run failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Cause {
+            $($(#[$doc])+ $name $(($value))?,)+
+        }
+
+        impl Cause {
+            /// One of each kind.
+            pub const ALL: &[Self] = &[$(Self::$name $((0 as $value))?),+];
+
+            /// Returns the code without an exit code, so the set of values is fixed.
+            pub fn kind(self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => $kind,)+
+                }
+            }
+
+            /// Returns true if another attempt may end differently.
+            ///
+            /// Rejected input and exceeded limits will fail again; everything else may pass.
+            pub fn is_transient(self) -> bool {
+                match self {
+                    $(Self::$name { .. } => causes!(@$again),)+
+                }
+            }
+
+            /// Returns true if a manifest may name it. Rejected input never changes, and host crashes are not the
+            /// plugin's business.
+            pub(crate) fn is_named(self) -> bool {
+                match self {
+                    $(Self::$name { .. } => causes!(@$named),)+
+                }
+            }
+
+            /// Returns the text that follows `failed by` in the status.
+            pub fn words(self) -> String {
+                let words = match self {
+                    $(Self::$name { .. } => $words,)+
+                };
+                if let Self::Exit(code) = self { format!("{words} {code}") } else { words.to_owned() }
+            }
+        }
+    };
+    (@transient) => { true };
+    (@lasting) => { false };
+    (@named) => { true };
+    (@unnamed) => { false };
 }
 
-impl Cause {
-    /// Returns the code without an exit code, so the set of values is fixed.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Io => "io",
-            Self::InvalidInput => "invalid-input",
-            Self::Plugin => "plugin",
-            Self::Trap => "trap",
-            Self::Timeout => "timeout",
-            Self::CpuLimit => "cpu-limit",
-            Self::MemoryLimit => "memory-limit",
-            Self::OutputLimit => "output-limit",
-            Self::CallLimit => "call-limit",
-            Self::HandleLimit => "handle-limit",
-            Self::DiskLimit => "disk-limit",
-            Self::Exit(_) => "exit",
-            Self::LostPlugin => "lost-plugin",
-            Self::HostCrash => "host-crash",
-            Self::HostFault => "host-fault",
-            Self::Dependency => "dependency",
-        }
-    }
-
-    /// Returns true if another attempt may end differently.
-    ///
-    /// Rejected input and exceeded limits will fail again; everything else may pass.
-    pub fn is_transient(self) -> bool {
-        match self {
-            Self::InvalidInput
-            | Self::CpuLimit
-            | Self::MemoryLimit
-            | Self::OutputLimit
-            | Self::CallLimit
-            | Self::HandleLimit
-            | Self::DiskLimit
-            | Self::Dependency => false,
-            Self::Io
-            | Self::Plugin
-            | Self::Trap
-            | Self::Timeout
-            | Self::Exit(_)
-            | Self::LostPlugin
-            | Self::HostCrash
-            | Self::HostFault => true,
-        }
-    }
-
-    /// Returns the text that follows `failed by` in the status.
-    pub fn words(self) -> String {
-        match self {
-            Self::Io => "io bound".to_owned(),
-            Self::InvalidInput => "invalid input".to_owned(),
-            Self::Plugin => "plugin error".to_owned(),
-            Self::Trap => "trap".to_owned(),
-            Self::Timeout => "timeout".to_owned(),
-            Self::CpuLimit => "cpu limit".to_owned(),
-            Self::MemoryLimit => "memory limit".to_owned(),
-            Self::OutputLimit => "output limit".to_owned(),
-            Self::CallLimit => "call limit".to_owned(),
-            Self::HandleLimit => "handle limit".to_owned(),
-            Self::DiskLimit => "disk limit".to_owned(),
-            Self::Exit(code) => format!("exit code {code}"),
-            Self::LostPlugin => "lost plugin".to_owned(),
-            Self::HostCrash => "crash of the host".to_owned(),
-            Self::HostFault => "fault of the host".to_owned(),
-            Self::Dependency => "dependency".to_owned(),
-        }
-    }
+causes! {
+    /// The plugin reported an I/O error.
+    Io: "io", "io bound", transient, named;
+    /// The plugin rejected the input.
+    InvalidInput: "invalid-input", "invalid input", lasting, unnamed;
+    /// The plugin reported another error.
+    Plugin: "plugin", "plugin error", transient, named;
+    /// The guest trapped: `unreachable`, a panic, a stack overflow, an access out of bounds.
+    Trap: "trap", "trap", transient, named;
+    /// The attempt took longer than its timeout.
+    Timeout: "timeout", "timeout", transient, named;
+    /// The guest exited with this code.
+    Exit(i32): "exit", "exit code", transient, named;
+    /// The plugin was removed between claim and run.
+    LostPlugin: "lost-plugin", "lost plugin", transient, named;
+    /// The host crashed during the run, too often.
+    HostCrash: "host-crash", "crash of the host", transient, unnamed;
+    /// The host failed to run the task; the guest is not to blame.
+    HostFault: "host-fault", "fault of the host", transient, named;
+    /// The attempt exceeded its CPU limit.
+    CpuLimit: "cpu-limit", "cpu limit", lasting, named;
+    /// The guest exceeded its memory limit.
+    MemoryLimit: "memory-limit", "memory limit", lasting, named;
+    /// The result exceeded its limit.
+    OutputLimit: "output-limit", "output limit", lasting, named;
+    /// A call of the guest passed the host more than its limit.
+    CallLimit: "call-limit", "call limit", lasting, named;
+    /// The guest exceeded its limit of handles.
+    HandleLimit: "handle-limit", "handle limit", lasting, named;
+    /// The guest exceeded its limit of disk writes and failed for it.
+    DiskLimit: "disk-limit", "disk limit", lasting, named;
+    /// The task never ran: it was cancelled because a dependency did not complete.
+    Dependency: "dependency", "dependency", lasting, unnamed;
 }
 
 /// Writes the code used in the API and in the store, such as `io` or `exit-3`.
@@ -123,27 +105,9 @@ impl FromStr for Cause {
     type Err = UnknownCause;
 
     fn from_str(code: &str) -> Result<Self, UnknownCause> {
-        Ok(match code {
-            "io" => Self::Io,
-            "invalid-input" => Self::InvalidInput,
-            "plugin" => Self::Plugin,
-            "trap" => Self::Trap,
-            "timeout" => Self::Timeout,
-            "cpu-limit" => Self::CpuLimit,
-            "memory-limit" => Self::MemoryLimit,
-            "output-limit" => Self::OutputLimit,
-            "call-limit" => Self::CallLimit,
-            "handle-limit" => Self::HandleLimit,
-            "disk-limit" => Self::DiskLimit,
-            "lost-plugin" => Self::LostPlugin,
-            "host-crash" => Self::HostCrash,
-            "host-fault" => Self::HostFault,
-            "dependency" => Self::Dependency,
-            _ => {
-                let code = code.strip_prefix("exit-").and_then(|n| n.parse().ok());
-                Self::Exit(code.ok_or(UnknownCause)?)
-            }
-        })
+        let known = Self::ALL.iter().find(|cause| cause.kind() == code && !matches!(cause, Self::Exit(_)));
+        let exit = || code.strip_prefix("exit-")?.parse().ok().map(Self::Exit);
+        known.copied().or_else(exit).ok_or(UnknownCause)
     }
 }
 
@@ -184,30 +148,10 @@ pub enum Retry {
 mod tests {
     use super::*;
 
-    const ALL: [Cause; 17] = [
-        Cause::Io,
-        Cause::InvalidInput,
-        Cause::Plugin,
-        Cause::Trap,
-        Cause::Timeout,
-        Cause::CpuLimit,
-        Cause::MemoryLimit,
-        Cause::OutputLimit,
-        Cause::CallLimit,
-        Cause::HandleLimit,
-        Cause::DiskLimit,
-        Cause::Exit(3),
-        Cause::Exit(-1),
-        Cause::LostPlugin,
-        Cause::HostCrash,
-        Cause::HostFault,
-        Cause::Dependency,
-    ];
-
     #[test]
     fn a_cause_round_trips() {
-        for cause in ALL {
-            assert_eq!(cause.to_string().parse(), Ok(cause));
+        for cause in Cause::ALL.iter().chain(&[Cause::Exit(3), Cause::Exit(-1)]) {
+            assert_eq!(cause.to_string().parse(), Ok(*cause));
         }
         assert_eq!("exit-".parse::<Cause>(), Err(UnknownCause));
         assert_eq!("".parse::<Cause>(), Err(UnknownCause));
@@ -223,7 +167,7 @@ mod tests {
 
     #[test]
     fn rejected_input_and_exceeded_limits_are_not_retried() {
-        let lasting: Vec<_> = ALL.into_iter().filter(|cause| !cause.is_transient()).collect();
+        let lasting: Vec<_> = Cause::ALL.iter().copied().filter(|cause| !cause.is_transient()).collect();
         assert_eq!(
             lasting,
             [

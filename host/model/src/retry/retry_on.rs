@@ -7,30 +7,18 @@ use crate::Cause;
 /// The kinds of failure that are retried while attempts are left; by default transient ones, see
 /// [`Cause::is_transient`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryOn(u16);
+pub struct RetryOn(u32);
 
-/// The kinds that a manifest can name, with a cause of each. Rejected input never changes, and host crashes
-/// are not the plugin's business.
-const KINDS: [(&str, Cause); 13] = [
-    ("io", Cause::Io),
-    ("plugin", Cause::Plugin),
-    ("trap", Cause::Trap),
-    ("timeout", Cause::Timeout),
-    ("exit", Cause::Exit(0)),
-    ("lost-plugin", Cause::LostPlugin),
-    ("host-fault", Cause::HostFault),
-    ("cpu-limit", Cause::CpuLimit),
-    ("memory-limit", Cause::MemoryLimit),
-    ("output-limit", Cause::OutputLimit),
-    ("call-limit", Cause::CallLimit),
-    ("handle-limit", Cause::HandleLimit),
-    ("disk-limit", Cause::DiskLimit),
-];
+/// Returns the kinds that a manifest can name, each with its bit.
+fn named() -> impl Iterator<Item = (u32, Cause)> {
+    let all = Cause::ALL.iter().enumerate().map(|(place, cause)| (1 << place, *cause));
+    all.filter(|(_, cause)| cause.is_named())
+}
 
 impl Default for RetryOn {
     fn default() -> Self {
-        let transient = KINDS.iter().enumerate().filter(|(_, (_, cause))| cause.is_transient());
-        Self(transient.fold(0, |bits, (bit, _)| bits | 1 << bit))
+        let transient = named().filter(|(_, cause)| cause.is_transient());
+        Self(transient.fold(0, |bits, (bit, _)| bits | bit))
     }
 }
 
@@ -43,22 +31,20 @@ impl RetryOn {
     pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownKind> {
         let mut bits = 0;
         for word in words {
-            let kind = KINDS.iter().position(|(kind, _)| *kind == word);
-            bits |= 1 << kind.ok_or_else(|| UnknownKind { word: word.to_owned() })?;
+            let kind = named().find(|(_, cause)| cause.kind() == word);
+            bits |= kind.ok_or_else(|| UnknownKind { word: word.to_owned() })?.0;
         }
         Ok(Self(bits))
     }
 
     /// Returns true if this failure is retried.
     pub fn contains(self, cause: Cause) -> bool {
-        let kind = if matches!(cause, Cause::Exit(_)) { Cause::Exit(0) } else { cause };
-        KINDS.iter().position(|(_, named)| *named == kind).is_some_and(|bit| self.0 & 1 << bit != 0)
+        named().any(|(bit, named)| named.kind() == cause.kind() && self.0 & bit != 0)
     }
 
     /// Returns the names of the kinds.
     pub fn words(self) -> Vec<&'static str> {
-        let named = KINDS.iter().enumerate().filter(|(bit, _)| self.0 & 1 << bit != 0);
-        named.map(|(_, (word, _))| *word).collect()
+        named().filter(|(bit, _)| self.0 & bit != 0).map(|(_, cause)| cause.kind()).collect()
     }
 }
 
@@ -70,7 +56,7 @@ pub struct UnknownKind {
 
 impl fmt::Display for UnknownKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<_> = KINDS.iter().map(|(word, _)| *word).collect();
+        let known: Vec<_> = named().map(|(_, cause)| cause.kind()).collect();
         write!(
             f,
             "'{}' is no kind of failure that can be tried again; known are {}",

@@ -177,19 +177,28 @@ pub(crate) fn again(
     let again = statement.query_row([id.as_bytes()], |row| {
         let key: Option<UniqueKey> =
             row.get_ref(10)?.as_str_or_null()?.map(|_| parsed(row, 10)).transpose()?;
-        // The retry belongs to the trace of its own request.
+        // All fields are named, so that nobody forgets to decide on a new one.
         let task = NewTask {
             id: new,
+            plugin: parsed(row, 0)?,
             input: row.get(11)?,
+            created_at: now,
+            timeout: timeout(row, 2)?,
             attempts_max: row.get(3)?,
             backoff: backoff(row, 4)?,
+            run_at: None,
+            is_delayed: false,
             priority: priority(row, 8)?,
             tags: tags(row, 9)?,
             unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
             retry_of: Some(id),
+            schedule: None,
+            dependencies: None,
             webhook: webhook(row, 14)?,
+            // It belongs to the trace of its own request.
+            trace: None,
             group: group(row, 17)?,
-            ..NewTask::new(parsed(row, 0)?, now, timeout(row, 2)?)
+            waiting_max: None,
         };
         let dependant = row.get::<_, bool>(12)?.then(|| row.get::<_, i64>(13)).transpose()?;
         Ok((state(row, 1)?, task, dependant))

@@ -7,6 +7,7 @@ use wasmill_model::{
 };
 use wasmill_store::{Attempt, Filter};
 
+use crate::conformance::webhook::hook;
 use crate::fixture::{Fixture, StoreExt, at, claim_one, failure, get, insert_one, new_task, plugin};
 
 pub async fn every_attempt_is_stored_with_its_outcome(fixture: &impl Fixture) {
@@ -84,6 +85,8 @@ pub async fn a_retry_copies_the_request_of_its_task(fixture: &impl Fixture) {
         priority: Priority::of(-3).expect("in range"),
         tags: vec!["a".parse().expect("a tag"), "b".parse().expect("a tag")],
         unique: Some(unique),
+        webhook: Some(hook(&[TaskState::Failed])),
+        group: "g".parse().ok(),
         ..new_task()
     };
     store.insert(vec![task.clone()]).await.expect("inserted");
