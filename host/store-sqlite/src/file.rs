@@ -6,5 +6,6 @@ pub(crate) mod connection;
 pub(crate) mod examine;
 pub(crate) mod fault;
 pub(crate) mod home;
+pub(crate) mod leftover;
 pub(crate) mod lock;
 pub(crate) mod migrations;

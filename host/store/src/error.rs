@@ -116,6 +116,12 @@ pub enum StoreError {
         /// What is damaged.
         message: String,
     },
+    /// A file of another database lies beside this one.
+    #[error("{message}")]
+    Leftover {
+        /// Which, and what to do.
+        message: String,
+    },
     /// An operation of the machine failed: the disk is full, or a file cannot be opened or written.
     #[error("store unavailable: {message}")]
     Unavailable {

@@ -22,11 +22,11 @@ use self::report::RunReport;
 use crate::built_in::INPUT_CHECKS;
 use crate::cli::run::RunArgs;
 use crate::exit::{Exit, cli_error};
-use crate::process;
+use crate::serve::protected::protected_beside_a_server;
 use crate::settings::Settings;
-use crate::telemetry;
 use crate::terminal::status_line::{REDRAW_INTERVAL, SharedStatusLine, StatusView};
 use crate::terminal::text::truncated;
+use crate::{process, telemetry};
 
 /// How long to wait for threads that still work for a guest that is gone.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -192,6 +192,7 @@ pub(crate) fn plugins(settings: &Settings) -> LoaderConfig {
         cache: process::cache_folder()
             .map(|folder| CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(folder) }),
         input_checks: &INPUT_CHECKS,
+        protected: protected_beside_a_server(settings),
         ..LoaderConfig::default()
     }
 }

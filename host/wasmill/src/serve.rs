@@ -2,7 +2,7 @@
 
 mod banner;
 pub(crate) mod checked;
-mod protected;
+pub(crate) mod protected;
 mod supervisor;
 
 use std::sync::Arc;

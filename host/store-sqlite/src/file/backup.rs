@@ -40,6 +40,7 @@ pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreErr
     let target = partial.0.to_string_lossy();
     source.execute("VACUUM INTO ?1", [&*target]).map_err(|error| fault(&path, &error))?;
     let tasks = verify(&partial.0)?;
+    mark(&partial.0).map_err(|error| fault(&partial.0, &error))?;
     let bytes = partial.put_in_place(file, replace)?;
     Ok(Backup { tasks, bytes })
 }
@@ -116,6 +117,13 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// Checks the integrity of the copy.
+/// Marks a copy, so that a log of another database beside it is not taken for its own.
+fn mark(copy: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open(copy)?;
+    connection.pragma_update(None, "application_id", migrations::COPY_ID)?;
+    connection.close().map_err(|(_, error)| error)
+}
+
 fn verify(copy: &Path) -> Result<u64, StoreError> {
     let connection = Connection::open(copy).map_err(|error| fault(copy, &error))?;
     check::whole(&connection, copy)?;

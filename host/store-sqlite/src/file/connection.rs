@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use wasmill_store::StoreError;
 
 use crate::file::fault::{fault, io_fault};
-use crate::file::migrations;
+use crate::file::{leftover, migrations};
 
 /// How long to wait for another program, such as a backup, that locks the database.
 const BUSY: Duration = Duration::from_secs(5);
@@ -46,6 +46,7 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
 
 /// Opens the write connection and migrates the schema.
 pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
+    leftover::check(path)?;
     // SQLite gives its other files the mode of this one: tasks may hold secrets.
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).mode(0o600).open(path);

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 use wasmill_store::StoreError;
 
 use crate::file::fault::fault;
-use crate::file::{check, connection, lock, migrations};
+use crate::file::{check, connection, leftover, lock, migrations};
 
 /// Checks the database of a data folder as [`Database::open`](crate::Database::open) does, and changes nothing. Returns `Ok` if there is
 /// no database or a host has it open. Blocks the thread; reads only parts of a large database.
@@ -17,6 +17,9 @@ use crate::file::{check, connection, lock, migrations};
 pub fn examine(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join("wasmill.db");
     let is_in_use = || lock::holder(dir).is_some();
+    if !is_in_use() {
+        leftover::check(&path)?;
+    }
     if is_in_use() || !path.metadata().is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }

@@ -10,6 +10,9 @@ use crate::file::fault::fault;
 /// Application id of Wasmill: the letters `WSML`.
 const APPLICATION_ID: i64 = 0x5753_4d4c;
 
+/// Application id of a backup, until a host opens it: the letters `WSMC`.
+pub(crate) const COPY_ID: i64 = 0x5753_4d43;
+
 /// Application id of databases from before the first release: the letters `WMIL`.
 const APPLICATION_ID_BEFORE_RELEASE: i64 = 0x574d_494c;
 
@@ -33,7 +36,7 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreEr
     if found == APPLICATION_ID_BEFORE_RELEASE {
         return Err(StoreError::Outdated { database: path.display().to_string() });
     }
-    if found != APPLICATION_ID && !new {
+    if found != APPLICATION_ID && found != COPY_ID && !new {
         return Err(StoreError::Foreign {
             database: path.display().to_string(),
             found,
@@ -55,12 +58,12 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreEr
     Ok(version)
 }
 
-/// Applies missing migrations, each in a transaction with its version.
+/// Makes the database that of a host, and applies missing migrations, each in a transaction with its version.
 pub(crate) fn apply(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     for (number, step) in (1..).zip(STEPS).skip_while(|(number, _)| *number <= version) {
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
     }

@@ -194,3 +194,52 @@ async fn a_probe_writes_and_changes_nothing() {
     store.close().await;
     assert_eq!(store.probe().await, Err(StoreError::Closed));
 }
+
+/// Copies the log of a database in use, as a crash leaves it, beside a database in another folder.
+async fn leave_log(from: &Folder, to: &Folder) {
+    let store = from.open();
+    for _ in 0..20 {
+        insert_one(&store).await;
+    }
+    std::fs::copy(from.database().with_extension("db-wal"), to.database().with_extension("db-wal"))
+        .expect("copied");
+}
+
+fn leftover(folder: &Folder) -> String {
+    let StoreError::Leftover { message } = refusal(folder) else { panic!("it is refused for its log") };
+    message
+}
+
+#[tokio::test]
+async fn a_backup_beside_the_log_of_a_crash_is_refused_and_stays_as_it_is() {
+    let (crashed, copies) = (Folder::new(), Folder::new());
+    let id = insert_one(&crashed.open()).await;
+    let file = copies.path().join("copy");
+    backup(crashed.path(), &file, false).expect("copied");
+    let restored = Folder::new();
+    std::fs::copy(&file, restored.database()).expect("copied");
+    leave_log(&crashed, &restored).await;
+    let before = std::fs::read(restored.database()).expect("read");
+    assert!(leftover(&restored).contains("wasmill.db-wal and"), "it says what to move");
+    assert!(wasmill_store_sqlite::examine(restored.path()).is_err());
+    assert_eq!(std::fs::read(restored.database()).expect("read"), before);
+    assert!(restored.database().with_extension("db-wal").exists());
+    // As the message says.
+    std::fs::remove_file(restored.database().with_extension("db-wal")).expect("moved away");
+    assert_eq!(get(&restored.open(), id).await.id, id);
+    // It is a database like any other from now on.
+    leave_log(&restored, &copies).await;
+}
+
+#[tokio::test]
+async fn a_log_without_its_database_is_refused_and_stays() {
+    let (crashed, emptied) = (Folder::new(), Folder::new());
+    leave_log(&crashed, &emptied).await;
+    for database in [None, Some("")] {
+        if let Some(content) = database {
+            std::fs::write(emptied.database(), content).expect("written");
+        }
+        assert!(leftover(&emptied).contains("is missing or empty"));
+        assert!(emptied.database().with_extension("db-wal").metadata().is_ok_and(|log| log.len() > 0));
+    }
+}

@@ -37,6 +37,18 @@ pub(super) fn protected_paths(settings: &Settings) -> Vec<ProtectedPath> {
     protected
 }
 
+/// Returns what `run` and `plugin check` protect: the same, and the plugins folder against writes. A folder that is no
+/// server's data folder, though it has the name of one, is not protected.
+pub(crate) fn protected_beside_a_server(settings: &Settings) -> Vec<ProtectedPath> {
+    let mut protected = protected_paths(settings);
+    if !settings.data.join("wasmill.db").exists() {
+        protected.retain(|path| path.path != settings.data);
+    }
+    let (path, what) = (settings.plugins.clone(), "the plugins folder");
+    protected.push(ProtectedPath { path, what, is_secret: false });
+    protected
+}
+
 /// Returns the certificate files that the environment names.
 fn certificate_files(read: &dyn Fn(&str) -> Option<OsString>) -> Vec<ProtectedPath> {
     let path = |file: OsString, what| ProtectedPath { path: file.into(), what, is_secret: false };

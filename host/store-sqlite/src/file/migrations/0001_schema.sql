@@ -93,7 +93,7 @@ CREATE TABLE input (
     body TEXT NOT NULL
 ) STRICT;
 
--- The logs of all runs of a task, the newest last; src/log/body.rs says how.
+-- The logs of all runs of a task, the newest last; live/log/body.rs of wasmill-store says how.
 CREATE TABLE log (
     seq  INTEGER PRIMARY KEY REFERENCES task ON DELETE CASCADE,
     body BLOB NOT NULL
