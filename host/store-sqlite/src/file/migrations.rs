@@ -58,12 +58,18 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreEr
     Ok(version)
 }
 
-/// Makes the database that of a host, and applies missing migrations, each in a transaction with its version.
+/// Makes a backup the database of a host.
+pub(crate) fn adopt(connection: &Connection) -> rusqlite::Result<()> {
+    let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if id == COPY_ID { connection.pragma_update(None, "application_id", APPLICATION_ID) } else { Ok(()) }
+}
+
+/// Applies missing migrations, each in a transaction with its version.
 pub(crate) fn apply(connection: &Connection, version: i64) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     for (number, step) in (1..).zip(STEPS).skip_while(|(number, _)| *number <= version) {
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
     }
