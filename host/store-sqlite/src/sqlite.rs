@@ -18,7 +18,7 @@ use wasmill_store::{Backend, Recovery, Store, StoreError};
 use crate::config::SqliteConfig;
 use crate::file::home::Home;
 use crate::file::lock::Lock;
-use crate::file::{check, connection, fault, migrations};
+use crate::file::{check, connection, fault};
 use crate::queue::recover;
 use crate::read::readers::Readers;
 use crate::writer::abandoned_claims::AbandonedClaims;
@@ -71,7 +71,6 @@ impl Database {
         let path: Arc<Path> = config.dir.join("wasmill.db").into();
         let connection = connection::writer(&path)?;
         let is_checked = check::at_opening(&connection, &path)?;
-        migrations::adopt(&connection).map_err(|error| fault::fault(&path, &error))?;
         Ok(Self { config, path, lock, connection, is_checked })
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = open(path, flags).map_err(faulty)?;
     let version = migrations::check(&connection, path)?;
+    migrations::adopt(&connection).map_err(faulty)?;
     let mode: String =
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(faulty)?;
     if mode != "wal" {

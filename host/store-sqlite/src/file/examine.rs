@@ -8,26 +8,27 @@ use wasmill_store::StoreError;
 use crate::file::fault::fault;
 use crate::file::{check, connection, leftover, lock, migrations};
 
-/// Checks the database of a data folder as [`Database::open`](crate::Database::open) does, and changes nothing. Returns `Ok` if there is
-/// no database or a host has it open. Blocks the thread; reads only parts of a large database.
+/// Checks the database of a data folder as [`Database::open`](crate::Database::open) does, and changes nothing. Returns
+/// `Ok` if there is no database or a host has it open. Blocks the thread; reads only parts of a large database.
 ///
 /// # Errors
 ///
 /// The errors of [`Database::open`](crate::Database::open) that concern the database.
 pub fn examine(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.join("wasmill.db");
     let is_in_use = || lock::holder(dir).is_some();
-    if !is_in_use() {
-        leftover::check(&path)?;
-    }
-    if is_in_use() || !path.metadata().is_ok_and(|file| file.len() > 0) {
+    if is_in_use() {
         return Ok(());
     }
     // Checks the lock again: a host that opened the database in between changes what is read here.
-    examine_unused(dir, &path).or_else(|error| if is_in_use() { Ok(()) } else { Err(error) })
+    examine_unused(dir).or_else(|error| if is_in_use() { Ok(()) } else { Err(error) })
 }
 
-fn examine_unused(dir: &Path, path: &Path) -> Result<(), StoreError> {
+fn examine_unused(dir: &Path) -> Result<(), StoreError> {
+    let path = &dir.join("wasmill.db");
+    leftover::check(path)?;
+    if !path.metadata().is_ok_and(|file| file.len() > 0) {
+        return Ok(());
+    }
     let has_log = dir.join("wasmill.db-wal").metadata().is_ok_and(|file| file.len() > 0);
     let connection = if has_log { connection::reader(path) } else { immutable(path) };
     let connection = connection.map_err(|error| fault(path, &error))?;

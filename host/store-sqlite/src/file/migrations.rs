@@ -58,10 +58,16 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreEr
     Ok(version)
 }
 
-/// Makes a backup the database of a host.
+/// Makes a backup the database of a host, in the file itself and not in its log: the next start reads the file alone to
+/// tell whether a log beside it is its own.
 pub(crate) fn adopt(connection: &Connection) -> rusqlite::Result<()> {
     let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    if id == COPY_ID { connection.pragma_update(None, "application_id", APPLICATION_ID) } else { Ok(()) }
+    if id == COPY_ID {
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        // A backup has no log until a host opens it, unless somebody gave it one.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// Applies missing migrations, each in a transaction with its version.

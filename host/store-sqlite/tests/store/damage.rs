@@ -227,8 +227,20 @@ async fn a_backup_beside_the_log_of_a_crash_is_refused_and_stays_as_it_is() {
     // As the message says.
     std::fs::remove_file(restored.database().with_extension("db-wal")).expect("moved away");
     assert_eq!(get(&restored.open(), id).await.id, id);
-    // It is a database like any other from now on.
-    leave_log(&restored, &copies).await;
+}
+
+#[tokio::test]
+async fn a_restored_backup_survives_a_crash_like_any_database() {
+    let (source, restored, crashed) = (Folder::new(), Folder::new(), Folder::new());
+    insert_one(&source.open()).await;
+    backup(source.path(), &restored.database(), false).expect("copied");
+    let store = restored.open();
+    let id = insert_one(&store).await;
+    for name in ["wasmill.db", "wasmill.db-wal"] {
+        std::fs::copy(restored.path().join(name), crashed.path().join(name)).expect("copied");
+    }
+    assert!(crashed.database().with_extension("db-wal").metadata().is_ok_and(|log| log.len() > 0));
+    assert_eq!(get(&crashed.open(), id).await.id, id);
 }
 
 #[tokio::test]
