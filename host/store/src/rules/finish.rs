@@ -15,7 +15,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 10;
 pub struct Finish {
     /// The claim of the run.
     pub claim: Claim,
-    /// How the task goes on.
+    /// The transition of the task.
     pub next: Transition,
     /// The log of the run.
     pub log: Option<LogPart>,
