@@ -34,6 +34,12 @@ pub const FLOOD: &[u8] = include_bytes!(env!("GUEST_FLOOD"));
 /// A plain program that writes a line, for benchmarks.
 pub const HELLO: &[u8] = include_bytes!(env!("GUEST_HELLO"));
 
+/// Returns the repository. Found at run time: the tests may have been compiled in another clone of it.
+pub fn repository() -> std::path::PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    std::path::PathBuf::from(package).join("..")
+}
+
 /// Returns a task that sleeps, in `misbehave`.
 pub fn sleep(ms: u32) -> serde_json::Value {
     serde_json::json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": ms}})

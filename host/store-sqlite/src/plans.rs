@@ -118,7 +118,7 @@ const STATEMENTS: [&str; 101] = [
 ];
 
 /// Scans of these are intended: they hold unfinished tasks, or stop at a limit.
-const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished"];
+const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_rare", "INDEX task_finished"];
 
 /// Returns every statement that a host runs.
 pub(crate) fn all() -> Vec<&'static str> {
@@ -159,7 +159,9 @@ fn no_statement_scans_all_tasks() {
 
 #[test]
 fn every_statement_is_listed() {
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let source =
+        std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests"))
+            .join("src");
     let plans = std::fs::read_to_string(source.join("plans.rs")).expect("this file");
     let mut count = 0;
     // Not those of `file`, which run once while the database is opened.

@@ -1,7 +1,6 @@
 //! Writes docs/explanation/growth.md and its charts.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,7 +11,7 @@ use super::{ms, slots, stored, thousands};
 
 /// Writes the page and both charts.
 pub(super) fn write(slots: &[slots::Point], stored: &[stored::Point]) -> Result<()> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/explanation");
+    let docs = wasmill_tests::repository().join("docs/explanation");
     std::fs::write(docs.join("growth-slots.svg"), slots_curves(slots))?;
     std::fs::write(docs.join("growth-stored.svg"), stored_curves(stored))?;
     std::fs::write(docs.join("growth.md"), page(slots, stored)?)?;

@@ -7,17 +7,11 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
-use wasmill_tests::{Server, wasmill};
+use wasmill_tests::{Server, repository, wasmill};
 
 /// Pages outside of the book.
 const TOP_PAGES: [&str; 5] =
     ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
-
-/// Returns the repository. Found at run time: the tests may have been compiled in another clone of it.
-pub(crate) fn repository() -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    PathBuf::from(package).join("..")
-}
 
 pub(crate) fn read(file: &str) -> String {
     fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))

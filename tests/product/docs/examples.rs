@@ -21,11 +21,9 @@ const DEADLINE: Duration = Duration::from_secs(300);
 const FETCH: &[u8] = include_bytes!(env!("GUEST_FETCH"));
 const WORDS: &[u8] = include_bytes!(env!("GUEST_WORDS"));
 
-/// Returns the folder `plugins` of the repository. ReceivedRequest at run time: the tests may have been
-/// compiled in another clone of it.
+/// Returns the folder `plugins` of the repository.
 fn plugins() -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    PathBuf::from(package).join("../plugins")
+    wasmill_tests::repository().join("plugins")
 }
 
 /// Reads an example that is not in Rust; if it was not built, prints that and returns `None`.

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use wasmill_tests::{Server, wasmill};
+use wasmill_tests::{Server, repository, wasmill};
 
-use crate::docs::book::{quoted, read, repository};
+use crate::docs::book::{quoted, read};
 use crate::http::metrics::busy_server;
 
 /// The variable that makes the tests write the pages.

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use wasmill_tests::{Server, binary, command};
+use wasmill_tests::{Server, binary, command, repository};
 
-use crate::docs::book::{read, repository};
+use crate::docs::book::read;
 
 /// Deadline for a command to print what is shown. Some build a plugin.
 const DEADLINE: Duration = Duration::from_secs(30);

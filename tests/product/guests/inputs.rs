@@ -1,17 +1,16 @@
 //! Invalid inputs are refused at submit, for `io-stub` and the examples.
 
 use std::fs;
-use std::path::Path;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use wasmill_tests::{NOOP, Server, wasmill};
+use wasmill_tests::{NOOP, Server, repository, wasmill};
 
 /// Starts a server with the manifests and schemas of these examples; `examples` tests what they do.
 fn server_with(examples: &[&str]) -> Server {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let shipped = repository().join("plugins");
     for example in examples {
         fs::write(plugins.join(example).with_extension("wasm"), NOOP).expect("written");
         for beside in ["toml", "schema.json"] {

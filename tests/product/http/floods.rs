@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use wasmill_tests::mock_server::{MockServer, Reply};
-use wasmill_tests::{FLOOD, Server};
+use wasmill_tests::{FLOOD, Server, repository};
 use wasmtime::{Engine, Linker, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -76,13 +76,13 @@ fn permits_all(files: &Path, port: u16) -> String {
 /// Returns the source folder of a package, from cargo.
 fn sources(package: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let root = repository().join("Cargo.toml");
     // Without a platform filter, cargo would need packages that were never downloaded.
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let arguments =
         ["metadata", "--format-version=1", "--offline", "--locked", "--filter-platform", &platform];
     let output =
-        Command::new(cargo).args(arguments).args(["--manifest-path", root]).output().expect("cargo runs");
+        Command::new(cargo).args(arguments).arg("--manifest-path").arg(root).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let packages = metadata["packages"].as_array().expect("packages");
@@ -142,7 +142,7 @@ fn imports() -> Vec<String> {
     let mut files: Vec<_> =
         fs::read_dir(wasi).expect("WIT").map(|file| file.expect("a file").path()).collect();
     files.push(sources("wasmtime-wasi-http").join("wit/deps/http.wit"));
-    files.push(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/task.wit").into());
+    files.push(repository().join("wit/task.wit"));
     let texts = files.iter().map(|file| fs::read_to_string(file).expect("WIT"));
     let mut imports: Vec<_> = texts.flat_map(|text| functions(&text)).collect();
     // These are exports of guests, not imports.

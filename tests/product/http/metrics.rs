@@ -254,8 +254,7 @@ async fn http_calls_of_guests_are_counted_by_plugin() {
 
 /// Returns a file of the book.
 fn docs(file: &str) -> PathBuf {
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    PathBuf::from(package).join("../docs").join(file)
+    wasmill_tests::repository().join("docs").join(file)
 }
 
 /// Finds all metric names in a text.

@@ -22,7 +22,7 @@ use crate::writer::{clock_skew, events, plugin_counts, quarantine};
 pub(crate) const COUNT_WAITING: &str =
     concat!("SELECT count(*) FROM task INDEXED BY task_waiting WHERE ", is_waiting!());
 pub(crate) const COUNT_RUNNING: &str =
-    "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 'running'";
+    "SELECT count(*) FROM task INDEXED BY task_rare WHERE state = 'running'";
 // The row id of a recorded end must not be reused for another task. Dependents have larger ids than that.
 pub(crate) const SEQ_NEXT: &str = "
     SELECT max(coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM dependency_end), 0)) + 1";
@@ -32,7 +32,7 @@ pub(crate) const SETTLING: &str = "SELECT EXISTS (SELECT 1 FROM dependency_end)"
 pub(crate) const RUNNING: &str = "
     SELECT id, seq, claim_token, attempt, attempts_max, host_crashes, plugin, trace, created_at, started_at,
         webhook_on IS NOT NULL
-    FROM task INDEXED BY task_running WHERE state = 'running'";
+    FROM task INDEXED BY task_rare WHERE state = 'running'";
 
 /// Finishes the attempt of every running task in one durable transaction, and counts waiting tasks.
 pub(crate) fn recover(

@@ -32,13 +32,13 @@ pub(crate) const ALL: &str = scan!("WHERE seq < ?1 ORDER BY seq DESC");
 pub(crate) const WAITING: &str =
     scan!("INDEXED BY task_waiting WHERE (", is_waiting!(), ") AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const RUNNING: &str =
-    scan!("INDEXED BY task_running WHERE state = 'running' AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_rare WHERE state = 'running' AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const FAILED: &str =
-    scan!("INDEXED BY task_failed WHERE state = 'failed' AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_rare WHERE state = 'failed' AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const CANCELLED: &str =
-    scan!("INDEXED BY task_cancelled WHERE state = 'cancelled' AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_rare WHERE state = 'cancelled' AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const ALL_WAITING: &str = scan!("INDEXED BY task_waiting WHERE ", is_waiting!());
-pub(crate) const ALL_RUNNING: &str = scan!("INDEXED BY task_running WHERE state = 'running'");
+pub(crate) const ALL_RUNNING: &str = scan!("INDEXED BY task_rare WHERE state = 'running'");
 pub(crate) const TAGGED: &str = "
     SELECT task.seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key
     FROM tag CROSS JOIN task ON task.seq = tag.seq

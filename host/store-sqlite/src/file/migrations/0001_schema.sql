@@ -73,11 +73,10 @@ CREATE INDEX task_due ON task (ready_at) WHERE state = 'scheduled' OR state = 's
 -- Waiting tasks for lists, counts and ages. Claims do without it.
 CREATE INDEX task_waiting ON task (plugin, state, ready_at)
     WHERE state = 'available' OR state = 'scheduled' OR state = 'suspended' OR state = 'blocked';
-CREATE INDEX task_running ON task (state) WHERE state = 'running';
--- States that are rare, so that a list of them need not walk all the others. Tasks that complete, which most do,
--- pay nothing for them. All hold the rowid, which is the order of a list.
-CREATE INDEX task_failed ON task (state) WHERE state = 'failed';
-CREATE INDEX task_cancelled ON task (state) WHERE state = 'cancelled';
+-- The rare states, so that a list of them need not walk all the others. Tasks that complete, which most do, pay nothing
+-- for it once they have. It holds the rowid, which is the order of a list. One index for the three: each index costs
+-- every update of a state, 2 of 17 microseconds of a claim and its end.
+CREATE INDEX task_rare ON task (state) WHERE state = 'running' OR state = 'failed' OR state = 'cancelled';
 -- What has finished, in that order: retention takes from its front. It only grows at its back, which is cheap.
 CREATE INDEX task_finished ON task (finished_at) WHERE finished_at IS NOT NULL;
 -- Tasks without a key, a schedule or a group, which most are, pay nothing for these.
