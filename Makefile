@@ -3,7 +3,9 @@
 CARGO ?= cargo
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 # cargo-nextest runs each test with a time limit, see .config/nextest.toml; `make` works without it.
-TEST = $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+# Tests mostly wait: twice as many at a time as there are cores.
+TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+TEST = NEXTEST_TEST_THREADS=$(TEST_THREADS) RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 GUEST_TARGET := wasm32-wasip2
 # All guests in Rust. Those under plugins/ share a target folder, so shared dependencies are compiled once.
 GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
