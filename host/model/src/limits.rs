@@ -15,7 +15,7 @@ pub struct Limits {
     /// CPU time limit of an attempt; `None` if only the timeout bounds it.
     pub cpu: Option<Duration>,
     /// Maximum bytes of the result.
-    pub output_bytes: u64,
+    pub result_bytes: u64,
     /// Bytes of log kept per attempt; the newest are kept.
     pub log_bytes: u64,
     /// Maximum bytes that a run may write to its folders.
@@ -30,7 +30,7 @@ impl Default for Limits {
             memory_bytes: 64 << 20,
             timeout: Duration::from_secs(600),
             cpu: None,
-            output_bytes: 1 << 20,
+            result_bytes: 1 << 20,
             log_bytes: 16 << 10,
             disk_bytes: 1 << 30,
             checkpoint_bytes: 1 << 20,

@@ -55,7 +55,7 @@ pub use observe::instance_status::{HostCall, InstanceState};
 pub use observe::load_stats::LoadStats;
 pub use observe::samples::{GuestSample, GuestSampler};
 pub use plugin::config::{
-    HttpRule, InputCheck, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
+    HttpRule, InputCheck, MaxLimits, Permissions, PluginConfig, ResultFormat, RetryPolicy, ScheduleConfig,
 };
 pub use plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 pub use plugin::kind::PluginKind;

@@ -18,7 +18,7 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 use self::allow::Allow;
 use self::schedule::ScheduleTable;
 use crate::format;
-use crate::plugin::config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
+use crate::plugin::config::{MaxLimits, PluginConfig, ResultFormat, RetryPolicy};
 use crate::plugin::schema::InputSchema;
 use crate::regular_file;
 
@@ -74,7 +74,7 @@ pub(crate) fn writable_folders(path: &Path) -> Vec<PathBuf> {
 struct Manifest {
     description: Option<String>,
     sha256: Option<String>,
-    output: Option<Output>,
+    result: Option<Format>,
     limits: LimitsTable,
     retry: RetryTable,
     allow: Allow,
@@ -84,7 +84,7 @@ struct Manifest {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Output {
+enum Format {
     Text,
     Json,
 }
@@ -95,7 +95,7 @@ struct LimitsTable {
     memory: Option<ByteSize>,
     timeout: Option<DurationText>,
     cpu: Option<DurationText>,
-    output: Option<ByteSize>,
+    result: Option<ByteSize>,
     logs: Option<ByteSize>,
     disk: Option<ByteSize>,
     concurrency: Option<u32>,
@@ -161,16 +161,16 @@ impl Manifest {
         defaults: &PluginConfig,
         max_limits: &MaxLimits,
     ) -> Result<PluginConfig, String> {
-        let Self { description, sha256, output, limits: limits_table, retry, allow, input, schedule } = self;
+        let Self { description, sha256, result, limits: limits_table, retry, allow, input, schedule } = self;
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
         }
         let sha256 = sha256.as_deref().map(check_digest).transpose()?;
         let mut config = PluginConfig { description, sha256, ..defaults.clone() };
-        if let Some(output) = output {
-            config.output = match output {
-                Output::Text => OutputFormat::Text,
-                Output::Json => OutputFormat::Json,
+        if let Some(result) = result {
+            config.result = match result {
+                Format::Text => ResultFormat::Text,
+                Format::Json => ResultFormat::Json,
             };
         }
         limits_table.apply(&mut config, max_limits)?;
@@ -198,8 +198,8 @@ impl LimitsTable {
             limits.memory_bytes =
                 bytes("memory", requested, 64 << 10, "memory_max", max_limits.memory_bytes)?;
         }
-        if let Some(requested) = self.output {
-            limits.output_bytes = bytes("output", requested, 1, "output_max", max_limits.output_bytes)?;
+        if let Some(requested) = self.result {
+            limits.result_bytes = bytes("result", requested, 1, "result_max", max_limits.result_bytes)?;
         }
         if let Some(requested) = self.logs {
             limits.log_bytes = bytes("logs", requested, 0, "log_tail_max", max_limits.log_bytes)?;
@@ -351,12 +351,12 @@ mod tests {
             r#"
             description = "Thumbnails from a URL"
             sha256 = "E3B0C44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-            output = "json"
+            result = "json"
             [limits]
             memory = "1MiB"
             timeout = "5s"
             cpu = "3s"
-            output = "2KiB"
+            result = "2KiB"
             logs = "1KiB"
             disk = "3MiB"
             concurrency = 50
@@ -377,12 +377,12 @@ mod tests {
         assert_eq!(config.description.as_deref(), Some("Thumbnails from a URL"));
         let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(config.sha256.as_deref(), Some(digest));
-        assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
+        assert_eq!((limits.memory_bytes, limits.result_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
         assert_eq!(limits.disk_bytes, 3 << 20);
         assert_eq!((limits.timeout, config.concurrency), (Duration::from_secs(5), Some(50)));
         assert_eq!(limits.cpu, Some(Duration::from_secs(3)));
         assert_eq!((config.rate.map(|rate| rate.starts), config.waiting_max), (Some(100), Some(1_000)));
-        assert_eq!(config.output, OutputFormat::Json);
+        assert_eq!(config.result, ResultFormat::Json);
         assert_eq!(config.retry.attempts_max, Some(3));
         assert_eq!(config.retry.on.words(), ["io", "memory-limit"]);
         let backoff = config.retry.backoff.unwrap();
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_rejected_with_its_position() {
-        let reason = refusal("output = \"json\"\n[limits]\nmemroy = \"1MiB\"");
+        let reason = refusal("result = \"json\"\n[limits]\nmemroy = \"1MiB\"");
         assert!(reason.starts_with("line 3, column 1: ") && reason.contains("memroy"), "{reason}");
         for text in ["colour = 1", "[allow]\nsockets = true", "[retry]\nfirst = \"1s\"", "[input]\na = 1"] {
             assert!(refusal(text).contains("unknown field"), "{text}");
@@ -411,7 +411,7 @@ mod tests {
     fn a_limit_over_the_maximum_is_rejected_with_both_numbers() {
         for (requested, numbers) in [
             ("memory = \"65MiB\"", ["65 MiB", "memory_max of this host is 64 MiB"]),
-            ("output = \"2MiB\"", ["2 MiB", "output_max of this host is 1 MiB"]),
+            ("result = \"2MiB\"", ["2 MiB", "result_max of this host is 1 MiB"]),
             ("logs = \"1MiB\"", ["1 MiB", "log_tail_max of this host is 16 KiB"]),
             ("disk = \"2GiB\"", ["2 GiB", "disk_max of this host is 1 GiB"]),
             ("timeout = \"11m\"", ["11m", "timeout_max of this host is 10m"]),
@@ -448,7 +448,7 @@ mod tests {
             ("retry.backoff = { factor = 0.1 }", "factor"),
             ("retry.backoff = { jitter = 2 }", "jitter"),
             ("retry.on = [\"invalid-input\"]", "retry.on: 'invalid-input'"),
-            ("output = \"xml\"", "xml"),
+            ("result = \"xml\"", "xml"),
             ("input.schema = \"/etc/passwd\"", "beside the manifest"),
             ("input.schema = \"../other.json\"", "beside the manifest"),
             ("input.schema = \"missing.json\"", "there is no such file"),

@@ -132,13 +132,13 @@ pub(crate) struct Settings {
 
     /// Maximum size of a result
     #[arg(long, env, value_name = "SIZE", value_parser = size(ByteSize::b(1), ByteSize::mib(64)),
-        default_value = shown_size(Limits::default().output_bytes))]
-    pub(crate) output: ByteSize,
+        default_value = shown_size(Limits::default().result_bytes))]
+    pub(crate) result: ByteSize,
 
-    /// Maximum result size that a manifest may request, at least `output` unless set
+    /// Maximum result size that a manifest may request, at least `result` unless set
     #[arg(long, env, value_name = "SIZE", value_parser = size(ByteSize::b(1), ByteSize::mib(64)),
         default_value = "16MiB")]
-    pub(crate) output_max: ByteSize,
+    pub(crate) result_max: ByteSize,
 
     /// How much log is kept per task, newest lines first
     #[arg(long, env, value_name = "SIZE", value_parser = size(ByteSize::b(0), ByteSize::mib(16)),

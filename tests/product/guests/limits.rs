@@ -19,7 +19,7 @@ fn attacks() -> [(Value, &'static str, &'static str); 7] {
     [
         (json!({"do": "spin"}), "failed by cpu limit", "limits.cpu of the manifest"),
         (json!({"do": "hog"}), "failed by memory limit", "limits.memory of the manifest"),
-        (json!({"do": "output", "bytes": 2_000_000}), "failed by output limit", "`output` is 1 MiB"),
+        (json!({"do": "result", "bytes": 2_000_000}), "failed by result limit", "`result` is 1 MiB"),
         (json!({"do": "carry", "bytes": 9_000_000}), "failed by call limit", "limit of 5 MiB"),
         (json!({"do": "hoard-timers", "count": 100_000}), "failed by handle limit", "1024 handles"),
         (json!({"do": "recurse"}), "failed by trap", "stack of 512 KiB"),

@@ -36,7 +36,7 @@ async fn a_plugin_is_shown_with_its_manifest_but_without_secrets() {
 #[tokio::test]
 async fn the_manifest_applies_to_the_tasks_of_its_plugin() {
     let manifest = r#"
-        limits = { timeout = "5s", output = "100B", logs = "64B", memory = "2MiB" }
+        limits = { timeout = "5s", result = "100B", logs = "64B", memory = "2MiB" }
         retry = { max_attempts = 2, backoff = { first = "1ms", factor = 1, max = "1ms" } }
     "#;
     let server = Server::start_with_manifest(manifest, &[]);
@@ -52,8 +52,8 @@ async fn the_manifest_applies_to_the_tasks_of_its_plugin() {
     assert_eq!(once.json["attempt"], 1, "the request overrides the manifest");
     let longer = run(json!({"do": "noop"}), json!({"timeout": "1h"})).await;
     assert_eq!((longer.str("state"), &longer.json["timeout_ms"]), ("completed", &json!(3_600_000)));
-    let large = run(json!({"do": "output", "bytes": 101}), json!({})).await;
-    assert_eq!(large.str("status"), "failed by output limit");
+    let large = run(json!({"do": "result", "bytes": 101}), json!({})).await;
+    assert_eq!(large.str("status"), "failed by result limit");
     let hog = run(json!({"do": "hog"}), json!({})).await;
     assert_eq!(hog.str("status"), "failed by memory limit");
     let line = "x".repeat(50);

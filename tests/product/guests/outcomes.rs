@@ -10,7 +10,7 @@ async fn run(client: &Client, input: Value) -> Answer {
 
 #[tokio::test]
 async fn each_failure_has_its_status_and_reason() {
-    let server = Server::start(&["--output", "1KiB"]);
+    let server = Server::start(&["--result", "1KiB"]);
     let client = server.client();
     let neighbour =
         client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 3_000}})).await;
@@ -22,7 +22,7 @@ async fn each_failure_has_its_status_and_reason() {
         // `exit` of WASI 0.2 only distinguishes success and failure; a failure arrives as 1, without a code
         // in the message.
         (json!({"do": "exit", "code": 3}), "failed by exit code 1", "carries no code"),
-        (json!({"do": "output", "bytes": 5_000}), "failed by output limit", "1"),
+        (json!({"do": "result", "bytes": 5_000}), "failed by result limit", "1"),
         (json!({"do": "fail", "kind": "io", "message": "no route"}), "failed by io bound", "no route"),
         (json!({"do": "fail", "kind": "other", "message": "odd"}), "failed by plugin error", "odd"),
         (json!({"do": "fail", "kind": "invalid-input", "message": "huh"}), "failed by invalid input", "huh"),

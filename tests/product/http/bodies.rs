@@ -73,9 +73,9 @@ async fn incomplete_request_bodies_use_bounded_memory() {
 
 #[tokio::test]
 async fn unread_responses_use_bounded_memory() {
-    let server = Server::start(&["--output", "16MiB"]);
+    let server = Server::start(&["--result", "16MiB"]);
     let client = server.client();
-    let task = json!({"plugin": "misbehave", "input": {"do": "output", "bytes": 6 * MIB}});
+    let task = json!({"plugin": "misbehave", "input": {"do": "result", "bytes": 6 * MIB}});
     let task = client.submit(&task).await;
     client.until(&task, "completed").await;
     let request = format!("GET /task/{task}/result HTTP/1.1\r\nHost: localhost\r\n\r\n");

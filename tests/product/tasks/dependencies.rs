@@ -239,7 +239,7 @@ async fn dependency_results_that_are_too_large_fail_the_attempt() {
     let server = Server::start(&[]);
     let client = server.client();
     let large =
-        client.submit(&json!({"plugin": "misbehave", "input": {"do": "output", "bytes": 1_000_000}})).await;
+        client.submit(&json!({"plugin": "misbehave", "input": {"do": "result", "bytes": 1_000_000}})).await;
     let on: Vec<_> = [&*large; 5].to_vec();
     let pass_results = json!({"input_from": "dependencies", "max_attempts": 3});
     let asks = json!({"plugin": "misbehave", "input": {"do": "dependencies"}});
@@ -253,7 +253,7 @@ async fn dependency_results_that_are_too_large_fail_the_attempt() {
         record.text
     );
     // The results fit; the plugin's own result may not exceed a megabyte.
-    assert_eq!(client.until(&four, "failed").await.str("status"), "failed by output limit");
+    assert_eq!(client.until(&four, "failed").await.str("status"), "failed by result limit");
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ async fn without_a_secret_deliveries_are_unsigned_and_large_results_are_linked()
     let server = Server::start(&ALLOW);
     let client = server.client();
     let receiver = receiver();
-    let input = json!({"do": "output", "bytes": 70_000});
+    let input = json!({"do": "result", "bytes": 70_000});
     let large = json!({"plugin": "misbehave", "input": input, "webhook": receiver.url()});
     let id = client.submit(&large).await;
     until(&client, &id, "delivered").await;

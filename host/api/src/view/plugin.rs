@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use wasmill_runtime::{
-    DirRule, HttpRule, OutputFormat, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource,
-    PluginState, RetryPolicy,
+    DirRule, HttpRule, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource, PluginState,
+    ResultFormat, RetryPolicy,
 };
 
 use super::task::BackoffView;
@@ -59,7 +59,7 @@ struct FactsView {
     description: Option<String>,
     /// Format of its result.
     #[schemars(extend("enum" = ["text", "json"]))]
-    output: &'static str,
+    result: &'static str,
     /// Whether its input is validated against a schema.
     has_schema: bool,
     /// The first hundred imports.
@@ -83,7 +83,7 @@ struct LimitsView {
     timeout_ms: u128,
     /// `null` if only the timeout limits it.
     cpu_ms: Option<u128>,
-    output_bytes: u64,
+    result_bytes: u64,
     log_bytes: u64,
     /// Bytes that one run may write to granted folders.
     disk_bytes: u64,
@@ -158,9 +158,9 @@ impl FactsView {
         Self {
             kind: kind.as_str(),
             description: config.description.clone(),
-            output: match config.output {
-                OutputFormat::Text => "text",
-                OutputFormat::Json => "json",
+            result: match config.result {
+                ResultFormat::Text => "text",
+                ResultFormat::Json => "json",
             },
             has_schema: config.schema.is_some(),
             imports: imports.first.clone(),
@@ -181,7 +181,7 @@ impl LimitsView {
             memory_bytes: limits.memory_bytes,
             timeout_ms: limits.timeout.as_millis(),
             cpu_ms: limits.cpu.map(|cpu| cpu.as_millis()),
-            output_bytes: limits.output_bytes,
+            result_bytes: limits.result_bytes,
             log_bytes: limits.log_bytes,
             disk_bytes: limits.disk_bytes,
             checkpoint_bytes: limits.checkpoint_bytes,
@@ -225,11 +225,11 @@ pub(crate) fn example() -> Value {
             "waiting": 0, "waiting_is_at_least": false, "running": 1, "completed": 41, "failed": 2,
             "cancelled": 0,
         },
-        "kind": "command", "description": "counts words", "output": "json", "has_schema": false,
+        "kind": "command", "description": "counts words", "result": "json", "has_schema": false,
         "imports": ["wasi:cli/stdout@0.2.6"], "import_count": 1,
         "exports": ["wasi:cli/run@0.2.6"], "export_count": 1,
         "limits": {
-            "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "output_bytes": 1_048_576,
+            "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "result_bytes": 1_048_576,
             "log_bytes": 16_384, "disk_bytes": 1_073_741_824, "checkpoint_bytes": 1_048_576,
             "concurrency": null, "rate": null, "waiting": null,
         },

@@ -82,7 +82,7 @@ causes! {
     /// The guest exceeded its memory limit.
     MemoryLimit: "memory-limit", "memory limit", lasting, named;
     /// The result exceeded its limit.
-    OutputLimit: "output-limit", "output limit", lasting, named;
+    ResultLimit: "result-limit", "result limit", lasting, named;
     /// A call of the guest passed the host more than its limit.
     CallLimit: "call-limit", "call limit", lasting, named;
     /// The guest exceeded its limit of handles.
@@ -174,7 +174,7 @@ mod tests {
                 Cause::InvalidInput,
                 Cause::CpuLimit,
                 Cause::MemoryLimit,
-                Cause::OutputLimit,
+                Cause::ResultLimit,
                 Cause::CallLimit,
                 Cause::HandleLimit,
                 Cause::DiskLimit,

@@ -122,8 +122,8 @@ struct BufferState {
 /// The program wrote more than its limit.
 #[derive(Debug, thiserror::Error)]
 enum Overflow {
-    #[error("stdout exceeds the limit `output`")]
-    Output,
+    #[error("stdout exceeds the limit `result`")]
+    Result,
     #[error("stdout exceeds the limit `memory`")]
     Memory,
 }
@@ -134,7 +134,7 @@ impl StdoutBuffer {
         Self { shared: Arc::default(), bytes_max, account: Arc::clone(account) }
     }
 
-    /// Returns true if the program exceeded its output limit.
+    /// Returns true if the program exceeded its result limit.
     pub(crate) fn has_overflowed(&self) -> bool {
         self.state().overflowed
     }
@@ -150,7 +150,7 @@ impl StdoutBuffer {
         let mut state = self.state();
         if written.len() > self.bytes_max - state.bytes.len() {
             state.overflowed = true;
-            return Err(Overflow::Output);
+            return Err(Overflow::Result);
         }
         if !self.account.keep(written.len() as u64) {
             return Err(Overflow::Memory);

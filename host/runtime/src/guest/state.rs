@@ -26,7 +26,7 @@ pub(crate) const HANDLES_MAX: usize = 1_024;
 /// The memory behind handles is recounted once in this many calls per handle held, so that counting stays cheap.
 const HANDLES_PER_CALL: usize = 8;
 
-/// Bytes that one call may pass beyond the largest output or checkpoint, so that a value only slightly too large is
+/// Bytes that one call may pass beyond the largest result or checkpoint, so that a value only slightly too large is
 /// refused with its size instead of a trap.
 const CALL_BYTES_SPARE: u64 = 4 << 20;
 
@@ -211,7 +211,7 @@ fn account(plugin: &PluginContext, input_bytes: usize, reservation: Arc<MemoryRe
 /// Returns the bytes that one call may pass to the host. A core module can write as much of a file at once as it
 /// has memory; a component asks how much it may write.
 fn call_bytes_max(limits: &Limits, is_module: bool) -> usize {
-    let largest = limits.output_bytes.max(limits.checkpoint_bytes).saturating_add(CALL_BYTES_SPARE);
+    let largest = limits.result_bytes.max(limits.checkpoint_bytes).saturating_add(CALL_BYTES_SPARE);
     let bytes = if is_module { largest.max(limits.memory_bytes) } else { largest };
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -225,7 +225,7 @@ fn program(
 ) -> (WasiCtxBuilder, Program) {
     let PluginConfig { limits, permissions, .. } = &*plugin.config;
     let program =
-        Program { stdout: StdoutBuffer::new(limits.output_bytes, account), stderr_tail: StderrTail::new() };
+        Program { stdout: StdoutBuffer::new(limits.result_bytes, account), stderr_tail: StderrTail::new() };
     let Program { stdout, stderr_tail } = &program;
     (wasi_ctx::for_program(run, input, &permissions.env, stdout, stderr_tail), program)
 }

@@ -284,7 +284,7 @@ mod tests {
         let manifest = path.with_extension("toml");
         fs::write(&manifest, b"").unwrap();
         fingerprints.push(fingerprint(&path));
-        fs::write(&manifest, b"output = \"json\"").unwrap();
+        fs::write(&manifest, b"result = \"json\"").unwrap();
         fingerprints.push(fingerprint(&path));
         assert!(fingerprints[0] != fingerprints[1] && fingerprints[1] != fingerprints[2]);
         fs::remove_file(manifest).unwrap();

@@ -14,7 +14,7 @@ pub(crate) struct Account {
     bytes_max: u64,
     /// Bytes of memories and tables.
     own: AtomicU64,
-    /// Bytes of buffers that the host keeps: input, output and the like.
+    /// Bytes of buffers that the host keeps: input, result and the like.
     texts: AtomicU64,
     /// Bytes that the host keeps behind handles.
     handles: AtomicU64,

@@ -1,4 +1,4 @@
-//! The configuration of a plugin: limits, permissions, output format; and the maximum limits of the host.
+//! The configuration of a plugin: limits, permissions, result format; and the maximum limits of the host.
 //!
 //! Resolved from the manifest (or the defaults of the host) when a plugin is loaded; enforced by `instance`.
 
@@ -29,8 +29,8 @@ pub struct PluginConfig {
     pub waiting_max: Option<u64>,
     /// The retry policy of tasks that set none.
     pub retry: RetryPolicy,
-    /// The format of its output.
-    pub output: OutputFormat,
+    /// The format of its result.
+    pub result: ResultFormat,
     /// Its permissions; empty by default.
     pub permissions: Permissions,
     /// The schema of its tasks' input; `None` for any input.
@@ -73,7 +73,7 @@ pub struct MaxLimits {
     /// CPU time of one attempt; `None` for no limit but the timeout.
     pub cpu: Option<Duration>,
     /// Bytes of the result.
-    pub output_bytes: u64,
+    pub result_bytes: u64,
     /// Bytes of log kept for each attempt.
     pub log_bytes: u64,
     /// Bytes that one run may write to its folders.
@@ -98,7 +98,7 @@ impl MaxLimits {
             memory_bytes: limits.memory_bytes,
             timeout: limits.timeout,
             cpu: limits.cpu,
-            output_bytes: limits.output_bytes,
+            result_bytes: limits.result_bytes,
             log_bytes: limits.log_bytes,
             disk_bytes: limits.disk_bytes,
             concurrency: None,
@@ -110,13 +110,13 @@ impl MaxLimits {
 /// submit, so it must be fast.
 pub type InputCheck = fn(&str) -> Result<(), String>;
 
-/// The format of a plugin's output.
+/// The format of a plugin's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutputFormat {
+pub enum ResultFormat {
     /// Text.
     #[default]
     Text,
-    /// JSON; any other output fails the attempt.
+    /// JSON; any other result fails the attempt.
     Json,
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn run(
         LinkedPlugin::Command(code) => Box::pin(run_command(code, context, run, reservation)).await?,
         LinkedPlugin::Module(code) => Box::pin(run_module(code, context, run, reservation)).await?,
     };
-    outcome::check_format(&answer, context.config.output)?;
+    outcome::check_format(&answer, context.config.result)?;
     Ok(RunStep::Done(answer))
 }
 
@@ -72,7 +72,7 @@ async fn run_task(
     started(&mut store, start);
     let job = instance.wasmill_task_job();
     match job.call_run(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
-        Ok(Ok(output)) => outcome::check_size(output, limits),
+        Ok(Ok(result)) => outcome::check_size(result, limits),
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
@@ -98,7 +98,7 @@ async fn run_step(
     started(&mut store, start);
     let input = input.as_deref().unwrap_or(NO_INPUT);
     match instance.wasmill_task_resumable_job().call_resume(&mut store, input, state.as_deref()).await {
-        Ok(Ok(types::Step::Done(output))) => outcome::check_size(output, limits).map(RunStep::Done),
+        Ok(Ok(types::Step::Done(result))) => outcome::check_size(result, limits).map(RunStep::Done),
         Ok(Ok(types::Step::Suspended(requested))) => suspension(requested, limits).map(RunStep::Suspended),
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
@@ -166,7 +166,7 @@ async fn program_input(plugin: &PluginContext, run: &mut RunRequest) -> Result<P
     Ok(input)
 }
 
-/// Returns the output of a program, or its failure. A program may exit in a start function, before its main
+/// Returns the result of a program, or its failure. A program may exit in a start function, before its main
 /// function is called.
 fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
     let program = guest.program.as_ref().expect("the guest of a program has its output buffers");
@@ -179,10 +179,10 @@ fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result
     };
     outcome::check_exit(exit, guest)?;
     let answer = program.stdout.take_text();
-    let bytes_max = guest.plugin.config.limits.output_bytes;
+    let bytes_max = guest.plugin.config.limits.result_bytes;
     // Invalid UTF-8 grows when it is replaced.
     if answer.len() as u64 > bytes_max || program.stdout.has_overflowed() {
-        return Err(outcome::output_too_large(None, bytes_max));
+        return Err(outcome::result_too_large(None, bytes_max));
     }
     Ok(answer)
 }

@@ -19,7 +19,7 @@ use crate::guest::state::{Guest, HANDLES_MAX};
 use crate::link::bindings::wasmill::task::types;
 use crate::memory::{Evicted, MemoryReservation};
 use crate::observe::backtrace::Backtrace;
-use crate::plugin::config::OutputFormat;
+use crate::plugin::config::ResultFormat;
 use crate::plugin::context::PluginContext;
 
 /// How a program ended.
@@ -98,23 +98,23 @@ fn out_of_disk(end: &str, guest: &Guest) -> Failure {
 }
 
 /// Returns the failure of a run whose result is too large.
-pub(crate) fn output_too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
+pub(crate) fn result_too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
     let size = bytes.map_or_else(|| "too large".to_owned(), |bytes| format!("{bytes} bytes"));
     let limit = format::bytes(bytes_max);
     let message = format!(
-        "the result is {size}; its limit `output` is {limit} (limits.output of the manifest, else the setting \
-         output)"
+        "the result is {size}; its limit `result` is {limit} (limits.result of the manifest, else the setting \
+         result)"
     );
-    Failure::new(Cause::OutputLimit, message)
+    Failure::new(Cause::ResultLimit, message)
 }
 
 /// Returns the result unless it is too large.
-pub(crate) fn check_size(output: String, limits: &Limits) -> Result<String, Failure> {
-    let bytes = output.len() as u64;
-    if bytes > limits.output_bytes {
-        Err(output_too_large(Some(bytes), limits.output_bytes))
+pub(crate) fn check_size(result: String, limits: &Limits) -> Result<String, Failure> {
+    let bytes = result.len() as u64;
+    if bytes > limits.result_bytes {
+        Err(result_too_large(Some(bytes), limits.result_bytes))
     } else {
-        Ok(output)
+        Ok(result)
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
     let limit = format::bytes(bytes_max);
     let message =
         format!("the state of the suspended task is {bytes} bytes; the limit of a checkpoint is {limit}");
-    Failure::new(Cause::OutputLimit, message)
+    Failure::new(Cause::ResultLimit, message)
 }
 
 /// Returns the failure of a run that exceeded its CPU limit.
@@ -167,11 +167,11 @@ fn refused_memory_note(guest: &Guest) -> String {
 }
 
 /// Checks that a result has the format that the manifest declares.
-pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Failure> {
-    if format == OutputFormat::Json
+pub(crate) fn check_format(answer: &str, format: ResultFormat) -> Result<(), Failure> {
+    if format == ResultFormat::Json
         && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(answer)
     {
-        let message = format!("the manifest declares JSON output, but the result is not valid JSON: {error}");
+        let message = format!("the manifest declares a JSON result, but it is not valid JSON: {error}");
         return Err(Failure::new(Cause::Plugin, message));
     }
     Ok(())
@@ -180,7 +180,7 @@ pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Fai
 /// Returns the failure of a run that wasmtime ended.
 pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     if guest.program.as_ref().is_some_and(|program| program.stdout.has_overflowed()) {
-        return output_too_large(None, guest.plugin.config.limits.output_bytes);
+        return result_too_large(None, guest.plugin.config.limits.result_bytes);
     }
     if let Some(exit) = Exit::of(error) {
         return exited(exit, guest);
@@ -241,7 +241,7 @@ fn limit_exceeded(error: &Error, guest: &Guest) -> Option<Failure> {
         let limit = format::bytes(guest.call_bytes_max as u64);
         let message = format!(
             "one call of the guest passed more than its limit of {limit} to the host, which is derived from \
-             the limits `output` and checkpoint"
+             the limits `result` and checkpoint"
         );
         return Some(Failure::new(Cause::CallLimit, message));
     }
@@ -259,7 +259,7 @@ fn failed_at(stage: Stage, error: &Error, guest: &Guest) -> Failure {
     match stage {
         Stage::Starting => host_fault(format_args!("failed to start: {error:#}")),
         Stage::Running if is_out_of_copying(error) => {
-            output_too_large(None, guest.plugin.config.limits.output_bytes)
+            result_too_large(None, guest.plugin.config.limits.result_bytes)
         }
         Stage::Running => {
             Failure::new(Cause::Trap, format::bounded(format_args!("the result cannot be read: {error:#}")))
@@ -280,7 +280,7 @@ fn memory_limit(guest: &Guest) -> String {
 
 fn overdrawn(guest: &Guest) -> Failure {
     let message = format!(
-        "the guest's memory and what the host keeps for it (requests, streams, input, output and the like) \
+        "the guest's memory and what the host keeps for it (requests, streams, input, result and the like) \
          exceed {}",
         memory_limit(guest)
     );

@@ -26,19 +26,19 @@ async fn a_guest_can_handle_a_denied_allocation() {
 }
 
 #[tokio::test]
-async fn an_output_over_its_limit_names_both_sizes() {
-    assert_eq!(commit(r#"{"do":"output","bytes":65536}"#).await.unwrap().len(), 65_536);
-    let failure = commit(r#"{"do":"output","bytes":65537}"#).await.unwrap_err();
-    assert_eq!(failure.cause, Cause::OutputLimit);
+async fn a_result_over_its_limit_names_both_sizes() {
+    assert_eq!(commit(r#"{"do":"result","bytes":65536}"#).await.unwrap().len(), 65_536);
+    let failure = commit(r#"{"do":"result","bytes":65537}"#).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::ResultLimit);
     let named =
-        "the result is 65537 bytes; its limit `output` is 64 KiB (limits.output of the manifest, else";
+        "the result is 65537 bytes; its limit `result` is 64 KiB (limits.result of the manifest, else";
     assert!(failure.message.starts_with(named), "{failure}");
 }
 
 #[tokio::test]
-async fn an_output_too_large_to_copy_is_over_its_limit_too() {
-    let failure = commit(r#"{"do":"output","bytes":6000000}"#).await.unwrap_err();
-    assert_eq!(failure.cause, Cause::OutputLimit, "{failure}");
+async fn an_result_too_large_to_copy_is_over_its_limit_too() {
+    let failure = commit(r#"{"do":"result","bytes":6000000}"#).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::ResultLimit, "{failure}");
 }
 
 #[tokio::test]

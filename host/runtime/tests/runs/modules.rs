@@ -141,7 +141,7 @@ async fn atomic_instructions_without_shared_memory_run_and_never_block() {
 
 #[tokio::test]
 async fn a_flood_of_output_ends_at_the_limit() {
-    assert_eq!(run(FLOOD, "null").await.unwrap_err().cause, Cause::OutputLimit);
+    assert_eq!(run(FLOOD, "null").await.unwrap_err().cause, Cause::ResultLimit);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use wasmill_model::{Cause, Failure};
-use wasmill_runtime::{OutputFormat, Permissions, PluginConfig, Runtime};
+use wasmill_runtime::{Permissions, PluginConfig, ResultFormat, Runtime};
 
 use crate::support::{Host, finish, finish_with, plugin_config, program, runtime_of};
 
@@ -89,11 +89,11 @@ async fn a_panic_is_a_trap() {
 }
 
 #[tokio::test]
-async fn output_and_memory_are_limited() {
+async fn result_and_memory_are_limited() {
     assert_eq!(run(&["write", "65536"]).await.unwrap().len(), 65_536);
     let failure = run(&["write", "65537"]).await.unwrap_err();
-    assert_eq!(failure.cause, Cause::OutputLimit);
-    assert!(failure.message.contains("its limit `output` is 64 KiB"), "{failure}");
+    assert_eq!(failure.cause, Cause::ResultLimit);
+    assert!(failure.message.contains("its limit `result` is 64 KiB"), "{failure}");
     assert_eq!(run(&["hog"]).await.unwrap_err().cause, Cause::MemoryLimit);
 }
 
@@ -119,8 +119,8 @@ async fn runtime_is_empty(runtime: &Runtime) {
 }
 
 #[tokio::test]
-async fn declared_json_output_is_checked() {
-    let plugin_config = PluginConfig { output: OutputFormat::Json, ..plugin_config() };
+async fn a_declared_json_result_is_checked() {
+    let plugin_config = PluginConfig { result: ResultFormat::Json, ..plugin_config() };
     let runtime = runtime_of("program", program(), plugin_config);
     let cat = |stdin: &str| json!({ "args": ["cat"], "stdin": stdin }).to_string();
     assert_eq!(finish(&runtime, "program", &cat(r#" {"a": [1]} "#)).await.unwrap(), r#" {"a": [1]} "#);

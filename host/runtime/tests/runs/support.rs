@@ -19,7 +19,7 @@ pub(crate) const SLOTS: u32 = 100;
 
 /// Small limits, so that tests reach them quickly.
 pub(crate) fn limits() -> Limits {
-    Limits { memory_bytes: 8 << 20, output_bytes: 64 << 10, checkpoint_bytes: 1 << 10, ..Limits::default() }
+    Limits { memory_bytes: 8 << 20, result_bytes: 64 << 10, checkpoint_bytes: 1 << 10, ..Limits::default() }
 }
 
 /// Builds a guest if necessary, and returns its bytes.

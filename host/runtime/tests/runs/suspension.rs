@@ -59,6 +59,6 @@ async fn a_suspendable_guest_can_fail_and_start_over() {
 async fn a_state_that_is_too_large_fails_the_attempt() {
     let runtime = runtime(Limits { checkpoint_bytes: 16, ..limits() });
     let failed = step(&runtime, "null", &Arc::new(Host::default())).await.unwrap_err();
-    assert_eq!(failed.cause, Cause::OutputLimit);
+    assert_eq!(failed.cause, Cause::ResultLimit);
     assert!(failed.message.contains("17 bytes; the limit of a checkpoint is 16"), "{failed}");
 }

@@ -66,7 +66,7 @@ fn print_config(config: &PluginConfig) {
     if let Some(cpu) = limits.cpu {
         line("cpu", &humantime::format_duration(cpu).to_string());
     }
-    line("output", &format!("{} bytes", limits.output_bytes));
+    line("result", &format!("{} bytes", limits.result_bytes));
     line("logs", &format!("{} bytes", limits.log_bytes));
     line("disk", &format!("{} bytes", limits.disk_bytes));
     line("at once", &concurrency.map_or_else(|| "as many as slots".to_owned(), |max| max.to_string()));

@@ -48,7 +48,7 @@ impl Settings {
     fn raise_maxima(&mut self, is_set: impl Fn(&str) -> bool) {
         for (name, limit, max) in [
             ("memory_max", self.memory, &mut self.memory_max),
-            ("output_max", self.output, &mut self.output_max),
+            ("result_max", self.result, &mut self.result_max),
             ("log_tail_max", self.log_tail, &mut self.log_tail_max),
             ("disk_max", self.disk, &mut self.disk_max),
         ] {
@@ -64,7 +64,7 @@ impl Settings {
         let shown = |size: ByteSize| size.display().iec();
         check_max("memory", self.memory, "memory_total", self.memory_total, shown)?;
         check_max("memory", self.memory, "memory_max", Some(self.memory_max), shown)?;
-        check_max("output", self.output, "output_max", Some(self.output_max), shown)?;
+        check_max("result", self.result, "result_max", Some(self.result_max), shown)?;
         check_max("log_tail", self.log_tail, "log_tail_max", Some(self.log_tail_max), shown)?;
         check_max("disk", self.disk, "disk_max", Some(self.disk_max), shown)?;
         if let Some(debug) = self.debug_listen {

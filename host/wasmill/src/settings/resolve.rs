@@ -24,7 +24,7 @@ impl Settings {
             memory_bytes: self.memory.as_u64(),
             timeout: self.timeout,
             cpu: self.cpu.or(self.cpu_max),
-            output_bytes: self.output.as_u64(),
+            result_bytes: self.result.as_u64(),
             log_bytes: self.log_tail.as_u64(),
             disk_bytes: self.disk.as_u64(),
             ..Limits::default()
@@ -37,7 +37,7 @@ impl Settings {
             memory_bytes: self.memory_max.as_u64(),
             timeout: self.timeout_max,
             cpu: self.cpu_max,
-            output_bytes: self.output_max.as_u64(),
+            result_bytes: self.result_max.as_u64(),
             log_bytes: self.log_tail_max.as_u64(),
             disk_bytes: self.disk_max.as_u64(),
             concurrency: self.concurrency,

@@ -57,7 +57,7 @@ enum Deed {
     /// Exits with a code.
     Exit { code: i32 },
     /// Returns a text of this many bytes.
-    Output { bytes: usize },
+    Result { bytes: usize },
     /// Fails with this kind and message. It calls the failure permanent, or asks for another attempt after a time.
     Fail {
         kind: Kind,
@@ -147,7 +147,7 @@ fn commit(deed: Deed, input: &str) -> Result<String, Failure> {
             eprintln!("{err}");
         }
         Deed::Exit { code } => std::process::exit(code),
-        Deed::Output { bytes } => return Ok("x".repeat(bytes)),
+        Deed::Result { bytes } => return Ok("x".repeat(bytes)),
         Deed::Fail { kind, message, permanent, retry_after_ms } => {
             let after = retry_after_ms.map(|ms| Retry::After(ms.saturating_mul(1_000_000)));
             let retry = if permanent { Some(Retry::Never) } else { after };
