@@ -172,14 +172,16 @@ impl Run {
         let mut attempts_left = FINAL_STORE_ATTEMPTS;
         loop {
             // A cancel is durable before it kills the guest; a requeue by a drain becomes durable here.
-            let stored = if was_killed && !shared.is_draining() {
+            let is_stopped = was_killed && !shared.is_draining();
+            let stored = if is_stopped {
                 shared.store.finish_stopped(&self.claim, log.clone(), now).await
             } else {
                 shared.store.finish(&self.claim, next.clone(), log.clone(), now).await
             };
             match stored {
                 Ok(true) => {
-                    self.requeued.store(was_killed, Ordering::SeqCst);
+                    let is_requeued = !is_stopped && matches!(next, Transition::Requeued);
+                    self.requeued.store(is_requeued, Ordering::SeqCst);
                     break;
                 }
                 Ok(false) => {

@@ -42,7 +42,7 @@ pub(crate) struct Run {
     pub(crate) end_signal: Notify,
     /// Why the store last failed to store the end of the run.
     pub(crate) store_error: Mutex<Option<StoreError>>,
-    /// True if the run was stopped and its task requeued.
+    /// True if the task was requeued without losing the attempt.
     pub(crate) requeued: AtomicBool,
 }
 
@@ -69,7 +69,7 @@ impl Run {
         self.host.ask_to_stop();
     }
 
-    /// Returns true if the run was stopped and its task requeued.
+    /// Returns true if the task was requeued without losing the attempt.
     pub(crate) fn was_requeued(&self) -> bool {
         self.requeued.load(Ordering::SeqCst)
     }

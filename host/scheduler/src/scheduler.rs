@@ -29,9 +29,10 @@ pub struct Slots {
 /// What a drain did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOutcome {
-    /// Runs that ended on their own within the grace period.
+    /// Runs that ended with an outcome, or because their task was cancelled.
     pub ended: usize,
-    /// Runs that were stopped; their tasks were requeued without losing the attempt.
+    /// Runs whose tasks were requeued without losing the attempt: stopped ones, and those whose guest did as it was
+    /// asked.
     pub requeued: usize,
 }
 
@@ -217,10 +218,10 @@ impl Scheduler {
 
     async fn drain_exclusively(&self) -> DrainOutcome {
         let _dispatching = self.shared.dispatching.lock().await;
-        for run in self.shared.running().all() {
+        let runs = self.shared.running().all();
+        for run in &runs {
             run.ask_to_stop();
         }
-        let before = self.slots().used;
         tokio::select! {
             () = self.shared.all_slots_free() => {}
             () = self.shared.grace_expired() => {}
@@ -235,21 +236,17 @@ impl Scheduler {
                         // The run retries a few more times.
                         run.wait_released().await;
                     }
-                    run.was_requeued()
                 })
             })
             .collect();
-        let mut requeued = 0;
         for stop in stops {
-            match stop.await {
-                Ok(was_requeued) => requeued += usize::from(was_requeued),
-                Err(error) => {
-                    tracing::error!(%error, "failed to requeue a task; it will run again after the restart");
-                }
+            if let Err(error) = stop.await {
+                tracing::error!(%error, "failed to requeue a task; it will run again after the restart");
             }
         }
+        let requeued = runs.iter().filter(|run| run.was_requeued()).count();
         self.shared.drained.send_replace(true);
-        DrainOutcome { ended: before.saturating_sub(requeued), requeued }
+        DrainOutcome { ended: runs.len() - requeued, requeued }
     }
 }
 

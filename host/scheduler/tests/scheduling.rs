@@ -313,6 +313,23 @@ async fn a_drain_lets_runs_end_and_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_counts_each_run_by_what_became_of_it() {
+    let testbed = Testbed::new(4);
+    for script in ["obey", "obey", "sleep 5", "forever"] {
+        let id = testbed.submit(script).await;
+        testbed.wait_for(id, TaskState::Running).await;
+    }
+    while testbed.runner.started.load(Ordering::SeqCst) < 4 {
+        testbed.advance(Duration::from_millis(1)).await;
+    }
+    let (drained, ()) = tokio::join!(
+        testbed.scheduler.drain(tokio::time::sleep(Duration::from_secs(10))),
+        testbed.advance(Duration::from_secs(11)),
+    );
+    assert_eq!((drained.ended, drained.requeued), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_interrupted_run_is_requeued_with_its_attempt_and_checkpoint() {
     let testbed = Testbed::new(1);
     let id = testbed.submit("save here").await;

@@ -161,6 +161,10 @@ async fn run_script(run: RunRequest, saved: &std::sync::Mutex<Vec<TaskId>>) -> R
         "bad-input" => Err(Failure::new(Cause::InvalidInput, "scripted")),
         "panic" => panic!("scripted"),
         "forever" => std::future::pending().await,
+        "obey" => {
+            run.host.asked_to_stop().await;
+            Err(Failure::new(Cause::Plugin, "asked to stop"))
+        }
         "spin" => loop {
             tokio::task::yield_now().await;
         },
