@@ -38,6 +38,25 @@ async fn done(client: &Client) -> String {
 }
 
 #[tokio::test]
+async fn a_data_folder_that_comes_back_is_logged_with_the_length_of_the_outage() {
+    let server = Server::start(&[]);
+    server.expect_errors();
+    let client = server.client();
+    done(&client).await;
+    let (data, away) = (server.folder().join("data"), server.folder().join("away"));
+    fs::rename(&data, &away).expect("moved");
+    until_ready(&client, StatusCode::SERVICE_UNAVAILABLE).await;
+    fs::rename(&away, &data).expect("moved back");
+    // Nobody asks: the server notices by itself.
+    let until = Instant::now() + Duration::from_secs(30);
+    while !server.log().contains("writing to the database works again, after ") {
+        assert!(Instant::now() < until, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    done(&client).await;
+}
+
+#[tokio::test]
 async fn a_deleted_data_folder_is_detected_and_its_replacement_is_not_touched() {
     let mut server = Server::start(&["--drain", "100ms"]);
     server.expect_errors();

@@ -27,6 +27,8 @@ pub(crate) struct OutageLog {
 
 #[derive(Debug, Default)]
 struct FailureTimes {
+    /// The first failure of this outage.
+    began_at: Option<Instant>,
     failed_at: Option<Instant>,
     logged_at: Option<Instant>,
 }
@@ -61,17 +63,22 @@ impl OutageLog {
         if self.is_ongoing() {
             self.is_ongoing.store(false, Ordering::Relaxed);
         }
-        if self.is_logged.load(Ordering::Relaxed) && self.has_recovered(Instant::now()) {
-            tracing::info!("{} works again", self.what);
+        if self.is_logged.load(Ordering::Relaxed)
+            && let Some(outage) = self.recovered(Instant::now())
+        {
+            tracing::info!("{} works again, after {} s", self.what, outage.as_secs().max(1));
         }
     }
 
-    /// Returns true once when the logged outage is over.
-    fn has_recovered(&self, now: Instant) -> bool {
+    /// Returns once how long the logged outage lasted, from its first failure to its last one, when it is over.
+    fn recovered(&self, now: Instant) -> Option<Duration> {
         let times = self.failure_times();
-        let failed_recently =
-            times.failed_at.is_some_and(|failed_at| now.saturating_duration_since(failed_at) < RECOVERY_TIME);
-        !failed_recently && self.is_logged.swap(false, Ordering::Relaxed)
+        let failed_at = times.failed_at?;
+        let failed_recently = now.saturating_duration_since(failed_at) < RECOVERY_TIME;
+        if failed_recently || !self.is_logged.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        times.began_at.map(|began_at| failed_at.saturating_duration_since(began_at))
     }
 
     fn failed(&self, error: &StoreError) {
@@ -84,6 +91,11 @@ impl OutageLog {
     /// Records a failure; returns true if it is to be logged.
     fn should_log(&self, now: Instant) -> bool {
         let mut times = self.failure_times();
+        let is_recent =
+            times.failed_at.is_some_and(|failed_at| now.saturating_duration_since(failed_at) < RECOVERY_TIME);
+        if !is_recent && !self.is_logged.load(Ordering::Relaxed) {
+            times.began_at = Some(now);
+        }
         times.failed_at = Some(now);
         let is_due =
             times.logged_at.is_none_or(|logged_at| now.saturating_duration_since(logged_at) > LOG_INTERVAL);
@@ -122,12 +134,17 @@ mod tests {
         let seconds = |seconds| start + Duration::from_secs(seconds);
         assert!(outage_log.should_log(start));
         for second in 1..20 {
-            assert!(!outage_log.has_recovered(seconds(second)));
+            assert_eq!(outage_log.recovered(seconds(second)), None);
             assert!(!outage_log.should_log(seconds(second)));
         }
-        assert!(outage_log.has_recovered(seconds(24)));
-        assert!(!outage_log.has_recovered(seconds(25)), "the recovery is logged once");
+        assert_eq!(
+            outage_log.recovered(seconds(24)),
+            Some(Duration::from_secs(19)),
+            "from the first failure to the last"
+        );
+        assert_eq!(outage_log.recovered(seconds(25)), None, "the recovery is logged once");
         assert!(!outage_log.should_log(seconds(26)), "a failure was logged a moment ago");
         assert!(outage_log.should_log(seconds(60)));
+        assert_eq!(outage_log.recovered(seconds(70)), Some(Duration::ZERO), "another outage");
     }
 }
