@@ -5,6 +5,7 @@ mod component_kind;
 pub(crate) mod config;
 pub(crate) mod folder;
 pub(crate) mod grants;
+mod ignored_files;
 pub(crate) mod inspect;
 pub(crate) mod loader;
 pub(crate) mod registry;

@@ -1,7 +1,44 @@
 //! What is in the plugins folder when the server starts.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use serde_json::json;
-use wasmill_tests::{NOOP, Server, tiny};
+use wasmill_tests::{NOOP, Server, tiny, wasmill};
+
+/// Waits for a line of the log.
+async fn until_logged(server: &Server, text: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !server.log().contains(text) {
+        assert!(Instant::now() < deadline, "no '{text}' in: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_only_looks_like_a_plugin_is_logged_once() {
+    let server = Server::start(&[]);
+    std::fs::write(server.folder().join("plugins/UP.WASM"), NOOP).expect("written");
+    until_logged(&server, "UP.WASM").await;
+    std::fs::write(server.folder().join("plugins/up.wat"), "(module)").expect("written");
+    until_logged(&server, "up.wat").await;
+    let log = server.log();
+    assert_eq!(log.matches("UP.WASM").count(), 1, "{log}");
+    assert!(log.contains("the name of a plugin ends with .wasm, in lower case"), "{log}");
+}
+
+#[tokio::test]
+async fn a_server_without_plugin_files_says_what_to_do() {
+    let empty = Arc::new(tempfile::TempDir::new().expect("a folder"));
+    let server = Server::start_in(Arc::clone(&empty), &[]).expect("a server");
+    until_logged(&server, "the folder does not exist: create it").await;
+    std::fs::create_dir(empty.path().join("plugins")).expect("a folder");
+    let server = server.stop_and_restart();
+    until_logged(&server, "the folder has no .wasm file").await;
+    let server = Server::start(&[]);
+    until_logged(&server, "serving").await;
+    assert!(!server.log().contains("the folder "), "{}", server.log());
+}
 
 #[tokio::test]
 async fn a_broken_file_is_rejected_with_a_reason() {
@@ -31,8 +68,19 @@ async fn a_file_overrides_the_built_in_plugin() {
     let server = Server::start(&[]);
     let built_in = server.client().get("/plugins/io-stub").await;
     assert_eq!((built_in.str("state"), built_in.json["file"].is_null()), ("ready", true));
+    let listed = |server: &Server| {
+        let url = format!("http://{}", server.address());
+        wasmill(server.folder(), &["plugin", "list", "--server", &url]).out
+    };
+    let from = |list: &str| {
+        let line = list.lines().find(|line| line.starts_with("io-stub ")).expect("a line").to_owned();
+        line.split_whitespace().nth(2).expect("a column").to_owned()
+    };
+    assert_eq!(from(&listed(&server)), "built-in");
     std::fs::write(server.folder().join("plugins/io-stub.wasm"), NOOP).expect("written");
     let server = server.stop_and_restart();
+    until_logged(&server, "plugin is ready, and replaces the built-in one of its name").await;
+    assert_eq!(from(&listed(&server)), "file");
     let client = server.client();
     assert!(client.get("/plugins/io-stub").await.str("file").ends_with("io-stub.wasm"));
     let id = client.submit(&json!({})).await;
@@ -88,13 +136,13 @@ async fn added_plugins_run_and_removed_ones_do_not() {
 }
 
 async fn until_plugin(server: &Server, name: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let plugin = server.client().get(&format!("/plugins/{name}")).await;
         if is_so(&plugin.json) && plugin.json["state"] != "compiling" {
             return;
         }
-        assert!(std::time::Instant::now() < deadline, "timed out: {}", plugin.text);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        assert!(Instant::now() < deadline, "timed out: {}", plugin.text);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

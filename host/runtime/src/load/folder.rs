@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use crate::folders::granted::{Identity, granted_identity};
 use crate::format;
 use crate::limits::FILE_BYTES_MAX;
+use crate::load::ignored_files::IgnoredFiles;
 use crate::regular_file::{self, DANGLING};
 
 /// The maximum number of plugins of a folder, in the order of names; further files are ignored.
@@ -151,6 +152,8 @@ pub(crate) struct Scan {
     pub(crate) files: BTreeMap<String, (PathBuf, Fingerprint)>,
     /// Further files were ignored.
     pub(crate) is_cut: bool,
+    /// Other files that look like plugins.
+    pub(crate) ignored: IgnoredFiles,
 }
 
 /// Lists every `*.wasm` of a folder with its fingerprint; a missing folder counts as empty.
@@ -164,9 +167,11 @@ pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Finge
         entries => entries?,
     };
     let (mut paths, mut is_cut) = (BTreeMap::<String, PathBuf>::new(), false);
+    let mut ignored = IgnoredFiles::default();
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "wasm") {
+            ignored.add(&path);
             continue;
         }
         // Two names that are not UTF-8 can collide here; the first path stands for both.
@@ -185,7 +190,7 @@ pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Finge
         let fingerprint = Fingerprint::of(&path, earlier(&name))?;
         Some((name, (path, fingerprint)))
     });
-    Ok(Scan { files: files.collect(), is_cut })
+    Ok(Scan { files: files.collect(), is_cut, ignored })
 }
 
 /// Returns the device and inode of a folder; `None` if it does not exist.

@@ -81,7 +81,7 @@ impl Registry {
             config: loaded.info.details.as_ref().map(|details| Arc::clone(&details.config)),
         };
         if entry.logged.as_ref() != Some(&state) {
-            log(&loaded.info, entry.plugin().is_some());
+            log(&loaded.info, entry.plugin().is_some(), entry.built_in.is_some());
             entry.logged = Some(state);
         }
         entry.set(loaded.info, loaded.plugin);
@@ -171,10 +171,15 @@ impl Entry {
     }
 }
 
-fn log(info: &PluginInfo, previous_in_service: bool) {
+fn log(info: &PluginInfo, previous_in_service: bool, has_built_in: bool) {
     let PluginInfo { name, size_bytes, compile_ms, .. } = info;
     let digest = info.digest.as_deref();
     match (&info.state, &info.source) {
+        (PluginState::Ready, PluginSource::File(path)) if has_built_in => {
+            let path = path.display();
+            tracing::info!(plugin = %name, %path, digest, size_bytes, compile_ms, "plugin is ready, and replaces the \
+                built-in one of its name");
+        }
         (PluginState::Ready, _) => {
             tracing::info!(plugin = %name, digest, size_bytes, compile_ms, "plugin is ready");
         }

@@ -15,6 +15,7 @@ use wasmill_model::PluginName;
 use crate::compile::kill_handle::KillHandle;
 use crate::load::config::{OnChange, POLL_INTERVAL, SCAN_INTERVAL_MIN, WatchMode};
 use crate::load::folder::{self, DEBOUNCE, Fingerprint, PLUGINS_MAX, Scan};
+use crate::load::ignored_files::IgnoredFiles;
 use crate::load::loader::Loaded;
 use crate::load::registry::Registry;
 use crate::load::upload::{self, Candidate, RemoveOutcome, UploadError, UploadOutcome};
@@ -51,6 +52,8 @@ pub(super) struct WatchLoop {
     pub(super) is_scan_failing: bool,
     /// The folder holds more plugins than are scanned, and this has been logged.
     pub(super) is_cut: bool,
+    /// Files that look like plugins and are none.
+    pub(super) ignored: IgnoredFiles,
 }
 
 impl WatchLoop {
@@ -136,13 +139,15 @@ impl WatchLoop {
         Ok(notifier)
     }
 
-    pub(super) fn apply_scan(&mut self, scan: Scan) {
+    pub(super) fn apply_scan(&mut self, mut scan: Scan) {
         if scan.is_cut && !self.is_cut {
             let folder = self.folder.display();
             tracing::warn!(%folder, "the plugins folder holds more than {PLUGINS_MAX} plugins; the others \
                                      are ignored");
         }
         self.is_cut = scan.is_cut;
+        scan.ignored.log_lasting(&self.ignored, &self.folder);
+        self.ignored = scan.ignored;
         self.compare(scan.files);
     }
 

@@ -18,6 +18,7 @@ use wasmill_model::PluginName;
 use crate::error::RuntimeError;
 use crate::load::config::{OnChange, WatchMode};
 use crate::load::folder;
+use crate::load::ignored_files::IgnoredFiles;
 use crate::load::loader::Loader;
 use crate::load::registry::Registry;
 use crate::load::upload::{Candidate, RemoveOutcome, UploadError, UploadOutcome};
@@ -69,6 +70,7 @@ impl PluginWatcher {
             first_pass: Some(first_pass),
             is_scan_failing: false,
             is_cut: false,
+            ignored: IgnoredFiles::default(),
         };
         watch_loop.apply_scan(scan);
         let guard = threads.guard("plugins");

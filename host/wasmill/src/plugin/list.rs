@@ -20,6 +20,8 @@ struct Plugin {
     state: String,
     kind: Option<String>,
     reason: Option<String>,
+    /// `None` for a built-in plugin.
+    file: Option<String>,
     digest: Option<String>,
     in_service: Option<String>,
     size_bytes: u64,
@@ -43,8 +45,8 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
     let plugins: Vec<Plugin> = response.read()?;
     let style = Style::stdout();
     let head = format!(
-        "{:<20}  {:<9}  {:<8}  {:<12}  {:>10}  {:>8}  {:>8}",
-        "NAME", "STATE", "KIND", "DIGEST", "BYTES", "WAITING", "RUNNING"
+        "{:<20}  {:<9}  {:<8}  {:<8}  {:<12}  {:>10}  {:>8}  {:>8}",
+        "NAME", "STATE", "FROM", "KIND", "DIGEST", "BYTES", "WAITING", "RUNNING"
     );
     out!("{}", style.bold(head));
     for plugin in plugins {
@@ -53,7 +55,8 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
         let Tasks { waiting, running } = plugin.tasks;
         let (name, size) = (padded(&plugin.name, plugin.name.width().max(NAME_COLUMNS)), plugin.size_bytes);
         let state = style.state(&plugin.state, padded(&plugin.state, 9));
-        out!("{name}  {state}  {kind:<8}  {digest:<12}  {size:>10}  {waiting:>8}  {running:>8}");
+        let from = if plugin.file.is_some() { "file" } else { "built-in" };
+        out!("{name}  {state}  {from:<8}  {kind:<8}  {digest:<12}  {size:>10}  {waiting:>8}  {running:>8}");
         if let Some(reason) = plugin.reason {
             out!("  {}", style.red(reason));
             let in_service = match &plugin.in_service {

@@ -1,7 +1,9 @@
 //! What a server prints once it serves.
 
+use std::path::Path;
+
 use wasmill_api::Server;
-use wasmill_runtime::{PluginState, Runtime};
+use wasmill_runtime::{PluginInfo, PluginSource, PluginState, Runtime};
 
 use crate::output::note;
 use crate::settings::LogFormat;
@@ -21,22 +23,37 @@ pub(super) fn print_banner(settings: &Settings, server: &Server, wasm: &Runtime,
         .collect();
     let rejected = plugins.iter().filter(|plugin| matches!(plugin.state, PluginState::Rejected(_))).count();
     let ready = ready.join(", ");
+    let hint = hint(&plugins, &folder);
     if settings.log_format == LogFormat::Json {
         let (data, folder) = (data.display(), folder.display());
-        tracing::info!(version, %address, plugins = ready, rejected, %folder, slots, %data, waiting, "serving");
+        tracing::info!(version, %address, plugins = ready, rejected, %folder, hint, slots, %data, waiting, "serving");
         return;
     }
     let rejected = match rejected {
         0 => String::new(),
         rejected => format!("; {rejected} rejected, see above"),
     };
+    let hint = hint.map(|hint| format!("\n\x20           {hint}")).unwrap_or_default();
     note!(
         "\n  wasmill {version}\n\
          \x20 address   http://{address}\n\
-         \x20 plugins   {ready}{rejected} (from {})\n\
+         \x20 plugins   {ready}{rejected} (from {}){hint}\n\
          \x20 slots     {slots}\n\
          \x20 data      {} ({waiting} tasks waiting)\n",
         folder.display(),
         data.display(),
     );
+}
+
+/// Says what to do if no plugin comes from the folder.
+fn hint(plugins: &[PluginInfo], folder: &Path) -> Option<&'static str> {
+    if plugins.iter().any(|plugin| plugin.source != PluginSource::BuiltIn) {
+        None
+    } else if folder.is_dir() {
+        Some("the folder has no .wasm file: copy plugins into it at any time")
+    } else {
+        Some(
+            "the folder does not exist: create it and copy .wasm files into it, or name another with --plugins",
+        )
+    }
 }
