@@ -56,6 +56,31 @@ async fn a_task_is_submitted_followed_and_cancelled() {
 }
 
 #[tokio::test]
+async fn list_and_status_show_what_a_waiting_task_waits_for() {
+    let server = Server::start(&["--slots", "1"]);
+    let running = submit(&server, &["io-stub"]);
+    server.client().until(&running, "running").await;
+    let available = submit(&server, &["io-stub"]);
+    let scheduled = submit(&server, &["io-stub", "--delay", "1h"]);
+    let blocked = submit(&server, &["io-stub", "--after", &scheduled]);
+    let cancelled = submit(&server, &["io-stub", "--delay", "1h"]);
+    ask(&server, &["cancel", &cancelled]);
+    let list = ask(&server, &["list"]).out;
+    for (id, state) in [
+        (running, "running"),
+        (available, "available"),
+        (scheduled, "scheduled"),
+        (blocked, "blocked"),
+        (cancelled, "cancelled"),
+    ] {
+        let line = list.lines().find(|line| line.starts_with(&id)).expect("a line");
+        assert_eq!(line.split_whitespace().nth(1), Some(state), "{list}");
+        let status = ask(&server, &["status", &id]).out;
+        assert!(status.contains(&format!("\nstate     {state}\n")), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_waiting_submit_prints_the_result_and_exits_by_outcome() {
     let server = Server::start(&[]);
     let echo = r#"{"do": "echo", "text": "grüße"}"#;

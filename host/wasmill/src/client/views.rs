@@ -12,6 +12,7 @@ use wasmill_model::{Clock, SystemClock, Timestamp};
 pub(crate) struct Task {
     pub(crate) id: String,
     pub(crate) state: String,
+    pub(crate) queue_state: Option<String>,
     pub(crate) status: String,
     pub(crate) plugin: String,
     pub(crate) attempt: u32,
@@ -62,6 +63,11 @@ impl Task {
     /// Returns true if the task has finished.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.state.as_str(), "completed" | "failed" | "cancelled")
+    }
+
+    /// Returns the state with what a waiting task waits for: `blocked`, `scheduled`, `suspended` or `available`.
+    pub(crate) fn full_state(&self) -> &str {
+        self.queue_state.as_deref().unwrap_or(&self.state)
     }
 
     /// Returns how long the newest attempt has run.

@@ -122,7 +122,7 @@ fn header() -> String {
 
 /// Formats a task as a row of the table.
 fn row(task: &Task, style: Style, columns_left: usize) -> String {
-    let state = style.state(&task.state, padded(&task.state, 9));
+    let state = style.state(&task.state, padded(task.full_state(), 9));
     let plugin = padded(&task.plugin, 16);
     let age = padded(&format_duration(task.age()), 8);
     let ran = if task.started_at.is_some() { format_duration(task.duration()) } else { "-".to_owned() };

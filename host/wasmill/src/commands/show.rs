@@ -14,6 +14,7 @@ pub(crate) fn status(task: &Task) {
     let style = Style::stdout();
     line("task", &task.id);
     line("status", &style.state(&task.state, &task.status));
+    line("state", task.full_state());
     line("plugin", &task.plugin);
     line("attempt", &attempt(task));
     line("age", &format_duration(task.age()));

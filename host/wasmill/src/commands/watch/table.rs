@@ -168,7 +168,7 @@ impl Table {
         let ran = if task.started_at.is_some() { format_duration(task.duration()) } else { String::new() };
         let cells = [
             short(&task.id, columns),
-            padded(&task.state, 9),
+            padded(task.full_state(), 9),
             padded(&task.plugin, 14),
             padded(&format_duration(task.age()), 8),
             padded(&ran, 8),
