@@ -1,9 +1,12 @@
 //! `wasmill serve`: starts all components, and stops them in order on a signal.
 
 mod banner;
-pub(crate) mod checked;
+pub(crate) mod capacity;
+mod checked;
+pub(crate) mod loader_config;
 pub(crate) mod protected;
 mod supervisor;
+pub(crate) mod webhook_config;
 
 use std::sync::Arc;
 use std::time::Duration;

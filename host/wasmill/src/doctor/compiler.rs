@@ -11,12 +11,12 @@ use crate::settings::Settings;
 pub(super) fn checks(settings: &Settings) -> Vec<Check> {
     let limits = settings.limits();
     // The check of slots reports what does not fit.
-    let Ok(slots) = serve::checked::slots(settings, limits) else { return Vec::new() };
-    let memory_total_bytes = Some(serve::checked::memory_total(settings));
+    let Ok(slots) = serve::capacity::slots(settings, limits) else { return Vec::new() };
+    let memory_total_bytes = Some(serve::capacity::memory_total(settings));
     let plugins = LoaderConfig {
         max_limits: Some(settings.max_limits()),
         http_roots: settings.http_roots.clone(),
-        compiler: Some(serve::checked::compiler(settings)),
+        compiler: Some(serve::loader_config::compiler_config(settings)),
         ..LoaderConfig::default()
     };
     let runtime = RuntimeConfig { slots, limits, memory_total_bytes };

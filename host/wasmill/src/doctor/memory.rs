@@ -13,7 +13,7 @@ const HOST_BYTES: u64 = 256 << 20;
 
 pub(super) fn memory(settings: &Settings) -> Check {
     const NAME: &str = "memory";
-    let total = serve::checked::memory_total(settings);
+    let total = serve::capacity::memory_total(settings);
     let total_shown = format_bytes(total);
     let Some(machine) = machine_memory_bytes() else {
         return Check::warn(

@@ -1,7 +1,7 @@
 //! Checks that the webhook secrets can be read. It never shows them.
 
 use super::report::Check;
-use crate::serve::checked::webhook_secrets;
+use crate::serve::webhook_config::webhook_secrets;
 use crate::settings::Settings;
 
 pub(super) fn secrets(settings: &Settings) -> Check {

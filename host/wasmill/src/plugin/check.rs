@@ -10,7 +10,7 @@ use crate::cli::CheckArgs;
 use crate::exit::read_error;
 use crate::output::out;
 use crate::run;
-use crate::serve::checked::compiler;
+use crate::serve::loader_config::compiler_config;
 use crate::settings::Settings;
 
 /// Columns for lists of names.
@@ -29,7 +29,7 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let runtime = RuntimeConfig { slots: 1, limits: settings.limits(), memory_total_bytes: None };
     let plugins = LoaderConfig {
         max_limits: Some(settings.max_limits()),
-        compiler: Some(compiler(&settings)),
+        compiler: Some(compiler_config(&settings)),
         // The settings of `run`, so checking a file and then running it compiles it once.
         ..run::plugins(&settings)
     };

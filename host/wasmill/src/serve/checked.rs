@@ -4,33 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, listen, webhook_payload};
-use wasmill_egress::{ConnectionQuota, Connector};
-use wasmill_model::{BoxFuture, Clock, Limits, SystemClock, Timestamp, Tracer};
-use wasmill_runtime::{
-    CacheConfig, CompilerConfig, LoaderConfig, Runtime, RuntimeConfig, WatchMode, machine_memory_bytes,
-    slot_capacity,
-};
+use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, listen};
+use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
+use wasmill_runtime::Runtime;
 use wasmill_scheduler::SchedulerConfig;
 use wasmill_store_sqlite::{Database, SqliteConfig};
-use wasmill_webhooks::{SigningSecrets, WebhookConfig};
+use wasmill_webhooks::WebhookConfig;
 
-use super::protected::protected_paths;
-use crate::built_in::{BUILT_IN, INPUT_CHECKS};
-use crate::environment::WEBHOOK_SECRET;
+use super::capacity::{runtime_config, slots};
+use super::loader_config::loader_config;
+use super::webhook_config::webhook_config;
+use crate::built_in::BUILT_IN;
 use crate::exit;
-use crate::input::without_bom;
 use crate::settings::Settings;
 use crate::traces::{self, Exporter};
-
-/// Starts the running binary itself, even if another version has replaced its file.
-const OWN_BINARY: &str = "/proc/self/exe";
-
-/// Assumed memory of a machine that does not report it.
-const MACHINE_BYTES: u64 = 4 << 30;
 
 /// Time limit for receiving a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -121,10 +111,9 @@ fn scheduler_config(settings: &Settings, slots: u32) -> Result<SchedulerConfig> 
 
 /// Starts the runtime and loads the plugins, on a thread that may block.
 async fn start_runtime(settings: &Settings, slots: u32, plugins_changed: &Arc<Notify>) -> Result<Runtime> {
-    let size =
-        RuntimeConfig { slots, limits: settings.limits(), memory_total_bytes: Some(memory_total(settings)) };
-    let plugins = plugins(settings, plugins_changed);
-    Ok(tokio::task::spawn_blocking(move || Runtime::start(size, &BUILT_IN, plugins)).await??)
+    let config = runtime_config(settings, slots);
+    let plugins = loader_config(settings, plugins_changed);
+    Ok(tokio::task::spawn_blocking(move || Runtime::start(config, &BUILT_IN, plugins)).await??)
 }
 
 fn api_config(settings: &Settings, body_budget: &BodyBudget) -> Result<ApiConfig> {
@@ -140,91 +129,4 @@ fn api_config(settings: &Settings, body_budget: &BodyBudget) -> Result<ApiConfig
         drain: settings.drain,
         group_tag: settings.group_tag.clone().filter(|prefix| !prefix.is_empty()),
     })
-}
-
-/// Returns the webhook settings.
-fn webhook_config(settings: &Settings) -> Result<WebhookConfig> {
-    let connector = Connector::new(settings.http_roots.as_deref(), ConnectionQuota::Host)
-        .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))?;
-    Ok(WebhookConfig {
-        secrets: webhook_secrets(settings)?,
-        allowed: settings.webhook_allow.clone(),
-        attempts_max: settings.webhook_attempts,
-        backoff: settings.webhook_backoff(),
-        timeout: settings.webhook_timeout,
-        connector,
-        payload: webhook_payload,
-    })
-}
-
-/// Reads the secrets that sign webhooks, from a file or from the environment. They have no flag, because command lines
-/// are visible in process lists.
-pub(crate) fn webhook_secrets(settings: &Settings) -> Result<SigningSecrets> {
-    if let Some(path) = &settings.webhook_secret_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| exit::read_error(format!("webhook_secret_file {}", path.display()), &error))?;
-        let secrets: SigningSecrets =
-            without_bom(&text).parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
-        ensure!(!secrets.is_empty(), "webhook_secret_file {} is empty", path.display());
-        return Ok(secrets);
-    }
-    let Some(text) = std::env::var_os(WEBHOOK_SECRET) else { return Ok(SigningSecrets::default()) };
-    if text.is_empty() {
-        tracing::warn!("{WEBHOOK_SECRET} is empty, which counts as unset: webhooks are not signed");
-        return Ok(SigningSecrets::default());
-    }
-    let secrets: SigningSecrets = text
-        .to_str()
-        .context("it is not UTF-8")
-        .and_then(|text| Ok(text.parse()?))
-        .context(WEBHOOK_SECRET)?;
-    ensure!(!secrets.is_empty(), "{WEBHOOK_SECRET} contains no secret");
-    Ok(secrets)
-}
-
-fn plugins(settings: &Settings, changed: &Arc<Notify>) -> LoaderConfig {
-    let changed = Arc::clone(changed);
-    LoaderConfig {
-        folder: Some(settings.plugins.clone()),
-        max_limits: Some(settings.max_limits()),
-        watch: settings.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
-        http_roots: settings.http_roots.clone(),
-        protected: protected_paths(settings),
-        compiler: Some(compiler(settings)),
-        cache: Some(CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(&settings.data) }),
-        input_checks: &INPUT_CHECKS,
-        on_change: Arc::new(move || changed.notify_one()),
-        ..LoaderConfig::default()
-    }
-}
-
-/// Returns the compiler settings: this binary runs as a child process with limits.
-pub(crate) fn compiler(settings: &Settings) -> CompilerConfig {
-    CompilerConfig {
-        memory_bytes: settings.compile_memory.as_u64(),
-        cpu: settings.compile_timeout,
-        wall: settings.compile_timeout,
-        ..CompilerConfig::new(OWN_BINARY)
-    }
-}
-
-/// Returns the memory budget of all tasks: the setting, or a share of the machine's memory. The rest is for the host
-/// itself: plugins, results in transit, database pages.
-pub(crate) fn memory_total(settings: &Settings) -> u64 {
-    if let Some(total) = settings.memory_total {
-        return total.as_u64();
-    }
-    let machine = machine_memory_bytes().unwrap_or(MACHINE_BYTES);
-    (machine / 4 * 3).max(settings.memory.as_u64())
-}
-
-/// Returns the number of slots: the setting or the default, but no more than the host affords.
-pub(crate) fn slots(settings: &Settings, limits: Limits) -> Result<u32> {
-    let affordable = slot_capacity(limits);
-    ensure!(affordable.slots > 0, "this host cannot fit a single task: {}", affordable.reason);
-    let wanted = settings.slots_wanted();
-    if wanted > affordable.slots {
-        tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
-    }
-    Ok(wanted.min(affordable.slots))
 }

@@ -1,0 +1,42 @@
+//! How plugins are found, compiled and bounded.
+//!
+//! Used by `serve`; the doctor and `plugin check` compile as it does.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use wasmill_runtime::{CacheConfig, CompilerConfig, LoaderConfig, WatchMode};
+
+use super::protected::protected_paths;
+use crate::built_in::INPUT_CHECKS;
+use crate::settings::Settings;
+
+/// Starts the running binary itself, even if another version has replaced its file.
+const OWN_BINARY: &str = "/proc/self/exe";
+
+/// Returns where plugins come from, and what they may ask for.
+pub(super) fn loader_config(settings: &Settings, changed: &Arc<Notify>) -> LoaderConfig {
+    let changed = Arc::clone(changed);
+    LoaderConfig {
+        folder: Some(settings.plugins.clone()),
+        max_limits: Some(settings.max_limits()),
+        watch: settings.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
+        http_roots: settings.http_roots.clone(),
+        protected: protected_paths(settings),
+        compiler: Some(compiler_config(settings)),
+        cache: Some(CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(&settings.data) }),
+        input_checks: &INPUT_CHECKS,
+        on_change: Arc::new(move || changed.notify_one()),
+        ..LoaderConfig::default()
+    }
+}
+
+/// Returns the compiler settings: this binary runs as a child process with limits.
+pub(crate) fn compiler_config(settings: &Settings) -> CompilerConfig {
+    CompilerConfig {
+        memory_bytes: settings.compile_memory.as_u64(),
+        cpu: settings.compile_timeout,
+        wall: settings.compile_timeout,
+        ..CompilerConfig::new(OWN_BINARY)
+    }
+}
