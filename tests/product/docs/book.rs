@@ -155,6 +155,58 @@ fn every_test_that_a_page_names_exists() {
     assert!(found > 150, "{found}");
 }
 
+#[test]
+fn every_promise_of_the_security_page_names_its_test() {
+    let page = read("SECURITY.md");
+    let (_, promises) = page.split_once("## What Wasmill promises").expect("promises");
+    let (promises, _) = promises.split_once("\n## ").expect("their end");
+    let promises: Vec<_> = promises.lines().filter(|line| line.starts_with("- ")).collect();
+    assert!(promises.len() > 20, "{}", promises.len());
+    for promise in promises {
+        let names_test = quoted(promise)
+            .iter()
+            .any(|name| name == "make chaos" || name.matches('_').count() > 2 && !name.contains(' '));
+        assert!(names_test, "no test is named: {promise}");
+    }
+}
+
+#[test]
+fn every_file_that_a_comment_names_exists() {
+    let sources: Vec<_> =
+        ["host", "tests", "plugins"].into_iter().flat_map(|folder| files(folder, ".rs")).collect();
+    let schemas = files("host", ".sql");
+    let mut found = 0;
+    for file in sources.iter().chain(&schemas) {
+        let text = read(file);
+        let comments =
+            text.lines().map(str::trim_start).filter(|line| line.starts_with("//") || line.starts_with("--"));
+        let words = comments.flat_map(|line| {
+            line.split(|letter: char| !letter.is_ascii_alphanumeric() && !"_/.".contains(letter))
+        });
+        for name in words.filter(|word| word.ends_with(".rs") && word.len() > 3) {
+            let is_known = sources.iter().any(|source| format!("/{source}").ends_with(&format!("/{name}")));
+            assert!(is_known, "{file} names {name}");
+            found += 1;
+        }
+    }
+    assert!(found > 5, "{found}");
+}
+
+#[test]
+fn only_the_loader_contains_unsafe_code() {
+    let lints = read("Cargo.toml");
+    assert!(lints.contains("unsafe_code = \"deny\""), "the lint is off");
+    for manifest in files("host", "Cargo.toml") {
+        assert!(read(&manifest).contains("[lints]\nworkspace = true"), "{manifest} does not use the lints");
+    }
+    // In two parts, or this file would name it.
+    let attribute = concat!("(unsafe", "_code");
+    let allowed: Vec<_> =
+        files("host", ".rs").into_iter().filter(|file| read(file).contains(attribute)).collect();
+    assert_eq!(allowed, ["host/runtime/src/load/loader.rs"]);
+    assert_eq!(read(&allowed[0]).matches("unsafe {").count(), 2);
+}
+
 /// Names of fields with many underscores that are no tests.
 fn is_schema_or_metric(name: &str) -> bool {
     name.ends_with("_seconds") || name.ends_with("_bytes") || name.ends_with("_total")

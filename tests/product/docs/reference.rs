@@ -26,12 +26,18 @@ fn table(page: &str, part: &str, heads: &[&str], rows: &[Vec<String>]) {
     text.push_str(&line(vec!["---".to_owned(); heads.len()]));
     text.extend(rows.iter().cloned().map(line));
     assert!(rows.len() > 5, "{part}: {text}");
+    generated(page, part, "table", &text);
+}
+
+/// Compares the generated part of a page with this text, or writes it.
+#[track_caller]
+fn generated(page: &str, part: &str, kind: &str, text: &str) {
     let file = format!("docs/reference/{page}.md");
     let whole = read(&file);
-    let start = format!("<!-- {part}: `make docs` writes this table -->\n\n");
-    let end = "\n<!-- end of the table -->";
+    let start = format!("<!-- {part}: `make docs` writes this {kind} -->\n\n");
+    let end = format!("\n<!-- end of the {kind} -->");
     let (before, rest) = whole.split_once(&start).unwrap_or_else(|| panic!("{file} has no {start}"));
-    let (shown, after) = rest.split_once(end).expect("an end");
+    let (shown, after) = rest.split_once(&end).expect("an end");
     if std::env::var_os(WRITE).is_some() {
         fs::write(repository().join(&file), format!("{before}{start}{text}{end}{after}")).expect("written");
     } else {
@@ -240,6 +246,36 @@ async fn the_page_of_metrics_lists_what_a_busy_server_exports() {
         rows.push(vec![code(&format!("{name}{end}")), kind.to_owned(), labels.join(", "), help.to_owned()]);
     }
     table("metrics", "metrics", &["metric", "kind", "labels", "meaning"], &rows);
+}
+
+#[test]
+fn the_page_of_the_contract_shows_the_signatures() {
+    let contract = read("wit/task.wit");
+    let mut text = String::from("```wit\n");
+    for line in contract.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        let last = text.lines().last().unwrap_or_default();
+        // A blank line between two functions separates the comment of the second one, which is left out.
+        let is_gap = last.is_empty() || last.ends_with('{') || last.starts_with(' ') && last.ends_with(';');
+        if !(line.is_empty() && is_gap) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text.push_str("```\n");
+    generated("wit", "signatures", "block", &text);
+}
+
+#[test]
+fn the_plugin_that_the_page_of_the_contract_shows_is_the_template() {
+    let page = read("docs/reference/wit.md");
+    for (language, template) in [("toml", "rust/Cargo.toml.in"), ("rust", "rust/src/lib.rs.in")] {
+        let (_, block) = page.split_once(&format!("```{language}\n")).expect("a block");
+        let (block, _) = block.split_once("```").expect("its end");
+        let template = read(&format!("host/wasmill/templates/{template}"));
+        for line in block.lines().map(str::trim).filter(|line| *line != "…") {
+            assert!(template.contains(line), "the template lacks: {line}");
+        }
+    }
 }
 
 /// Returns the keys that a manifest may have where this text has `unknown`.

@@ -471,3 +471,17 @@ fn an_invalid_secret_is_refused_at_start_and_never_shown() {
         assert!(printed.contains("FAIL webhooks") && !printed.contains("hunter2"), "{printed}");
     }
 }
+
+#[tokio::test]
+async fn the_response_of_a_receiver_is_not_shown() {
+    let server = Server::start(&SOON);
+    let client = server.client();
+    let reply = "HTTP/1.1 500 Classified\r\nx-secret: classified\r\ncontent-length: 10\r\n\r\nclassified";
+    let receiver = receiver_that(move |nth| (nth == 0).then_some(Reply::Bytes(reply)));
+    let id = client.submit(&task(&json!(receiver.url()))).await;
+    let delivered = until(&client, &id, "delivered").await;
+    assert_eq!(tries(&delivered)[0].0, Some(500));
+    for shown in [delivered.text, client.get(&format!("/task/{id}")).await.text, server.log()] {
+        assert!(!shown.to_lowercase().contains("classified"), "{shown}");
+    }
+}

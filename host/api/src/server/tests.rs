@@ -1,3 +1,5 @@
+//! Requests over real connections to a server with small routes.
+
 use std::sync::Mutex;
 
 use axum::routing::get;

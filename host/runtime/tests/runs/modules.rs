@@ -57,6 +57,18 @@ const CLOSE: &str = r#"(func (export "_start")
     (drop (call $fd_close (i32.const 1)))
     (call $say (i32.const 1) (i32.const 64) (i32.const 11)))"#;
 
+/// Prints a line if a global or its second page holds anything, then writes to both.
+const SOIL: &str = r#"(global $run (mut i32) (i32.const 0))
+    (func (export "_start") (local $at i32)
+        (local.set $at (i32.const 65536))
+        (loop $more
+            (if (i32.or (global.get $run) (i32.load (local.get $at)))
+                (then (call $say (i32.const 1) (i32.const 64) (i32.const 11)) (return)))
+            (i32.store (local.get $at) (i32.const -1))
+            (local.set $at (i32.add (local.get $at) (i32.const 4)))
+            (br_if $more (i32.lt_u (local.get $at) (i32.const 131072))))
+        (global.set $run (i32.const 1)))"#;
+
 const SPIN: &str = r#"(func (export "_start")
     (call $say (i32.const 2) (i32.const 64) (i32.const 11)) (loop $more (br $more)))"#;
 
@@ -98,6 +110,15 @@ async fn a_module_sees_its_arguments_and_variables() {
     let input = json!({ "args": ["-n", "1"], "env": { "COLOUR": "blue" } }).to_string();
     assert_eq!(run(TELL, &input).await.unwrap(), "module\0-n\x001\0COLOUR=blue\0");
     assert_eq!(run(TELL, "null").await.unwrap(), "module\0");
+}
+
+#[tokio::test]
+async fn an_instance_contains_nothing_of_an_earlier_one() {
+    // More runs than slots, so that each pool slot is used again.
+    let runtime = runtime(SOIL);
+    for _ in 0..20 {
+        assert_eq!(finish(&runtime, "module", "null").await.unwrap(), "");
+    }
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! The access policy, rule by rule.
+
 use super::*;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

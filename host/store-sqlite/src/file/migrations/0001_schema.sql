@@ -48,7 +48,7 @@ CREATE TABLE task (
     retry_of        BLOB,
     -- How many of its dependencies have not finished; NULL for a task without any.
     pending_dependencies INTEGER,
-    -- The outcomes that trigger its webhook, a bit for each, see rows.rs; NULL without a webhook.
+    -- The outcomes that trigger its webhook, a bit for each, see read/rows.rs; NULL without a webhook.
     webhook_on      INTEGER,
     -- The trace context of its request: a traceparent, and behind a space the tracestate if there is one.
     trace           TEXT,
@@ -58,7 +58,7 @@ CREATE TABLE task (
     log_lines       INTEGER NOT NULL DEFAULT 0,
     -- The SHA-256 of the plugin that the newest ended attempt ran.
     plugin_digest   TEXT,
-    -- What the newest ended attempt used, as a JSON array in the order of usage.rs, zeros at its end left out.
+    -- What the newest ended attempt used, as a JSON array in the order of read/usage.rs, zeros at its end left out.
     usage           TEXT,
     cause           TEXT,
     -- Last, because they may be large: columns behind a large one are slow to reach.
@@ -92,7 +92,7 @@ CREATE TABLE input (
     body TEXT NOT NULL
 ) STRICT;
 
--- The logs of all runs of a task, the newest last; live/log/body.rs of wasmill-store says how.
+-- The logs of all runs of a task, the newest last; host/store/src/live/log/body.rs says how.
 CREATE TABLE log (
     seq  INTEGER PRIMARY KEY REFERENCES task ON DELETE CASCADE,
     body BLOB NOT NULL
@@ -216,7 +216,7 @@ CREATE TABLE idempotency (
     -- The SHA-256 of the request.
     digest     BLOB    NOT NULL,
     created_at INTEGER NOT NULL,
-    -- 32 bytes for each task, see idempotency.rs.
+    -- 32 bytes for each task, see queue/idempotency.rs.
     answer     BLOB    NOT NULL
 ) STRICT;
 
