@@ -179,9 +179,13 @@ impl Client {
             meter: None,
         };
         let (response, mut driver) = self.connector.send(route, request).await.map_err(|error| {
-            let is_refused = matches!(error, RequestError::Connect(ConnectError::Refused(_)));
-            let hint = if is_refused { "; is `wasmill serve` running there?" } else { "" };
-            self.unreachable(&format!("{error}{hint}"))
+            let hint = match error {
+                RequestError::Connect(ConnectError::Refused(_)) => "is `wasmill serve` running there?",
+                RequestError::Connect(ConnectError::Tls(_)) => "does this port serve https?",
+                RequestError::Http(_) => "the connection broke, or another program uses this port",
+                _ => "--server or WASMILL_SERVER names the server to talk to",
+            };
+            self.unreachable(&format!("{error}; {hint}"))
         })?;
         // The connection ends with its response, or with the command.
         driver.detach_all();

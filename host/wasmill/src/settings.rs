@@ -28,7 +28,8 @@ use wasmill_store_sqlite::SqliteConfig;
 pub(crate) use self::given::{ForBackup, ForRun, Given};
 pub(crate) use self::listen::parse_listen;
 use self::log_filter::{LOG, parse_log_filter};
-use self::value::{count, duration, parse_bool, parse_period, shown_duration, shown_size, size};
+pub(crate) use self::value::count;
+use self::value::{duration, parse_bool, parse_period, parse_size, shown_duration, shown_size, size};
 
 /// The default address of the API.
 pub(crate) const LISTEN: &str = "127.0.0.1:8080";
@@ -152,11 +153,11 @@ pub(crate) struct Settings {
 
     /// How much one run may write to the folders granted by its manifest; each file, folder or link it creates counts
     /// as 4 KiB
-    #[arg(long, env, value_name = "SIZE", default_value = shown_size(Limits::default().disk_bytes))]
+    #[arg(long, env, value_name = "SIZE", value_parser = parse_size, default_value = shown_size(Limits::default().disk_bytes))]
     pub(crate) disk: ByteSize,
 
     /// Maximum disk write limit that a manifest may request, at least `disk` unless set
-    #[arg(long, env, value_name = "SIZE", default_value = "16GiB")]
+    #[arg(long, env, value_name = "SIZE", value_parser = parse_size, default_value = "16GiB")]
     pub(crate) disk_max: ByteSize,
 
     /// Memory limit for the logs of all running tasks; once it is reached, each keeps its newest 2 KiB
@@ -184,7 +185,7 @@ pub(crate) struct Settings {
     pub(crate) compile_timeout: Duration,
 
     /// Size limit of the cache of compiled plugins
-    #[arg(long, env, value_name = "SIZE", default_value = shown_size(CacheConfig::new("").bytes_max))]
+    #[arg(long, env, value_name = "SIZE", value_parser = parse_size, default_value = shown_size(CacheConfig::new("").bytes_max))]
     pub(crate) cache: ByteSize,
 
     /// Allow clients to add, replace and delete plugins over the REST API; BOOL is true, yes, on or 1, or the opposite

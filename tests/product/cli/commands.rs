@@ -134,3 +134,27 @@ fn a_new_rust_project_builds_as_documented_and_is_accepted() {
     let printed = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(check.status.success() && printed.contains("Greets the name"), "{printed}");
 }
+
+#[test]
+fn a_message_says_what_is_wrong_where_and_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for (args, parts) in [
+        (
+            &["serve", "--listen", &address][..],
+            &[address.as_str(), "another process uses this port", "--listen"][..],
+        ),
+        (&["serve", "--disk", "big"], &["'big'", "--disk", "such as 64MiB"]),
+        (&["serve", "--memory", "big"], &["'big'", "--memory", "such as 64MiB"]),
+        (&["list", "--limit", "x"], &["'x'", "--limit", "must be a whole number"]),
+        (&["run", "io-stub", "--max-attempts", "0"], &["'0'", "--max-attempts", "from 1 to 100"]),
+        (&["submit", "--priority", "high"], &["'high'", "--priority", "such as 5 or -5"]),
+        (&["list", "--server", "http://no.invalid"], &["http://no.invalid", "not found", "WASMILL_SERVER"]),
+        (&["list", "--server", "http://127.0.0.1:1"], &["127.0.0.1:1", "refused", "`wasmill serve`"]),
+    ] {
+        let printed = error(&wasmill(args));
+        for part in parts {
+            assert!(printed.contains(part), "{args:?} lacks {part}: {printed}");
+        }
+    }
+}

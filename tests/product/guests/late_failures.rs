@@ -63,8 +63,8 @@ async fn a_failed_start_changes_no_waiting_task() {
             (&["--listen", "127.0.0.1:0", "--webhook-secret-file", "secret"][..], 2, "webhook_secret_file"),
             (&["--listen", "127.0.0.1:0", "--http-roots", "roots.pem"], 2, "http_roots"),
             (&["--listen", "127.0.0.1:0", "--otlp-endpoint", "ftp://nowhere"], 2, "otlp_endpoint"),
-            (&["--listen", "127.0.0.1:0", "--debug-listen", &taken], 1, "for the debug port"),
-            (&["--listen", &taken], 1, "failed to listen"),
+            (&["--listen", "127.0.0.1:0", "--debug-listen", &taken], 1, "with --debug-listen"),
+            (&["--listen", &taken], 1, "with --listen"),
         ] {
             let (code, printed) = refusal(folder.path(), args);
             assert!(code == Some(exit) && printed.contains(reason), "{args:?}: {code:?}: {printed}");

@@ -6,7 +6,7 @@ use clap::Args;
 use wasmill_model::{ATTEMPTS_MAX, IdPrefix, parse_duration};
 
 use crate::cli::server::{ServerArgs, WaitArgs};
-use crate::settings::{ForRun, Given};
+use crate::settings::{ForRun, Given, count};
 
 /// The input of a task, given in one of two ways.
 #[derive(Args, Debug, Default)]
@@ -38,7 +38,7 @@ pub(crate) struct RunArgs {
     pub(crate) timeout: Option<Duration>,
 
     /// Maximum attempts, including the first; the backoff is that of the manifest
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(ATTEMPTS_MAX)))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1..=ATTEMPTS_MAX, ""))]
     pub(crate) max_attempts: u32,
 
     /// How long to wait for the guest to stop after Ctrl-C; a second Ctrl-C kills it at once
@@ -86,7 +86,7 @@ pub(crate) struct TaskOptions {
     pub(crate) timeout: Option<String>,
 
     /// Maximum attempts, including the first; 1 to 100
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>(.., ""))]
     pub(crate) max_attempts: Option<u32>,
 
     /// Waits between attempts, as JSON: {"first": "1s", "factor": 2, "max": "5m", "jitter": 0.5}
@@ -94,7 +94,7 @@ pub(crate) struct TaskOptions {
     pub(crate) backoff: Option<String>,
 
     /// Priority; tasks with a higher one start first
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_priority)]
     pub(crate) priority: Option<i64>,
 
     /// Start after this delay at the earliest
@@ -154,4 +154,8 @@ fn parse_idempotency_key(text: &str) -> Result<String, &'static str> {
     } else {
         Err("must be 1 to 255 visible ASCII characters, without spaces")
     }
+}
+
+fn parse_priority(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "must be a whole number, such as 5 or -5")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use wasmill_model::{IdPrefix, parse_duration};
 
-use crate::settings::LISTEN;
+use crate::settings::{LISTEN, count};
 
 /// The server to talk to.
 #[derive(Args, Clone, Debug)]
@@ -148,7 +148,7 @@ pub(crate) struct LogsArgs {
     pub(crate) follow: bool,
 
     /// Only lines after this one, by the number that --json shows as `seq`
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = count::<u64>(.., ""))]
     pub(crate) after: Option<u64>,
 
     /// Print the time before each line
@@ -169,7 +169,7 @@ pub(crate) struct ListTasksArgs {
     pub(crate) filter: FilterArgs,
 
     /// Maximum number of tasks, newest first; 0 for all
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = count::<usize>(.., ""))]
     pub(crate) limit: usize,
 
     /// Print task ids only, for use by other commands

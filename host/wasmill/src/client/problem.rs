@@ -7,7 +7,7 @@ use crate::exit::{Exit, cli_error};
 use crate::terminal::text::truncated;
 
 /// Maximum columns shown of a response that is not a problem document, such as a proxy's.
-const FOREIGN_COLUMNS: usize = 200;
+const FOREIGN_COLUMNS: usize = 100;
 
 /// The shown parts of `application/problem+json`, RFC 9457.
 #[derive(Default, Deserialize)]
@@ -37,7 +37,11 @@ pub(crate) fn to_error(server: &str, status: StatusCode, body: &[u8]) -> anyhow:
     let Some(problem) = problem else {
         let said = truncated(String::from_utf8_lossy(body).trim(), FOREIGN_COLUMNS);
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        return cli_error(exit(status), format!("{server} answered {status}{said}"));
+        let message = format!(
+            "{server} answered {status}, but not as wasmill does: another program uses this address, or a proxy \
+             stands before it{said}"
+        );
+        return cli_error(exit(status), message);
     };
     if problem.code == "unknown-route" {
         let message = format!(
@@ -116,9 +120,13 @@ mod tests {
     fn a_foreign_response_is_truncated_and_sanitized() {
         let (exit, message) = said(502, &format!("<html>\x1b[2J{}", "x".repeat(10_000)));
         assert_eq!(exit, Exit::Unreachable);
-        assert!(message.starts_with("http://host answered 502 Bad Gateway: <html>"), "{message}");
+        assert!(
+            message.starts_with("http://host answered 502 Bad Gateway, but not as wasmill does"),
+            "{message}"
+        );
+        assert!(message.contains("before it: <html>"), "{message}");
         assert!(message.chars().count() < 300 && !message.contains('\x1b'), "{message}");
-        assert_eq!(said(500, "").1, "http://host answered 500 Internal Server Error");
+        assert!(said(500, "").1.ends_with("or a proxy stands before it"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The first phase of a start: all that can fail, before anything that the next start would see is changed.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, listen};
@@ -49,9 +50,9 @@ pub(super) struct Checked {
 impl Checked {
     /// Checks settings and files, and opens ports, database and plugins.
     pub(super) async fn new(settings: &Settings) -> Result<Self> {
-        let listener = listen(settings.listen)
-            .with_context(|| format!("failed to listen on {}; is it in use?", settings.listen))?;
-        let debug_listener = settings.debug_listen.map(listen_for_debugging).transpose()?;
+        let listener = listen_on(settings.listen, "--listen")?;
+        let debug_listener =
+            settings.debug_listen.map(|address| listen_on(address, "--debug-listen")).transpose()?;
         let webhook_config = webhook_config(settings).map_err(exit::settings_error)?;
         let slots = slots(settings, settings.limits())?;
         let scheduler_config = scheduler_config(settings, slots)?;
@@ -96,9 +97,14 @@ async fn open_database(settings: &Settings, tracer: &Tracer) -> Result<Database>
     Ok(tokio::task::spawn_blocking(move || Database::open(store_config)).await??)
 }
 
-fn listen_for_debugging(address: SocketAddr) -> Result<TcpListener> {
-    listen(address)
-        .with_context(|| format!("failed to listen on {address} for the debug port; is it in use?"))
+/// Listens on the address of a setting.
+fn listen_on(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    listen(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow!(
+            "failed to listen on {address}: another process uses this port; end it, or choose another port with {flag}"
+        ),
+        _ => anyhow!("failed to listen on {address}: {error}; {flag} names the address"),
+    })
 }
 
 fn scheduler_config(settings: &Settings, slots: u32) -> Result<SchedulerConfig> {

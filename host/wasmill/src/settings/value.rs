@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use wasmill_model::{InvalidDuration, parse_duration};
 
 /// Returns a parser of whole numbers in a range; `otherwise` tells what other numbers would do.
-pub(super) fn count<T: FromStr + PartialOrd + Display>(
+pub(crate) fn count<T: FromStr + PartialOrd + Display>(
     range: impl RangeBounds<T> + Clone,
     otherwise: &'static str,
 ) -> impl Fn(&str) -> Result<T, String> + Clone {
@@ -17,10 +17,11 @@ pub(super) fn count<T: FromStr + PartialOrd + Display>(
         let number =
             text.parse().map_err(|_| "must be a whole number, 0 or more, such as 1000".to_owned())?;
         let is_valid = range.contains(&number);
+        let otherwise = if otherwise.is_empty() { String::new() } else { format!(", {otherwise}") };
         if is_valid {
             Ok(number)
         } else {
-            Err(format!("must be {}, {otherwise}", shown_range(&range, T::to_string)))
+            Err(format!("must be {}{otherwise}", shown_range(&range, T::to_string)))
         }
     }
 }
@@ -43,7 +44,7 @@ pub(super) fn duration(
 /// Returns a parser of sizes in a range.
 pub(super) fn size(min: ByteSize, max: ByteSize) -> impl Fn(&str) -> Result<ByteSize, String> + Clone {
     move |text| {
-        let size: ByteSize = text.parse()?;
+        let size = parse_size(text)?;
         let [shown, min_shown, max_shown] = [size, min, max].map(|size| size.display().iec().to_string());
         if (min..=max).contains(&size) {
             Ok(size)
@@ -51,6 +52,11 @@ pub(super) fn size(min: ByteSize, max: ByteSize) -> impl Fn(&str) -> Result<Byte
             Err(format!("{shown} is out of range; use {min_shown} to {max_shown}"))
         }
     }
+}
+
+/// Parses a size.
+pub(super) fn parse_size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "must be a size, such as 64MiB, 1.5GiB or 1048576".to_owned())
 }
 
 fn shown_range<T>(range: &impl RangeBounds<T>, shown: impl Fn(&T) -> String) -> String {
@@ -100,11 +106,13 @@ mod tests {
         assert_eq!(error(count(1.., "or nothing runs")("0")), "must be at least 1, or nothing runs");
         assert_eq!(error(count(1..=9, "or so")("10")), "must be from 1 to 9, or so");
         assert_eq!(error(count(1.., "")("-1")), "must be a whole number, 0 or more, such as 1000");
+        assert_eq!(error(count(1..=9, "")("10")), "must be from 1 to 9");
         let (min, max) = (Duration::from_millis(1), Duration::from_secs(120));
         assert_eq!(duration(min..)("0s").unwrap_err(), "must be at least 1ms");
         assert_eq!(duration(min..=max)("1h").unwrap_err(), "must be from 1ms to 2m");
         let error = size(ByteSize::kib(64), ByteSize::gib(4))("8GiB").unwrap_err();
         assert_eq!(error, "8.0 GiB is out of range; use 64.0 KiB to 4.0 GiB");
+        assert_eq!(parse_size("big").unwrap_err(), "must be a size, such as 64MiB, 1.5GiB or 1048576");
     }
 
     #[test]
