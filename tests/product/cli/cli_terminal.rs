@@ -38,7 +38,7 @@ async fn watch_shows_task_transitions_and_cancels_the_selected_task() {
     };
     assert!(shown.contains("1 running, 1 waiting, 1 of 1 slots"), "{shown}");
     assert!(row(&shown, &running).contains("━━━━━━──────  50 %  halfway there"), "{shown}");
-    assert!(row(&shown, &waiting).contains("waiting"), "{shown}");
+    assert!(row(&shown, &waiting).contains("available"), "{shown}");
     assert_eq!(terminal.modes(), (true, true), "a screen of its own, without a cursor");
     // The running task comes first and is selected.
     terminal.press("c");

@@ -139,11 +139,14 @@ fn a_new_rust_project_builds_as_documented_and_is_accepted() {
 fn a_message_says_what_is_wrong_where_and_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let file = file.path().to_str().expect("text");
     for (args, parts) in [
         (
             &["serve", "--listen", &address][..],
             &[address.as_str(), "another process uses this port", "--listen"][..],
         ),
+        (&["serve", "--listen", "0", "--data", file], &[file, "is a file", "choose another data folder"]),
         (&["serve", "--disk", "big"], &["'big'", "--disk", "such as 64MiB"]),
         (&["serve", "--memory", "big"], &["'big'", "--memory", "such as 64MiB"]),
         (&["list", "--limit", "x"], &["'x'", "--limit", "must be a whole number"]),

@@ -39,18 +39,18 @@ pub(crate) async fn run(
 ) -> Result<RunStep, Failure> {
     let Plugin { context, code, .. } = plugin;
     context.folders.check().await.map_err(host_fault)?;
-    let answer = match code {
+    let result = match code {
         LinkedPlugin::Task(code) => run_task(code, context, run, reservation).await?,
         // Boxed, so that the futures of the many small runs stay small.
         LinkedPlugin::Suspendable(code) => match Box::pin(run_step(code, context, run, reservation)).await? {
-            RunStep::Done(answer) => answer,
+            RunStep::Done(result) => result,
             suspended @ RunStep::Suspended(_) => return Ok(suspended),
         },
         LinkedPlugin::Command(code) => Box::pin(run_command(code, context, run, reservation)).await?,
         LinkedPlugin::Module(code) => Box::pin(run_module(code, context, run, reservation)).await?,
     };
-    outcome::check_format(&answer, context.config.result)?;
-    Ok(RunStep::Done(answer))
+    outcome::check_format(&result, context.config.result)?;
+    Ok(RunStep::Done(result))
 }
 
 async fn run_task(
@@ -127,13 +127,13 @@ async fn run_command(
     let mut store = store(code.engine(), guest);
     let command = match code.instantiate_async(&mut store).await {
         Ok(command) => command,
-        Err(error) => return answer(Err(error), Stage::Starting, store.data()),
+        Err(error) => return program_result(Err(error), Stage::Starting, store.data()),
     };
     started(&mut store, start);
     let called = command.wasi_cli_run().call_run(&mut store).await;
     // A main function that returns an error has no exit code.
     let called = called.map(|result| if result.is_ok() { Exit::Code(0) } else { Exit::Failure });
-    answer(called, Stage::Running, store.data())
+    program_result(called, Stage::Running, store.data())
 }
 
 async fn run_module(
@@ -148,14 +148,14 @@ async fn run_module(
     let mut store = store(code.module().engine(), guest);
     let instance = match code.instantiate_async(&mut store).await {
         Ok(instance) => instance,
-        Err(error) => return answer(Err(error), Stage::Starting, store.data()),
+        Err(error) => return program_result(Err(error), Stage::Starting, store.data()),
     };
     started(&mut store, start);
     let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
         Ok(start) => start.call_async(&mut store, ()).await.map(|()| Exit::Code(0)),
         Err(error) => Err(error),
     };
-    answer(called, Stage::Running, store.data())
+    program_result(called, Stage::Running, store.data())
 }
 
 /// Reads the input of a program: its stdin ends with the results of its dependencies, if the task asked for them.
@@ -168,7 +168,7 @@ async fn program_input(plugin: &PluginContext, run: &mut RunRequest) -> Result<P
 
 /// Returns the result of a program, or its failure. A program may exit in a start function, before its main
 /// function is called.
-fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
+fn program_result(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
     let program = guest.program.as_ref().expect("the guest of a program has its output buffers");
     let exit = match called {
         Ok(exit) => exit,
@@ -178,13 +178,13 @@ fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result
         },
     };
     outcome::check_exit(exit, guest)?;
-    let answer = program.stdout.take_text();
+    let result = program.stdout.take_text();
     let bytes_max = guest.plugin.config.limits.result_bytes;
     // Invalid UTF-8 grows when it is replaced.
-    if answer.len() as u64 > bytes_max || program.stdout.has_overflowed() {
+    if result.len() as u64 > bytes_max || program.stdout.has_overflowed() {
         return Err(outcome::result_too_large(None, bytes_max));
     }
-    Ok(answer)
+    Ok(result)
 }
 
 /// Records that the instance was created and how long that took, and gives it a whole tick to start with.

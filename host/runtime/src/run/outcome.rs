@@ -167,9 +167,9 @@ fn refused_memory_note(guest: &Guest) -> String {
 }
 
 /// Checks that a result has the format that the manifest declares.
-pub(crate) fn check_format(answer: &str, format: ResultFormat) -> Result<(), Failure> {
+pub(crate) fn check_format(result: &str, format: ResultFormat) -> Result<(), Failure> {
     if format == ResultFormat::Json
-        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(answer)
+        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(result)
     {
         let message = format!("the manifest declares a JSON result, but it is not valid JSON: {error}");
         return Err(Failure::new(Cause::Plugin, message));

@@ -36,7 +36,7 @@ async fn a_result_over_its_limit_names_both_sizes() {
 }
 
 #[tokio::test]
-async fn an_result_too_large_to_copy_is_over_its_limit_too() {
+async fn a_result_too_large_to_copy_is_over_its_limit_too() {
     let failure = commit(r#"{"do":"result","bytes":6000000}"#).await.unwrap_err();
     assert_eq!(failure.cause, Cause::ResultLimit, "{failure}");
 }
