@@ -171,6 +171,13 @@ fn every_promise_of_the_security_page_names_its_test() {
 }
 
 #[test]
+fn every_file_says_what_it_is() {
+    let sources = ["host", "tests", "plugins"].into_iter().flat_map(|folder| files(folder, ".rs"));
+    let silent: Vec<_> = sources.filter(|file| !read(file).starts_with("//! ")).collect();
+    assert!(silent.is_empty(), "no //! in {silent:?}");
+}
+
+#[test]
 fn every_file_that_a_comment_names_exists() {
     let sources: Vec<_> =
         ["host", "tests", "plugins"].into_iter().flat_map(|folder| files(folder, ".rs")).collect();
