@@ -18,5 +18,5 @@ pub use connections::{ConnectionQuota, Traffic, TrafficMeter};
 pub use connector::{ConnectError, Connector};
 pub use destination::{AllowedDestination, InvalidDestination};
 pub use endpoint::{Endpoint, normalize_host};
-pub use request::{BUFFER_BYTES_MAX, Driver, RequestError, Route, USER_AGENT};
+pub use request::{BUFFER_BYTES_MAX, Driver, RequestError, Route, USER_AGENT, is_reserved};
 pub use resolver::LookupFn;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{self, HOST, HeaderName, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -25,6 +25,29 @@ pub const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// The `User-Agent` of the host's own requests.
 pub const USER_AGENT: &str = concat!("wasmill/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that frame a message, or say how its body is encoded.
+const RESERVED: [HeaderName; 13] = [
+    header::ACCEPT_ENCODING,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    HOST,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Returns true if the sender of a request sets this header itself, so that no setting may give it: another value would
+/// make the message end elsewhere, or mean something else.
+pub fn is_reserved(header: &HeaderName) -> bool {
+    RESERVED.contains(header)
+}
 
 /// Where a request goes, and its limits.
 pub struct Route<'a> {

@@ -184,13 +184,11 @@ impl Sender {
         if self.collector.is_gzipped {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let request = match request.body(Full::new(body)) {
+        let mut request = match request.body(Full::new(body)) {
             Ok(request) => request,
             Err(error) => return ExportOutcome::Rejected(error.to_string()),
         };
+        request.headers_mut().extend(headers.clone());
         let route = Route {
             endpoint: &address.endpoint,
             is_allowed: &|_| true,
@@ -220,7 +218,8 @@ impl Sender {
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::GATEWAY_TIMEOUT,
         ];
-        if waits.is_some() || may_pass.contains(&status) {
+        // Any other status is final, whatever it says of a later attempt (OTLP, "Retryable response codes").
+        if may_pass.contains(&status) {
             return ExportOutcome::Failed(format!("the collector answered {status}"), waits);
         }
         let said = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();

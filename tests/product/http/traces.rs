@@ -383,6 +383,37 @@ async fn refused_spans_are_counted_and_not_resent() {
 }
 
 #[tokio::test]
+async fn only_the_statuses_of_the_standard_are_retried() {
+    for status in [400, 408, 413, 500] {
+        let head = format!("HTTP/1.1 {status} No\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n");
+        let head: &'static str = head.leak();
+        let collector = MockServer::start(move |_| Reply::Bytes(head));
+        let server = Server::start(&["--otlp-endpoint", &collector.url()]);
+        let client = server.client();
+        client.until_finished(&client.submit(&json!({"plugin": "noop"})).await).await;
+        until_metric(&client, REFUSED, |refused| refused == 4).await;
+        let spans = collector.requests();
+        let spans: usize = spans.iter().map(|request| request.body.matches("\"spanId\"").count()).sum();
+        assert_eq!(spans, 4, "{status}: each was sent once");
+    }
+}
+
+#[test]
+fn headers_that_frame_a_message_are_refused_at_start() {
+    let folder = Server::folder_with_guests();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--otlp-endpoint", "http://127.0.0.1:9"];
+    for name in ["content-length", "Transfer-Encoding", "host", "Content-Type", "keep-alive"] {
+        let mut command = command(folder.path(), &args);
+        let output =
+            command.env("OTEL_EXPORTER_OTLP_HEADERS", format!("{name}=7")).output().expect("it ends");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.contains(&format!("'{}'", name.to_lowercase())), "{printed}");
+        assert!(printed.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{printed}");
+    }
+}
+
+#[tokio::test]
 async fn the_cli_propagates_the_callers_trace() {
     let server = Server::start(&[]);
     let url = format!("http://{}", server.address());

@@ -2,20 +2,8 @@
 //!
 //! Their values are never shown, not even in errors.
 
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-/// Headers that the connection and the body determine.
-const RESERVED: [HeaderName; 9] = [
-    header::HOST,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::TRANSFER_ENCODING,
-    header::EXPECT,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-];
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use wasmill_egress::is_reserved;
 
 /// Parses headers of the form `Name: value`; empty lines are ignored.
 pub(super) fn read(given: &[String]) -> Result<HeaderMap, String> {
@@ -28,7 +16,7 @@ pub(super) fn read(given: &[String]) -> Result<HeaderMap, String> {
             .ok_or_else(|| invalid("has no ':'; use the form 'Authorization: Bearer TOKEN'"))?;
         let name: HeaderName =
             name.trim().parse().map_err(|_| invalid("has no valid name before its ':'"))?;
-        if RESERVED.contains(&name) {
+        if is_reserved(&name) {
             return Err(invalid(&format!("is '{name}', which wasmill sets itself")));
         }
         let mut value: HeaderValue = value.trim().parse().map_err(|_| {
@@ -65,6 +53,8 @@ mod tests {
             ("Authorization: secret\u{1}", "'authorization' has a value with characters"),
             ("Host: secret", "'host', which wasmill sets"),
             ("content-length: secret", "'content-length'"),
+            ("Proxy-Connection: secret", "'proxy-connection'"),
+            ("accept-encoding: secret", "'accept-encoding'"),
         ] {
             let error = read(&["a: b", line]).unwrap_err();
             assert!(error.starts_with("header 2 ") && error.contains(named), "{error}");

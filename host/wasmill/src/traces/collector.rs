@@ -4,9 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
+use wasmill_egress::is_reserved;
 use wasmill_model::{Sampler, SpanId};
 
 use super::otlp::{Encoding, Resource};
@@ -29,7 +31,7 @@ const SERVICE: &str = "wasmill";
 pub(super) struct Collector {
     pub(super) address: Address,
     pub(super) path: String,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) headers: HeaderMap,
     /// Certificates trusted in addition to the public roots.
     pub(super) certificate: Option<PathBuf>,
     pub(super) timeout: Duration,
@@ -92,7 +94,7 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
     Ok(Some(Collector {
         address,
         path,
-        headers: either("HEADERS").map(|list| headers(&list)).unwrap_or_default(),
+        headers: headers(&either("HEADERS").unwrap_or_default())?,
         certificate: either("CERTIFICATE").map(PathBuf::from),
         timeout: millis("OTEL_EXPORTER_OTLP_TIMEOUT", either("TIMEOUT")).unwrap_or(TIMEOUT),
         encoding: encoding(either("PROTOCOL").as_deref()),
@@ -151,25 +153,39 @@ fn warn_of_unsupported(either: Read<'_>) {
     }
 }
 
-/// Parses a list such as `a=b,c=d`, whose values are percent-encoded.
-fn pairs(list: &str) -> impl Iterator<Item = (String, String)> {
-    list.split(',').filter_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        let value = percent_decode_str(value.trim()).decode_utf8().ok()?.into_owned();
-        Some((key.trim().to_owned(), value))
-    })
+/// Parses an item of a list such as `a=b,c=d`, whose values are percent-encoded.
+fn pair(item: &str) -> Option<(String, String)> {
+    let (key, value) = item.split_once('=')?;
+    let value = percent_decode_str(value.trim()).decode_utf8().ok()?.into_owned();
+    Some((key.trim().to_owned(), value))
 }
 
-fn headers(list: &str) -> Vec<(HeaderName, HeaderValue)> {
-    let header = |(name, value): (String, String)| {
-        let header = (name.to_lowercase().parse().ok()?, HeaderValue::try_from(value).ok()?);
-        Some(header)
-    };
-    pairs(list).filter_map(header).collect()
+/// Parses the headers of requests. Their values may be secret, so no message shows them.
+fn headers(list: &str) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (number, item) in (1..).zip(list.split(',')).filter(|(_, item)| !item.trim().is_empty()) {
+        let header = pair(item).and_then(|(name, value)| {
+            Some((name.parse::<HeaderName>().ok()?, HeaderValue::try_from(value).ok()?))
+        });
+        let Some((name, mut value)) = header else {
+            tracing::warn!(
+                "exporting traces without header {number} of OTEL_EXPORTER_OTLP_HEADERS, which is not valid; \
+                 use the form name=value,name=value with percent-encoded values"
+            );
+            continue;
+        };
+        ensure!(
+            !is_reserved(&name),
+            "OTEL_EXPORTER_OTLP_HEADERS or …_TRACES_HEADERS has the header '{name}', which wasmill sets itself; remove it"
+        );
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 fn resource(attributes: Option<&str>, service: Option<String>) -> Resource {
-    let mut resource: Resource = attributes.into_iter().flat_map(pairs).collect();
+    let mut resource: Resource = attributes.unwrap_or_default().split(',').filter_map(pair).collect();
     if let Some(service) = service {
         resource.retain(|(key, _)| key != "service.name");
         resource.push(("service.name".to_owned(), service));
@@ -260,6 +276,30 @@ mod tests {
         assert!(format!("{error:#}").contains("otlp_endpoint"), "{error:#}");
         let error = found(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://")]).err().expect("refused");
         assert!(format!("{error:#}").contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{error:#}");
+    }
+
+    #[test]
+    fn a_header_that_frames_a_message_is_rejected_by_name() {
+        for name in [
+            "content-length",
+            "Transfer-Encoding",
+            "host",
+            "connection",
+            "content-type",
+            "content-encoding",
+            "keep-alive",
+            "expect",
+            "te",
+            "trailer",
+            "upgrade",
+        ] {
+            for variable in ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"] {
+                let list = format!("api-key=secret, {name} = 7");
+                let error = found(Some("http://a"), &[(variable, &list)]).err().expect("refused").to_string();
+                assert!(error.contains(&format!("'{}'", name.to_lowercase())), "{error}");
+                assert!(!error.contains("secret"), "{error}");
+            }
+        }
     }
 
     #[test]
