@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,19 +75,17 @@ impl ConnectError {
 }
 
 impl Connector {
-    /// Creates a connector that trusts the web's roots, and those in a PEM file if given. Its connections count
+    /// Creates a connector that trusts the web's roots, and those of a PEM text if given. Its connections count
     /// against a quota.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read or contains no valid root certificate.
-    pub fn new(extra_roots: Option<&Path>, quota: ConnectionQuota) -> Result<Self, String> {
+    /// Fails if the text contains no valid root certificate.
+    pub fn new(extra_roots: Option<&[u8]>, quota: ConnectionQuota) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(path) = extra_roots {
+        if let Some(pem) = extra_roots {
             let before = roots.len();
-            for certificate in
-                CertificateDer::pem_file_iter(path).map_err(|error| format!("it cannot be read: {error}"))?
-            {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
                 let certificate = certificate.map_err(|error| format!("invalid PEM: {error}"))?;
                 roots
                     .add(certificate)
@@ -109,6 +106,11 @@ impl Connector {
             permit_wait_max: PERMIT_WAIT_MAX,
             tls: TlsConnector::from(Arc::new(config)),
         })
+    }
+
+    /// Returns the maximum number of open connections, which the connectors of its quota share.
+    pub fn connections_max(&self) -> usize {
+        self.connections.max
     }
 
     /// Replaces the system's resolver.

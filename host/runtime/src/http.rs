@@ -4,3 +4,4 @@ pub(crate) mod client;
 pub(crate) mod hooks;
 pub(crate) mod policy;
 pub(crate) mod request_span;
+pub(crate) mod roots;

@@ -6,7 +6,7 @@
 mod allow;
 mod schedule;
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -307,19 +307,13 @@ fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
 
 /// Reads a text file of bounded size; `None` if it does not exist.
 fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
-    let failed = |error| format!("it cannot be read: {error}");
-    let file = match regular_file::open(path) {
+    match regular_file::read_text(path, bytes_max) {
         // Ignoring the link would run the plugin with a config that its author did not intend.
-        Err(_) if regular_file::is_dangling(path) => return Err(regular_file::DANGLING.to_owned()),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?,
-    };
-    let mut text = String::new();
-    file.take(bytes_max + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > bytes_max {
-        return Err(format!("it is larger than {}", format::bytes(bytes_max)));
+        Err(_) if regular_file::is_dangling(path) => Err(regular_file::DANGLING.to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => Err(error.to_string()),
+        text => text.map(Some).map_err(|error| format!("it cannot be read: {error}")),
     }
-    Ok(Some(text))
 }
 
 #[cfg(test)]

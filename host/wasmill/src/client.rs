@@ -20,6 +20,7 @@ use hyper::header::{CONTENT_TYPE, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use wasmill_egress::{self as egress, ConnectError, ConnectionQuota, Connector, RequestError, Route};
+use wasmill_runtime::connector;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::events::Events;
@@ -109,7 +110,7 @@ impl Client {
         let address: Address = args.server.parse().map_err(|why: String| cli_error(Exit::Usage, why))?;
         let headers = header::read(&args.header).map_err(|why| cli_error(Exit::Usage, why))?;
         let roots = args.ca.as_deref().filter(|_| address.endpoint.tls);
-        let connector = Connector::new(roots, ConnectionQuota::Own).map_err(|why| {
+        let connector = connector(roots, ConnectionQuota::Own).map_err(|why| {
             let path = roots.unwrap_or(Path::new("")).display();
             cli_error(Exit::Usage, format!("failed to read certificates from {path}: {why}"))
         })?;

@@ -2,15 +2,19 @@
 //!
 //! Read once by `run` and `submit`, before anything else.
 
-use std::fs;
-use std::io::{Read, stdin};
+use std::io::stdin;
+use std::path::Path;
 
 use anyhow::Result;
 use serde_json::json;
 use serde_json::value::RawValue;
+use wasmill_runtime::{read_bounded, read_file};
 
 use crate::cli::run::InputArgs;
 use crate::exit::{Exit, cli_error, read_error};
+
+/// Maximum size of an input: the largest body that a server can be configured for.
+const BYTES_MAX: u64 = 256 << 20;
 
 impl InputArgs {
     /// Returns the JSON text of the input, if any.
@@ -53,10 +57,9 @@ fn raw(text: &str, source: &str) -> Result<Box<RawValue>> {
 
 fn read(file: &str) -> Result<String> {
     let (bytes, shown) = if file == "-" {
-        let mut bytes = Vec::new();
-        (stdin().lock().read_to_end(&mut bytes).map(|_| bytes), "stdin")
+        (read_bounded(stdin().lock(), BYTES_MAX), "stdin")
     } else {
-        (fs::read(file), file)
+        (read_file(Path::new(file), BYTES_MAX), file)
     };
     let bytes = bytes.map_err(|error| read_error(shown, &error))?;
     String::from_utf8(bytes).map_err(|_| cli_error(Exit::Usage, format!("{shown} is not UTF-8")))
@@ -64,6 +67,8 @@ fn read(file: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::exit;
 

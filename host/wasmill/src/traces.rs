@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use wasmill_egress::{self as egress, ConnectionQuota, Connector, Route};
 use wasmill_model::{Clock, Span, Tracer};
+use wasmill_runtime::connector;
 
 use self::collector::Collector;
 
@@ -54,7 +55,7 @@ pub(crate) fn prepare(
         return Ok((Tracer::default(), None));
     };
     let roots = collector.certificate.as_deref().filter(|_| collector.address.endpoint.tls);
-    let connector = Connector::new(roots, ConnectionQuota::Own)
+    let connector = connector(roots, ConnectionQuota::Own)
         .map_err(|why| anyhow!("failed to read OTEL_EXPORTER_OTLP_CERTIFICATE: {why}"))?;
     let (spans_ready, batch_full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let notify = (Arc::clone(&spans_ready), Arc::clone(&batch_full));

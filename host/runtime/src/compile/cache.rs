@@ -4,7 +4,7 @@
 //! verified: under a key that only this host has, and including the name of the entry. An invalid entry is deleted
 //! and compiled again.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::format;
 use crate::limits::ARTIFACT_BYTES_MAX;
+use crate::regular_file;
 
 /// The default size of the cache.
 const BYTES_MAX: u64 = 1 << 30;
@@ -91,7 +92,7 @@ impl Cache {
     pub(crate) fn get(&self, name: EntryName) -> Option<Vec<u8>> {
         let path = self.path(name);
         let mut entry = Vec::new();
-        let read = File::open(&path).and_then(|file| {
+        let read = regular_file::open(&path).and_then(|file| {
             (&file).take(ARTIFACT_BYTES_MAX + 1_024).read_to_end(&mut entry)?;
             Ok(futimens(&file, &USED_NOW)?)
         });

@@ -25,6 +25,7 @@ use crate::error::RuntimeError;
 use crate::folders::descriptors::Descriptors;
 use crate::folders::granted::GrantedFolders;
 use crate::format;
+use crate::http::roots::connector;
 use crate::link::linked_plugin::{Artifact, LinkedPlugin, Linkers};
 use crate::link::plugin::Plugin;
 use crate::load::config::LoaderConfig;
@@ -113,7 +114,7 @@ impl Loader {
         let linkers = Linkers::new(&engines)
             .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
         let connector =
-            Connector::new(plugins.http_roots.as_deref(), ConnectionQuota::Guests).map_err(|reason| {
+            connector(plugins.http_roots.as_deref(), ConnectionQuota::Guests).map_err(|reason| {
                 let path = plugins.http_roots.clone().unwrap_or_default();
                 RuntimeError::HttpRoots { path, reason }
             })?;

@@ -4,7 +4,7 @@
 //! plugin never get a name that ends in `.wasm`.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -145,12 +145,7 @@ fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -
 
 /// Returns true if a file holds exactly these bytes.
 fn file_contains(file: &Path, bytes: &[u8]) -> bool {
-    let read = || {
-        let mut there = Vec::new();
-        regular_file::open(file)?.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
-        io::Result::Ok(there)
-    };
-    read().is_ok_and(|there| there == bytes)
+    regular_file::read_file(file, bytes.len() as u64).is_ok_and(|there| there == bytes)
 }
 
 fn file_of(folder: &Path, name: &PluginName) -> PathBuf {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use hyper::{Method, StatusCode};
 use wasmill_model::PluginName;
+use wasmill_runtime::{FILE_BYTES_MAX, read_file};
 
 use crate::cli::PutArgs;
 use crate::client::{Client, ClientRequest, block_on};
@@ -21,7 +22,7 @@ pub(crate) fn put(args: &PutArgs) -> Result<()> {
         Some(name) => name.clone(),
         None => name_from_stem(&file.file_stem().unwrap_or_default().to_string_lossy())?,
     };
-    let wasm = std::fs::read(file).map_err(|error| read_error(file.display(), &error))?;
+    let wasm = read_file(file, FILE_BYTES_MAX).map_err(|error| read_error(file.display(), &error))?;
     let client = Client::new(server)?;
     let path = format!("/plugins/{name}");
     let body = Some(("application/wasm", wasm.into()));

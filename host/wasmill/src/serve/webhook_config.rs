@@ -4,7 +4,8 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use wasmill_api::webhook_payload;
-use wasmill_egress::{ConnectionQuota, Connector};
+use wasmill_egress::ConnectionQuota;
+use wasmill_runtime::{connector, read_text};
 use wasmill_webhooks::{SigningSecrets, WebhookConfig};
 
 use crate::environment::WEBHOOK_SECRET;
@@ -12,9 +13,12 @@ use crate::exit;
 use crate::input::without_bom;
 use crate::settings::Settings;
 
+/// Maximum size of the file of webhook secrets.
+const SECRETS_BYTES_MAX: u64 = 64 << 10;
+
 /// Returns the webhook settings.
 pub(super) fn webhook_config(settings: &Settings) -> Result<WebhookConfig> {
-    let connector = Connector::new(settings.http_roots.as_deref(), ConnectionQuota::Host)
+    let connector = connector(settings.http_roots.as_deref(), ConnectionQuota::Host)
         .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))?;
     Ok(WebhookConfig {
         secrets: webhook_secrets(settings)?,
@@ -31,7 +35,7 @@ pub(super) fn webhook_config(settings: &Settings) -> Result<WebhookConfig> {
 /// are visible in process lists.
 pub(crate) fn webhook_secrets(settings: &Settings) -> Result<SigningSecrets> {
     if let Some(path) = &settings.webhook_secret_file {
-        let text = std::fs::read_to_string(path)
+        let text = read_text(path, SECRETS_BYTES_MAX)
             .map_err(|error| exit::read_error(format!("webhook_secret_file {}", path.display()), &error))?;
         let secrets: SigningSecrets =
             without_bom(&text).parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;

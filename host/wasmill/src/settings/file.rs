@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, Command};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use toml::Value;
+use wasmill_runtime::read_text;
 
 use super::Settings;
 use super::layer::Layer;
@@ -17,9 +18,12 @@ use crate::exit;
 use crate::input::without_bom;
 use crate::settings::similar::hint;
 
+/// Maximum size of the file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 /// Reads a settings file.
 pub(super) fn read(path: &Path) -> Result<Layer> {
-    let text = std::fs::read_to_string(path)
+    let text = read_text(path, FILE_BYTES_MAX)
         .map_err(|error| exit::read_error(format!("settings file {}", path.display()), &error))?;
     parse(without_bom(&text)).with_context(|| format!("invalid settings file {}", path.display()))
 }
