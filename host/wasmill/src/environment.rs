@@ -5,8 +5,9 @@
 
 use std::ffi::OsString;
 
-use anyhow::Result;
-use clap::error::{ContextKind, ContextValue, Error};
+use anyhow::{Result, ensure};
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, VARIABLE_PREFIX};
@@ -29,7 +30,7 @@ pub(crate) fn parse() -> Cli {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let parsed = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    parsed.unwrap_or_else(|error| exit_with(&with_variable_name(without_environment(error), &command)))
+    parsed.unwrap_or_else(|error| exit_with(&with_variable_name(without_environment(error), &mut command)))
 }
 
 /// Returns the error that the flags alone cause, if it is of the same kind: with the environment, clap's usage lists
@@ -71,7 +72,11 @@ fn without_empty_variables(command: Command) -> Command {
 }
 
 /// Names the variable in the error for a value that came from one.
-fn with_variable_name(mut error: Error, command: &Command) -> Error {
+fn with_variable_name(mut error: Error, command: &mut Command) -> Error {
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        let message = not_utf8(command);
+        return command.error(ErrorKind::InvalidUtf8, message);
+    }
     let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return error };
     let flag = arg.split([' ', '=', '[']).next().unwrap_or_default();
     // A value that no flag gives comes from the variable.
@@ -86,9 +91,39 @@ fn with_variable_name(mut error: Error, command: &Command) -> Error {
     error
 }
 
+/// Names the argument or the variable that is not UTF-8; a path may be any bytes.
+fn not_utf8(command: &Command) -> String {
+    let arguments = std::env::args_os().find(|given| given.to_str().is_none());
+    let paths = ValueParser::path_buf().type_id();
+    let mut variables = args(command).filter(|arg| arg.get_value_parser().type_id() != paths);
+    let variable = variables.find_map(|arg| {
+        let name = arg.get_env()?;
+        std::env::var_os(name)?.to_str().is_none().then_some(name)
+    });
+    match (variable, arguments) {
+        (Some(name), None) => format!("environment variable {} is not UTF-8", name.display()),
+        (_, given) => format!("argument '{}' is not UTF-8", given.unwrap_or_default().display()),
+    }
+}
+
+/// Rejects variables with this prefix that are not UTF-8.
+///
+/// # Errors
+///
+/// Names the variable.
+pub(crate) fn check_utf8(prefix: &str) -> Result<()> {
+    for (name, value) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with(prefix) {
+            ensure!(value.to_str().is_some(), "environment variable {} is not UTF-8", name.display());
+        }
+    }
+    Ok(())
+}
+
 /// Returns true if the flag is on the command line.
 pub(crate) fn is_given(flag: &str) -> bool {
-    std::env::args()
+    std::env::args_os()
+        .filter_map(|given| given.into_string().ok())
         .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
 }
 
@@ -109,7 +144,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn unknown_variable(set: impl Iterator<Item = (OsString, OsString)>, known: &[&str]) -> Option<String> {
-    let names = set.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let names = set.map(|(name, value)| (name.to_string_lossy().into_owned(), value));
     let ours = names.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) && !name.starts_with(TEST_PREFIX));
     let mut unknown_variable = ours.filter(|(name, value)| {
         !known.contains(&name.as_str())

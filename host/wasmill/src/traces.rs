@@ -25,6 +25,7 @@ use wasmill_model::{Clock, Span, Tracer};
 use wasmill_runtime::connector;
 
 use self::collector::Collector;
+use crate::environment;
 
 /// The first and the longest wait before a request is retried, and the longest that a collector may ask for.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -51,6 +52,7 @@ pub(crate) fn prepare(
     endpoint: Option<&str>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Tracer, Option<(Exporter, impl Future<Output = ()> + Send + use<>)>)> {
+    environment::check_utf8("OTEL_")?;
     let Some(collector) = collector::find(endpoint, &|name| std::env::var(name).ok())? else {
         return Ok((Tracer::default(), None));
     };

@@ -1,8 +1,14 @@
 //! Settings from flags, the environment and the file, and the errors that name them.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -103,6 +109,50 @@ fn an_unknown_variable_is_an_error_with_the_nearest_name() {
 }
 
 #[test]
+fn text_that_is_not_utf8_is_an_error_that_names_it() {
+    let raw = OsStr::from_bytes(b"\xff");
+    let run = |variable: &OsStr, args: &[&str]| {
+        let mut command = command(folder().path(), args);
+        let output = command.env(variable, raw).current_dir("/").stdin(Stdio::null()).output();
+        let output = output.expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let serve = &["serve", "--listen", "127.0.0.1:0", "--data", "/dev/null/none"][..];
+    for (variable, args) in [
+        ("WASMILL_SLOTS", serve),
+        ("WASMILL_LISTEN", &["serve", "--data", "/dev/null/none"]),
+        ("WASMILL_OTLP_ENDPOINT", serve),
+        ("WASMILL_GROUP_TAG", serve),
+        ("WASMILL_PUBLIC_HOST", serve),
+        ("WASMILL_LOG", serve),
+        ("WASMILL_WEBHOOK_SECRET", serve),
+        ("WASMILL_NOTHING", serve),
+        ("WASMILL_SERVER", &["list"]),
+        ("WASMILL_HEADERS", &["health"]),
+        ("WASMILL_SLOTS", &["doctor"]),
+        ("WASMILL_SLOTS", &["plugin", "check", "x.wasm"]),
+        ("WASMILL_MEMORY", &["run", "io-stub"]),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", serve),
+        ("OTEL_EXPORTER_OTLP_HEADERS", serve),
+        ("OTEL_SERVICE_NAME", serve),
+    ] {
+        let (code, printed) = run(variable.as_ref(), args);
+        assert!(code == Some(2) && printed.contains(variable), "{variable}: {code:?} {printed}");
+        assert!(!printed.contains("panicked"), "{printed}");
+    }
+    let (code, printed) = run(OsStr::from_bytes(b"WASMILL_\xff"), serve);
+    assert!(code == Some(2) && printed.contains("WASMILL_\u{fffd}"), "{code:?} {printed}");
+
+    // Arguments, also beside an error in another one.
+    for args in [&["serve", "--slots"][..], &["serve", "--slots", "many", "--data"], &["submit", "--input"]] {
+        let output = command(folder().path(), args).arg(raw).current_dir("/").output().expect("it starts");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && !printed.contains("panicked"), "{args:?}: {printed}");
+        assert!(printed.contains("many") || printed.contains("'\u{fffd}' is not UTF-8"), "{printed}");
+    }
+}
+
+#[test]
 fn an_invalid_log_level_is_named_in_the_error() {
     for word in ["warning", "verbose", "info,critical"] {
         let named = word.rsplit(',').next().unwrap_or_default();
@@ -122,7 +172,7 @@ fn an_invalid_log_level_is_named_in_the_error() {
 fn a_missing_settings_file_is_an_error_and_a_byte_order_mark_is_not() {
     let folder = folder();
     let file = folder.path().join("wasmill.toml");
-    std::os::unix::fs::symlink("not-mounted.toml", &file).expect("a link");
+    symlink("not-mounted.toml", &file).expect("a link");
     for command in [&["serve"][..], &["plugin", "check", "x.wasm"], &["backup", "x.db"], &["run", "io-stub"]]
     {
         let printed = run(&folder, &[], command);
@@ -317,4 +367,66 @@ fn proxy_headers_are_sent_with_every_request_and_never_shown() {
     is_refused(&wrong, &["WASMILL_HEADERS", "has no ':'"]);
     let help = run(&folder(), &[secret], &["list", "--help"]);
     assert!(!wrong.err.contains("s3cret") && !help.out.contains("s3cret"), "{wrong:?} {help:?}");
+}
+
+/// Runs a command that must end by itself, without reading all of an endless file.
+fn ends(mut command: Command) -> CommandOutput {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while child.try_wait().expect("a process").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("a process");
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().expect("its end");
+    CommandOutput {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn endless_files_are_refused_wherever_a_file_is_named() {
+    let folder = folder();
+    let [device, pipe, large] = ["device.wasm", "pipe.wasm", "large.wasm"];
+    symlink("/dev/zero", folder.path().join(device)).expect("a link");
+    mknodat(CWD, folder.path().join(pipe), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    File::create(folder.path().join(large)).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+    for name in [device, pipe, large] {
+        let input = format!("@{name}");
+        let commands = [
+            &["serve", "--config", name][..],
+            &["doctor", "--config", name],
+            &["backup", "copy.db", "--config", name],
+            &["serve", "--listen", "0", "--webhook-secret-file", name],
+            &["serve", "--listen", "0", "--http-roots", name],
+            &["serve", "--listen", "0", "--otlp-endpoint", "https://127.0.0.1:9"],
+            &["list", "--server", "https://127.0.0.1:9", "--ca", name],
+            &["submit", "--input", &input],
+            &["submit", "--stdin", name],
+            &["schedule", "set", "a", "@daily", "--input", &input],
+            &["run", "io-stub", "--input", &input],
+            &["run", name],
+            &["plugin", "check", name],
+            &["plugin", "put", name],
+        ];
+        for args in commands {
+            let mut command = command(folder.path(), args);
+            command.env("OTEL_EXPORTER_OTLP_CERTIFICATE", name).stdin(Stdio::null());
+            let printed = ends(command);
+            let said = if args[0] == "doctor" { &printed.out } else { &printed.err };
+            assert!(matches!(printed.code, 1 | 2), "{args:?}: {printed:?}");
+            let why = if name == large { "larger than" } else { "not a regular file" };
+            assert!(said.contains(why), "{args:?}: {printed:?}");
+        }
+    }
+    for args in [&["submit", "--input", "-"], &["submit", "--stdin", "-"]] {
+        let mut command = command(folder.path(), args);
+        command.stdin(File::open("/dev/zero").expect("a device"));
+        let printed = ends(command);
+        assert!(printed.code == 1 && printed.err.contains("larger than 256 MiB"), "{args:?}: {printed:?}");
+    }
 }
