@@ -5,6 +5,7 @@
 
 mod allow;
 mod schedule;
+mod table;
 
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -17,6 +18,7 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 
 use self::allow::Allow;
 use self::schedule::ScheduleTable;
+use self::table::Table;
 use crate::format;
 use crate::plugin::config::{MaxLimits, PluginConfig, ResultFormat, RetryPolicy};
 use crate::plugin::schema::InputSchema;
@@ -57,14 +59,14 @@ pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
     let text = read_text(path, MANIFEST_BYTES_MAX).ok().flatten();
     let Some(manifest) = text.and_then(|text| parse(&text).ok()) else { return (None, Vec::new()) };
     let folder = path.parent().unwrap_or(Path::new(""));
-    (manifest.input.schema.and_then(|schema| beside(folder, &schema)), manifest.allow.hosts())
+    (manifest.input.0.schema.and_then(|schema| beside(folder, &schema)), manifest.allow.0.hosts())
 }
 
 /// Returns the folders that the manifest at `path` grants for writing, whether it is in effect or not.
 pub(crate) fn writable_folders(path: &Path) -> Vec<PathBuf> {
     let text = read_text(path, MANIFEST_BYTES_MAX).ok().flatten();
     text.and_then(|text| parse(&text).ok())
-        .map(|manifest| manifest.allow.writable_hosts())
+        .map(|manifest| manifest.allow.0.writable_hosts())
         .unwrap_or_default()
 }
 
@@ -75,11 +77,11 @@ struct Manifest {
     description: Option<String>,
     sha256: Option<String>,
     result: Option<Format>,
-    limits: LimitsTable,
-    retry: RetryTable,
-    allow: Allow,
-    input: InputTable,
-    schedule: Option<ScheduleTable>,
+    limits: Table<LimitsTable>,
+    retry: Table<RetryTable>,
+    allow: Table<Allow>,
+    input: Table<InputTable>,
+    schedule: Option<Table<ScheduleTable>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -107,7 +109,7 @@ struct LimitsTable {
 #[serde(deny_unknown_fields, default)]
 struct RetryTable {
     max_attempts: Option<u32>,
-    backoff: Option<BackoffTable>,
+    backoff: Option<Table<BackoffTable>>,
     on: Option<Vec<String>>,
 }
 
@@ -173,11 +175,12 @@ impl Manifest {
                 Format::Json => ResultFormat::Json,
             };
         }
-        limits_table.apply(&mut config, max_limits)?;
-        config.retry = retry.check()?;
-        config.permissions = allow.check()?;
-        config.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
-        config.schedule = schedule.map(|requested| requested.check(config.schema.as_ref())).transpose()?;
+        limits_table.0.apply(&mut config, max_limits)?;
+        config.retry = retry.0.check()?;
+        config.permissions = allow.0.check()?;
+        config.schema = input.0.schema.map(|file| read_schema(folder, &file)).transpose()?;
+        config.schedule =
+            schedule.map(|Table(requested)| requested.check(config.schema.as_ref())).transpose()?;
         Ok(config)
     }
 }
@@ -277,7 +280,7 @@ impl RetryTable {
         if self.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             return Err(format!("retry.max_attempts must be from 1 to {ATTEMPTS_MAX}"));
         }
-        let backoff = self.backoff.map(|BackoffTable { first, factor, max, jitter }| {
+        let backoff = self.backoff.map(|Table(BackoffTable { first, factor, max, jitter })| {
             Backoff::of(first.map(|span| span.0), factor, max.map(|span| span.0), jitter)
                 .map_err(|error| format!("retry.backoff: {error}"))
         });
@@ -398,6 +401,23 @@ mod tests {
         assert!(reason.starts_with("line 3, column 1: ") && reason.contains("memroy"), "{reason}");
         for text in ["colour = 1", "[allow]\nsockets = true", "[retry]\nfirst = \"1s\"", "[input]\na = 1"] {
             assert!(refusal(text).contains("unknown field"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_array_in_place_of_a_table_is_rejected() {
+        for text in [
+            "limits = []",
+            "retry = [3]",
+            "retry.backoff = []",
+            "allow = []",
+            "allow.dirs = [[\"/\", \"/in\"]]",
+            "input = [\"a.json\"]",
+            "schedule = [\"@daily\"]",
+            "limits = 7",
+        ] {
+            let reason = refusal(text);
+            assert!(reason.starts_with("line 1, column ") && reason.contains("expected a table"), "{reason}");
         }
     }
 

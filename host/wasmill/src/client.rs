@@ -95,12 +95,22 @@ impl ClientResponse {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Parses the body.
+    /// Parses a body that is an object.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let message = format!("unexpected response from {}: {error}", self.server);
-            cli_error(Exit::Failed, message)
-        })
+        // serde would read an array as the fields in order.
+        if self.body.trim_ascii_start().starts_with(b"[") {
+            return Err(self.unexpected("it is an array"));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| self.unexpected(error))
+    }
+
+    /// Parses a body that is an array.
+    pub(crate) fn read_list<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+        serde_json::from_slice(&self.body).map_err(|error| self.unexpected(error))
+    }
+
+    fn unexpected(&self, why: impl std::fmt::Display) -> anyhow::Error {
+        cli_error(Exit::Failed, format!("unexpected response from {}: {why}", self.server))
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::folders::granted::GrantedFolder;
 use crate::folders::rule::DirRule;
+use crate::manifest::table::Table;
 use crate::plugin::config::{HttpRule, Permissions};
 
 /// The table as written.
@@ -15,7 +16,7 @@ use crate::plugin::config::{HttpRule, Permissions};
 pub(super) struct Allow {
     http: Vec<String>,
     env: BTreeMap<String, String>,
-    dirs: Vec<Dir>,
+    dirs: Vec<Table<Dir>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,12 +31,12 @@ struct Dir {
 impl Allow {
     /// Returns the granted host folders, unchecked.
     pub(super) fn hosts(self) -> Vec<PathBuf> {
-        self.dirs.into_iter().map(|dir| dir.host).collect()
+        self.dirs.into_iter().map(|Table(dir)| dir.host).collect()
     }
 
     /// Returns the host folders granted for writing, unchecked.
     pub(super) fn writable_hosts(self) -> Vec<PathBuf> {
-        self.dirs.into_iter().filter(|dir| dir.write).map(|dir| dir.host).collect()
+        self.dirs.into_iter().filter(|Table(dir)| dir.write).map(|Table(dir)| dir.host).collect()
     }
 
     /// Checks all permissions, and that the folders exist.
@@ -47,7 +48,7 @@ impl Allow {
         for (name, value) in &self.env {
             check_variable(name, value)?;
         }
-        let dirs: Vec<_> = self.dirs.into_iter().map(dir_rule).collect::<Result<_, _>>()?;
+        let dirs: Vec<_> = self.dirs.into_iter().map(|Table(dir)| dir_rule(dir)).collect::<Result<_, _>>()?;
         for (position, rule) in dirs.iter().enumerate() {
             if dirs[..position].iter().any(|earlier| earlier.guest == rule.guest) {
                 return Err(format!("allow.dirs names the guest path '{}' twice", rule.guest));
@@ -235,7 +236,7 @@ mod tests {
             assert!(dir(host, guest).is_err(), "{host} {guest}");
         }
         let twice = || Dir { host: "/usr".into(), guest: "/in".to_owned(), write: false };
-        let allow = Allow { dirs: vec![twice(), twice()], ..Allow::default() };
+        let allow = Allow { dirs: vec![Table(twice()), Table(twice())], ..Allow::default() };
         assert!(allow.check().unwrap_err().contains("twice"));
     }
 

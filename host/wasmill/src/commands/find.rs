@@ -77,7 +77,7 @@ async fn matching_tasks(client: &Client, parameter: &'static str, part: &IdPrefi
             vec![(parameter, part.to_string()), ("limit", (MATCHES_SHOWN_MAX + 1).to_string())];
         parameters.extend(cursor.map(|cursor| ("cursor", cursor)));
         let response = client.get(&with_query("/task", &parameters)).await?.error_for_status()?;
-        found.extend(response.read::<Vec<TaskMatch>>()?);
+        found.extend(response.read_list::<TaskMatch>()?);
         cursor = next(&response);
         if cursor.is_none() {
             break;

@@ -31,7 +31,7 @@ pub(crate) fn list(args: &ListTasksArgs) -> Result<Exit> {
         let mut cursor = None;
         loop {
             let response = page(&client, &args.filter, left.min(PAGE_SIZE), cursor).await?;
-            let records: Vec<Box<RawValue>> = response.read()?;
+            let records: Vec<Box<RawValue>> = response.read_list()?;
             let shown = records.len().min(left);
             for record in &records[..shown] {
                 printer.print(record)?;

@@ -82,7 +82,7 @@ async fn print_stored(
         if response.status == StatusCode::NOT_FOUND && response.code() == "unknown-route" {
             return print_tail(client, id).await;
         }
-        let lines: Vec<LogLine> = response.error_for_status()?.read()?;
+        let lines: Vec<LogLine> = response.error_for_status()?.read_list()?;
         for line in &lines {
             printer.print(line)?;
             after = Some(line.seq);

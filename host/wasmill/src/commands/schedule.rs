@@ -84,7 +84,7 @@ fn list(args: &ListSchedulesArgs) -> Result<Exit> {
         data!("{}", response.text());
         return Ok(Exit::Done);
     }
-    let schedules: Vec<Schedule> = response.read()?;
+    let schedules: Vec<Schedule> = response.read_list()?;
     let style = Style::stdout();
     let head = format!(
         "{:<20}  {:<18}  {:<25}  {:<16}  {:<8}  {:>8}  {:>8}",

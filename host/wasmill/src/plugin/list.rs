@@ -42,7 +42,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
         data!("{}", response.text());
         return Ok(());
     }
-    let plugins: Vec<Plugin> = response.read()?;
+    let plugins: Vec<Plugin> = response.read_list()?;
     let style = Style::stdout();
     let head = format!(
         "{:<20}  {:<9}  {:<8}  {:<8}  {:<12}  {:>10}  {:>8}  {:>8}",

@@ -42,7 +42,7 @@ async fn read(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<
     let mut cursor = None;
     for _ in 0..PAGES_MAX {
         let response = page(client, filter, (tasks_max - tasks.len()).clamp(1, PAGE_SIZE), cursor).await?;
-        tasks.extend(response.read::<Vec<Task>>()?);
+        tasks.extend(response.read_list::<Task>()?);
         cursor = next(&response);
         if cursor.is_none() || tasks.len() >= tasks_max {
             break;
