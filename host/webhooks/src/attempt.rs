@@ -14,6 +14,7 @@ use wasmill_model::{Clock, TaskId, TimeDelta, Timestamp};
 use wasmill_store::{AttemptOutcome, Delivery, DeliveryAttempt, Store, StoreError};
 
 use crate::config::WebhookConfig;
+use crate::in_flight::Reception;
 use crate::post::{ReceiverResponse, post};
 use crate::stats::DeliveryStats;
 
@@ -37,15 +38,15 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Makes and records one attempt; returns true if the receiver accepted it.
-    pub(crate) async fn deliver(&self, delivery: Delivery) -> bool {
+    /// Makes and records one attempt; returns what it tells of the receiver, if it was made.
+    pub(crate) async fn deliver(&self, delivery: Delivery) -> Option<Reception> {
         let task = match self.store.get(delivery.task).await {
             Ok(Some(task)) => task,
             // The task was deleted, and its delivery with it.
-            Ok(None) => return true,
+            Ok(None) => return None,
             Err(_) => {
                 sleep(STORE_RETRY).await;
-                return true;
+                return None;
             }
         };
         let (at, start) = (self.clock.now(), Instant::now());
@@ -60,6 +61,7 @@ impl Sender {
             status: response.as_ref().ok().map(|response| response.status.as_u16()),
             error: error_text(&response),
         };
+        let response_time = response.as_ref().ok().map(|response| response.time);
         let after = self.after(&delivery, &response, self.clock.now());
         self.stats.count(after);
         log(&delivery, &tried, after);
@@ -70,7 +72,7 @@ impl Sender {
                 Err(_) => sleep(STORE_RETRY).await,
             }
         }
-        after == AttemptOutcome::Delivered
+        Some(Reception { is_accepted: after == AttemptOutcome::Delivered, response_time })
     }
 
     async fn send(

@@ -15,7 +15,7 @@ use wasmill_store::{Delivery, DueQuery, Store, StoreError};
 
 use crate::attempt::{STORE_RETRY, Sender};
 use crate::config::WebhookConfig;
-use crate::in_flight::{InFlight, PER_RECEIVER_MAX};
+use crate::in_flight::{InFlight, PER_RECEIVER_MAX, Reception};
 use crate::stats::DeliveryStats;
 
 /// Maximum time between polls of the store, in case a notification is missed.
@@ -59,14 +59,18 @@ impl Webhooks {
 }
 
 /// Open deliveries and their receivers.
-#[derive(Default)]
 struct Deliveries {
     in_flight: InFlight,
-    set: JoinSet<bool>,
+    set: JoinSet<Option<Reception>>,
     of: HashMap<Id, (String, TaskId)>,
 }
 
 impl Deliveries {
+    fn new(sender: &Sender) -> Self {
+        let in_flight = InFlight::new(sender.config.connector.connections_max());
+        Self { in_flight, set: JoinSet::new(), of: HashMap::new() }
+    }
+
     fn begin(&mut self, sender: &Arc<Sender>, delivery: Delivery) {
         if !self.in_flight.begin(&delivery) {
             return;
@@ -77,16 +81,16 @@ impl Deliveries {
         self.of.insert(handle.id(), of);
     }
 
-    fn end(&mut self, joined: Result<(Id, bool), JoinError>) {
-        let (id, succeeded) = match joined {
+    fn end(&mut self, joined: Result<(Id, Option<Reception>), JoinError>) {
+        let (id, reception) = match joined {
             Ok(joined) => joined,
             Err(error) => {
                 tracing::error!(%error, "a webhook delivery panicked");
-                (error.id(), false)
+                (error.id(), Some(Reception::NONE))
             }
         };
         if let Some((origin, task)) = self.of.remove(&id) {
-            self.in_flight.end(&origin, task, succeeded);
+            self.in_flight.end(&origin, task, reception);
         }
     }
 }
@@ -148,7 +152,7 @@ impl Round {
 
 /// Iterates over the receivers round by round, and starts due deliveries within the limits.
 async fn delivery_loop(sender: &Arc<Sender>, mut stopping: watch::Receiver<bool>) {
-    let (mut deliveries, mut round) = (Deliveries::default(), Round::default());
+    let (mut deliveries, mut round) = (Deliveries::new(sender), Round::default());
     loop {
         while let Some(joined) = deliveries.set.try_join_next_with_id() {
             deliveries.end(joined);

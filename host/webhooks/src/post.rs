@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wasmill_egress::{
     AllowedDestination, ConnectError, Connector, Endpoint, RequestError, Route, USER_AGENT,
 };
@@ -24,6 +24,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReceiverResponse {
     pub(crate) status: StatusCode,
+    /// The time until it arrived.
+    pub(crate) time: Duration,
     /// Its `Retry-After`.
     pub(crate) retry_after: Option<String>,
 }
@@ -55,6 +57,7 @@ pub(crate) async fn post(
         head_timeout: response_timeout,
         meter: None,
     };
+    let start = Instant::now();
     let no_response = || format!("no response within {}", humantime::format_duration(response_timeout));
     let sent = timeout(response_timeout, connector.send(route, request)).await.map_err(|_| no_response())?;
     let (response, _driver) = sent.map_err(|error| match error {
@@ -62,12 +65,13 @@ pub(crate) async fn post(
         RequestError::ConnectTimeout(_) | RequestError::HeadTimeout(_) => no_response(),
         RequestError::Http(why) => format!("no response: {why}"),
     })?;
+    let time = start.elapsed();
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let status = response.status();
     // Only the head matters; a slow body is not an error.
     let _ = timeout(BODY_TIMEOUT, Limited::new(response.into_body(), BODY_BYTES_MAX).collect()).await;
-    Ok(ReceiverResponse { status, retry_after })
+    Ok(ReceiverResponse { status, time, retry_after })
 }
 
 /// Describes a failed connection for the submitter, without internal names; the log has the details.

@@ -382,6 +382,28 @@ async fn ten_thousand_deliveries_to_a_dead_receiver_delay_nobody() {
 }
 
 #[tokio::test]
+async fn three_hundred_dead_receivers_delay_no_prompt_one() {
+    // No attempt at a dead receiver ends during the test.
+    let server = Server::start(&["--webhook-allow", "127.0.0.0/8", "--webhook-timeout", "2m"]);
+    let client = server.client();
+    let alive = receiver();
+    let id = client.submit(&task(&json!(alive.url()))).await;
+    until(&client, &id, "delivered").await;
+    let dead = MockServer::start_at("0.0.0.0", |_| Reply::Never);
+    let origins = (0..300).map(|nth| format!("http://127.1.{}.{}:{}", nth / 250, nth % 250 + 1, dead.port()));
+    let many: Vec<_> = origins.map(|origin| task(&json!(origin))).collect();
+    assert_eq!(client.post("/task/batch", &json!(many)).await.status, StatusCode::CREATED);
+    until_asked(&dead, 192).await;
+    for _ in 0..20 {
+        let id = client.submit(&task(&json!(alive.url()))).await;
+        until(&client, &id, "delivered").await;
+    }
+    assert_eq!(dead.count(), 192, "the others wait");
+    let page = client.get("/metrics").await.text;
+    assert!(page.contains("wasmill_webhook_attempts_total{result=\"failed\"} 0"), "{page}");
+}
+
+#[tokio::test]
 async fn tasks_without_a_webhook_or_delivery_say_so() {
     let server = Server::start(&ALLOW);
     let client = server.client();
