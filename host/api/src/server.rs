@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use wasmill_runtime::CLIENT_DESCRIPTORS;
 
@@ -30,6 +30,7 @@ pub use self::access_policy::{
 };
 use self::connection::{Connection, Exchange, RequestBody, Timeouts};
 use crate::http::body_budget::BodyBudget;
+use crate::http::sse::EVENT_STREAM;
 
 /// Delay before `accept` is retried after an error such as EMFILE, and the interval between log messages.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -47,6 +48,9 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// How long a response is still written after the client has closed its side.
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a stream of events may take to end when the server stops; by then its source has ended.
+const STREAM_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Limits of the server.
 #[derive(Clone, Debug)]
@@ -162,6 +166,7 @@ async fn accept(
     // `Connection` enforces its own timeouts.
     http.header_read_timeout(None).half_close(true).max_header_size(BUFFER_BYTES).max_buf_size(BUFFER_BYTES);
     let mut warned_at = None;
+    let stopping = watch::Sender::new(());
     loop {
         let (stream, peer, permit) = tokio::select! {
             accepted = accept_next(&listener, &permits, &mut warned_at) => accepted,
@@ -169,6 +174,7 @@ async fn accept(
         };
         let exchange = Arc::<Exchange>::default();
         let socket = Connection::new(stream, shared.timeouts, Arc::clone(&exchange));
+        let overdue = stream_overdue(stopping.subscribe(), Arc::clone(&exchange));
         let shared = Arc::clone(&shared);
         let service = service_fn(move |request: Request<_>| {
             let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
@@ -176,6 +182,8 @@ async fn accept(
                 let _handling = exchange.enter_handler();
                 let request = request.map(|body| RequestBody::new(body, Arc::clone(&exchange)));
                 let mut response = shared.respond(request, peer).await;
+                let kind = response.headers().get(CONTENT_TYPE);
+                exchange.set_event_stream(kind.is_some_and(|kind| kind == EVENT_STREAM));
                 if exchange.has_unread_body() {
                     // The unread body precedes the next request on the wire, so the connection must close.
                     // Without this header a client could send its next request meanwhile, and lose it.
@@ -187,14 +195,28 @@ async fn accept(
         let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
         tokio::spawn(async move {
             let _permit = permit;
-            if let Err(error) = connection.await {
+            let ended = tokio::select! {
+                ended = connection => ended,
+                () = overdue => Ok(()),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "connection failed");
             }
         });
     }
-    drop(listener);
+    drop((listener, stopping));
     if tokio::time::timeout(config.stop_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests still open after the stop timeout were aborted");
+    }
+}
+
+/// Returns if the server stops and the connection is still writing a stream of events: its client does not read it.
+async fn stream_overdue(mut stopping: watch::Receiver<()>, exchange: Arc<Exchange>) {
+    // Fails when the sender is dropped, which is the signal.
+    let _ = stopping.changed().await;
+    tokio::time::sleep(STREAM_STOP_TIMEOUT).await;
+    if !exchange.is_event_stream() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 use wasmill_tests::{Client, Event, Server, Stream};
 
 fn misbehave(input: &Value) -> Value {
@@ -290,6 +291,28 @@ async fn streams_end_when_the_drain_is_done_and_do_not_delay_the_stop() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_does_not_delay_the_stop() {
+    let mut server = Server::start(&["--drain", "0s"]);
+    let client = server.client();
+    let mut deaf = Vec::new();
+    for path in ["/events", "/events?plugin=noop"] {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("set");
+        let mut stream = socket.connect(server.address()).await.expect("connected");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        deaf.push(stream);
+    }
+    // More events than the buffers of both kernels hold.
+    let tasks: Vec<_> = (0..8_000).map(|_| json!({"plugin": "noop"})).collect();
+    assert_eq!(client.post("/task/batch", &json!(tasks)).await.status, StatusCode::CREATED);
+    let last = client.submit(&misbehave(&json!({"do": "noop"}))).await;
+    client.until_finished(&last).await;
+    assert!(server.terminate().success());
+    assert!(!server.log().contains("were aborted"), "{}", server.log());
 }
 
 /// Raises the limit of open files of this process.

@@ -13,6 +13,9 @@ use wasmill_scheduler::Scheduler;
 
 use crate::http::stream_limit::StreamPermit;
 
+/// The content type of a stream.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+
 /// Interval of keep-alive comments on an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -44,7 +47,7 @@ pub(crate) fn stream(source: impl ChunkSource, scheduler: Scheduler, permit: Str
     });
     let greeting = stream::iter([RETRY_FIELD.to_owned()]);
     let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CONTENT_TYPE, EVENT_STREAM),
         (header::CACHE_CONTROL, "no-store"),
         // Tells proxies not to buffer.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
@@ -57,7 +60,7 @@ pub(crate) fn accepts_event_stream(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut types = accepts.flat_map(|value| value.split(','));
     types.any(|accepted| {
-        accepted.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+        accepted.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENT_STREAM)
     })
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Exchange {
     handler_seq: AtomicU32,
     /// Set if a handler answered without reading the whole request body.
     has_unread_body: AtomicBool,
+    /// Set if the last response is a stream of events.
+    is_event_stream: AtomicBool,
 }
 
 impl Exchange {
@@ -49,6 +51,16 @@ impl Exchange {
     pub(crate) fn enter_handler(self: &Arc<Self>) -> HandlerGuard {
         self.handler_seq.fetch_add(1, Relaxed);
         HandlerGuard(Arc::clone(self))
+    }
+
+    /// Records whether the response is a stream of events, which ends only with its source.
+    pub(crate) fn set_event_stream(&self, is_event_stream: bool) {
+        self.is_event_stream.store(is_event_stream, Relaxed);
+    }
+
+    /// Returns true if the last response is a stream of events.
+    pub(crate) fn is_event_stream(&self) -> bool {
+        self.is_event_stream.load(Relaxed)
     }
 
     /// Returns true if a request body was not read to its end.
