@@ -22,5 +22,6 @@ mod plans;
 pub use config::{Backup, LockHolder, SqliteConfig};
 pub use file::backup::backup;
 pub use file::examine::examine;
+pub use file::folder::check_folder;
 pub use file::lock::holder;
 pub use sqlite::Database;

@@ -16,6 +16,7 @@ use wasmill_store::rules::plugin_counts::AllPluginCounts;
 use wasmill_store::{Backend, Recovery, Store, StoreError};
 
 use crate::config::SqliteConfig;
+use crate::file::folder::check_folder;
 use crate::file::home::Home;
 use crate::file::lock::Lock;
 use crate::file::{check, connection, fault};
@@ -66,6 +67,7 @@ impl Database {
     /// [`StoreError::Locked`] while another process has it open; [`StoreError::Foreign`], [`StoreError::Outdated`],
     /// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
     pub fn open(config: SqliteConfig) -> Result<Self, StoreError> {
+        check_folder(&config.dir)?;
         connection::create_dir(&config.dir)?;
         let lock = Lock::take(&config.dir)?;
         let path: Arc<Path> = config.dir.join("wasmill.db").into();

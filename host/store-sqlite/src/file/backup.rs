@@ -10,6 +10,7 @@ use wasmill_store::StoreError;
 
 use crate::config::Backup;
 use crate::file::fault::{fault, io_fault};
+use crate::file::folder::check_folder;
 use crate::file::home::identity;
 use crate::file::{check, connection, lock, migrations};
 
@@ -30,6 +31,7 @@ pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreErr
         let message = format!("there is no database {}; name the data folder with --data", path.display());
         return Err(StoreError::NotFound { message });
     }
+    check_folder(dir)?;
     check_target(dir, file, replace)?;
     let source = connection::reader(&path).map_err(|error| fault(&path, &error))?;
     migrations::check(&source, &path)?;
@@ -116,7 +118,6 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Checks the integrity of the copy.
 /// Marks a copy, so that a log of another database beside it is not taken for its own.
 fn mark(copy: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open(copy)?;
@@ -124,6 +125,7 @@ fn mark(copy: &Path) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
+/// Checks the integrity of the copy, and returns its number of tasks.
 fn verify(copy: &Path) -> Result<u64, StoreError> {
     let connection = Connection::open(copy).map_err(|error| fault(copy, &error))?;
     check::whole(&connection, copy)?;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 use wasmill_store::StoreError;
 
 use crate::file::fault::fault;
-use crate::file::{check, connection, leftover, lock, migrations};
+use crate::file::{check, connection, folder, leftover, lock, migrations};
 
 /// Checks the database of a data folder as [`Database::open`](crate::Database::open) does, and changes nothing. Returns
 /// `Ok` if there is no database or a host has it open. Blocks the thread; reads only parts of a large database.
@@ -24,6 +24,7 @@ pub fn examine(dir: &Path) -> Result<(), StoreError> {
 }
 
 fn examine_unused(dir: &Path) -> Result<(), StoreError> {
+    folder::check_folder(dir)?;
     let path = &dir.join("wasmill.db");
     leftover::check(path)?;
     if !path.metadata().is_ok_and(|file| file.len() > 0) {

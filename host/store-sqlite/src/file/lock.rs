@@ -41,7 +41,9 @@ impl Lock {
 
 /// Returns the process that has a data folder open, if any. Creates and writes nothing.
 pub fn holder(dir: &Path) -> Option<LockHolder> {
-    let mut file = File::open(dir.join(FILE)).ok()?;
+    let path = dir.join(FILE);
+    // Opening a pipe would block.
+    let mut file = path.is_file().then(|| File::open(path))?.ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(LockHolder { pid: pid(&mut file) }),
         Ok(()) | Err(TryLockError::Error(_)) => None,

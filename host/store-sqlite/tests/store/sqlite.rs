@@ -1,9 +1,10 @@
 //! SQLite: the common suite, and what only this backend promises.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::task::{Context, Waker};
 
 use rusqlite::Connection;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState};
 use wasmill_store::StoreError;
 use wasmill_store_sqlite::{Database, SqliteConfig};
@@ -48,6 +49,48 @@ fn a_missing_data_folder_is_created_for_its_owner_only() {
     assert_eq!(mode(dir.clone()), 0o700);
     assert_eq!(mode(dir.join("wasmill.db")), 0o600);
     assert_eq!(mode(dir.join("wasmill.db-wal")), 0o600);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_refused_before_anything_is_created() {
+    let folder = Folder::new();
+    let top = folder.path().canonicalize().expect("a folder");
+    symlink("nowhere", top.join("dangling")).expect("a link");
+    std::fs::write(top.join("file"), "").expect("written");
+    for name in ["wasmill.db", "wasmill.db-wal", "wasmill.lock"] {
+        std::fs::create_dir_all(top.join("with").join(name).join(name)).expect("folders");
+    }
+    let pipe = top.join("pipe/wasmill.lock");
+    std::fs::create_dir(top.join("pipe")).expect("a folder");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    let long = |bytes: usize| {
+        let mut path = top.clone();
+        while path.as_os_str().len() + 102 < bytes {
+            path.push("x".repeat(100));
+        }
+        let rest = bytes - path.as_os_str().len() - 1;
+        path.join("y".repeat(rest))
+    };
+    for (dir, why) in [
+        (top.join("dangling"), "is a link that leads nowhere"),
+        (top.join("dangling/data"), "is a link that leads nowhere"),
+        (top.join("file"), "is not a folder"),
+        (top.join("file/data"), "Not a directory"),
+        (top.join("x".repeat(256)), "too long"),
+        (top.join("missing").join("x".repeat(256)), "is longer than 255 bytes"),
+        (long(494), "longer than 504 bytes"),
+        (top.join("with"), "wasmill.db in it is not a regular file"),
+        (top.join("with/wasmill.db-wal"), "wasmill.db-wal in it is not a regular file"),
+        (top.join("with/wasmill.lock"), "wasmill.lock in it is not a regular file"),
+        (top.join("pipe"), "wasmill.lock in it is not a regular file"),
+    ] {
+        let before = top.read_dir().expect("a folder").count();
+        let error = Database::open(SqliteConfig::new(&dir)).expect_err("refused");
+        assert!(error.to_string().contains(why), "{why}: {error}");
+        assert_eq!(wasmill_store_sqlite::examine(&dir), Err(error), "as the doctor says");
+        assert_eq!(top.read_dir().expect("a folder").count(), before);
+    }
+    Database::open(SqliteConfig::new(long(493))).expect("the longest path is opened");
 }
 
 #[test]
