@@ -10,6 +10,7 @@ mod plugins;
 mod ports;
 mod report;
 mod system;
+mod traces;
 mod webhooks;
 
 use crate::cli::DoctorArgs;
@@ -47,5 +48,6 @@ fn checks(settings: &Settings) -> Vec<Check> {
     checks.extend(ports::checks(settings, holder.as_ref()));
     checks.extend(compiler::checks(settings));
     checks.push(webhooks::secrets(settings));
+    checks.push(traces::collector(settings));
     checks
 }

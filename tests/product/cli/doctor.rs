@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -50,6 +51,7 @@ fn doctor_passes_on_a_good_machine_and_changes_nothing() {
         "engine",
         "compiler",
         "webhooks",
+        "traces",
     ] {
         let check = check(&report, name);
         assert_ne!(check["state"], "fail", "{check}");
@@ -84,10 +86,18 @@ fn a_failed_check_explains_its_effect_and_its_fix() {
     let address = taken.local_addr().expect("an address").to_string();
     // Root ignores permissions, but a file in place of a folder fails for everyone.
     fs::write(folder.path().join("file"), "").expect("written");
+    symlink("nowhere", folder.path().join("dangling")).expect("a link");
+    fs::create_dir_all(folder.path().join("locked/wasmill.lock")).expect("a folder");
+    let long = "x".repeat(300);
     for (args, name, found) in [
         (["--listen", &address], "port", "in use by another process"),
         (["--debug-listen", &address], "debug port", "in use by another process"),
         (["--data", "file"], "data folder", "is not a folder"),
+        (["--data", "dangling/data"], "data folder", "dangling is a link that leads nowhere"),
+        (["--data", &long], "data folder", "too long"),
+        (["--data", "locked"], "data folder", "wasmill.lock in it is not a regular file"),
+        (["--data", "/proc/wasmill"], "data folder", "/proc/wasmill is not writable"),
+        (["--otlp-endpoint", "ftp://collector"], "traces", "otlp_endpoint"),
         (["--plugins", "file"], "plugins", "is not readable"),
         (["--slots", "4000000000"], "slots", "4000000000 are requested"),
         (["--memory-total", "7TiB"], "memory", "7.0 TiB of it"),
@@ -106,7 +116,24 @@ fn a_failed_check_explains_its_effect_and_its_fix() {
         assert_eq!((code, &check["state"]), (Some(1), &Value::from("fail")), "{report}");
         assert!(check["found"].as_str().expect("words").contains(found), "{check}");
         assert!(check["cost"].is_string() && check["fix"].is_string(), "{check}");
+        assert!(!check["fix"].as_str().expect("words").contains("chown"), "it would not help: {check}");
+        if check["cost"] == "serve does not start" {
+            // As long as the doctor is right, this ends.
+            let mut serve = Command::new(binary().expect("a binary"));
+            let serve = serve.arg("serve").args(&args).current_dir(folder.path()).output().expect("a run");
+            assert!(!serve.status.success(), "{args:?}");
+        }
     }
+}
+
+#[test]
+fn two_ports_of_one_number_fail() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let free =
+        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").to_string();
+    let (_, report) = report(folder.path(), &["--listen", &free, "--debug-listen", &free, "--slots", "5"]);
+    let check = check(&report, "debug port");
+    assert_eq!(check["found"], format!("{free} is the port of --listen"), "{check}");
 }
 
 #[test]

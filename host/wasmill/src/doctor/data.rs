@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statfs, statvfs};
+use rustix::process::geteuid;
 use wasmill_store::StoreError;
 use wasmill_store_sqlite::LockHolder;
 
@@ -24,6 +25,8 @@ const SYNC_BYTES: usize = 4 << 10;
 /// A slower disk delays every client noticeably.
 const SYNC_SLOW: Duration = Duration::from_millis(10);
 
+const ELSEWHERE: &str = "use another folder with --data";
+
 /// Returns the running server that uses the data folder, if any.
 pub(super) fn holder(data: &Path) -> Option<LockHolder> {
     wasmill_store_sqlite::holder(data)
@@ -33,17 +36,20 @@ pub(super) fn checks(settings: &Settings, holder: Option<&LockHolder>) -> Vec<Ch
     const NAME: &str = "data folder";
     let data = &settings.data;
     let shown = std::path::absolute(data).unwrap_or_else(|_| data.clone()).display().to_string();
-    let existing = existing(data);
-    let mut checks = Vec::new();
-    if let Err(error) = writable(data, &existing) {
-        checks.push(Check::fail(
-            NAME,
-            format!("{shown} is not writable: {error}"),
-            "serve does not start",
-            format!("chown -R $(id -u) {shown}, or use another folder with --data"),
-        ));
-        return checks;
+    let fail = |found, fix| vec![Check::fail(NAME, found, "serve does not start", fix)];
+    if let Err(error) = wasmill_store_sqlite::check_folder(data) {
+        return fail(error.to_string(), ELSEWHERE.to_owned());
     }
+    let existing = existing(data);
+    if let Err(error) = writable(data, &existing) {
+        let fix = match (may_chown(&error, &existing), existing == *data) {
+            (false, _) => ELSEWHERE.to_owned(),
+            (true, true) => format!("chown -R $(id -u) {shown}, or {ELSEWHERE}"),
+            (true, false) => format!("sudo install -d -o $(id -u) {shown}, or {ELSEWHERE}"),
+        };
+        return fail(format!("{shown} is not writable: {error}"), fix);
+    }
+    let mut checks = Vec::new();
     checks.push(match holder {
         Some(LockHolder { pid }) => {
             let pid = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
@@ -79,7 +85,7 @@ fn database(data: &Path) -> Option<Check> {
                     "replace it with a copy made by wasmill backup and delete wasmill.db-wal, or use another folder \
                      with --data"
                 }
-                _ => "use another folder with --data",
+                _ => ELSEWHERE,
             },
         ),
     })
@@ -96,18 +102,23 @@ fn existing(data: &Path) -> PathBuf {
 
 /// Checks access with an unnamed file, which vanishes on close, and checks the database if there is one.
 fn writable(data: &Path, existing: &Path) -> io::Result<()> {
-    if !existing.is_dir() {
-        return Err(io::Error::other(format!("{} is not a folder", existing.display())));
-    }
     tempfile::tempfile_in(existing)?;
     for file in ["wasmill.db", "wasmill.db-wal", "wasmill.lock"] {
         let file = data.join(file);
         if file.exists() {
             access(&file, Access::READ_OK | Access::WRITE_OK)
-                .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?;
         }
     }
     Ok(())
+}
+
+/// Returns true if another owner of a folder would allow what failed: not for root, nor where the kernel makes the files.
+pub(super) fn may_chown(error: &io::Error, folder: &Path) -> bool {
+    // Of statfs(2): /proc, /sys, control groups.
+    const KERNEL: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+    let is_kernel = statfs(folder).is_ok_and(|found| KERNEL.contains(&(found.f_type as u64 & 0xffff_ffff)));
+    error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() && !is_kernel
 }
 
 fn disk_space(folder: &Path) -> Option<Check> {
@@ -214,12 +225,5 @@ mod tests {
         writable(folder.path(), folder.path()).unwrap();
         assert_eq!(syncs(folder.path()).unwrap().len(), SYNCS);
         assert_eq!(folder.path().read_dir().unwrap().count(), before, "nothing is left behind");
-    }
-
-    #[test]
-    fn a_file_in_place_of_the_folder_is_reported() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let error = writable(file.path(), &existing(file.path())).unwrap_err();
-        assert!(error.to_string().contains("is not a folder"), "{error}");
     }
 }

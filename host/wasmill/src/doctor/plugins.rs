@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
-use crate::doctor::data::network_name;
+use crate::doctor::data::{may_chown, network_name};
 use crate::doctor::report::Check;
 use crate::settings::Settings;
 
@@ -26,7 +26,11 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
                 NAME,
                 format!("{shown} is not readable: {error}"),
                 "serve does not start",
-                format!("chmod a+rX {shown}, or use another folder with --plugins"),
+                if may_chown(&error, folder) {
+                    format!("chmod a+rX {shown}, or use another folder with --plugins")
+                } else {
+                    "use another folder with --plugins".to_owned()
+                },
             )];
         }
     };
@@ -53,7 +57,11 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
             "uploads",
             format!("{shown} is not writable: {error}"),
             "PUT and DELETE of plugins answer 503",
-            format!("chown $(id -u) {shown}, or omit --allow-upload"),
+            if may_chown(&error, folder) {
+                format!("chown $(id -u) {shown}, or omit --allow-upload")
+            } else {
+                "use another folder with --plugins, or omit --allow-upload".to_owned()
+            },
         ));
     }
     checks

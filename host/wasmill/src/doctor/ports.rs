@@ -9,16 +9,33 @@ use crate::doctor::report::Check;
 use crate::settings::Settings;
 
 pub(super) fn checks(settings: &Settings, holder: Option<&LockHolder>) -> Vec<Check> {
-    let mut checks = vec![port("port", "--listen", settings.listen, holder)];
+    let listen = settings.listen;
+    // Kept while the other one is tried, as `serve` does. Listens without accepting connections.
+    let listener = TcpListener::bind(listen);
+    let mut checks = vec![port("port", "--listen", listen, &listener, holder)];
     if let Some(address) = settings.debug_listen {
-        checks.push(port("debug port", "--debug-listen", address, holder));
+        const NAME: &str = "debug port";
+        let bound = TcpListener::bind(address);
+        let is_taken = bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+        checks.push(if is_taken && listener.is_ok() && listen.port() == address.port() {
+            let found = format!("{address} is the port of --listen");
+            Check::fail(NAME, found, "serve does not start", "use another port with --debug-listen")
+        } else {
+            port(NAME, "--debug-listen", address, &bound, holder)
+        });
     }
     checks
 }
 
-/// Listens for a moment without accepting connections.
-fn port(name: &'static str, flag: &str, address: SocketAddr, holder: Option<&LockHolder>) -> Check {
-    let Err(error) = TcpListener::bind(address) else {
+/// Reports whether a server can listen at an address.
+fn port(
+    name: &'static str,
+    flag: &str,
+    address: SocketAddr,
+    bound: &io::Result<TcpListener>,
+    holder: Option<&LockHolder>,
+) -> Check {
+    let Err(error) = bound else {
         let open = if address.ip().is_loopback() { "" } else { ", and reachable from other machines" };
         return Check::ok(name, format!("{address} is free{open}"));
     };
@@ -45,7 +62,7 @@ fn port(name: &'static str, flag: &str, address: SocketAddr, holder: Option<&Loc
                 address.port()
             ),
         ),
-        _ => fail(name, address, &error, &other),
+        _ => fail(name, address, error, &other),
     }
 }
 
@@ -63,12 +80,12 @@ mod tests {
     fn a_port_in_use_fails_unless_a_server_of_ours_may_use_it() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(port("port", "--listen", address, None).state(), State::Fail);
-        let holder = LockHolder { pid: Some(1) };
-        assert_eq!(port("port", "--listen", address, Some(&holder)).state(), State::Warn);
+        let state =
+            |address, holder| port("port", "--listen", address, &TcpListener::bind(address), holder).state();
+        assert_eq!(state(address, None), State::Fail);
+        assert_eq!(state(address, Some(&LockHolder { pid: Some(1) })), State::Warn);
         drop(listener);
-        assert_eq!(port("port", "--listen", address, None).state(), State::Ok);
-        let elsewhere = "203.0.113.1:1".parse().unwrap();
-        assert_eq!(port("port", "--listen", elsewhere, None).state(), State::Fail);
+        assert_eq!(state(address, None), State::Ok);
+        assert_eq!(state("203.0.113.1:1".parse().unwrap(), None), State::Fail);
     }
 }
