@@ -2,7 +2,7 @@
 //!
 //! Read once by `run` and `submit`, before anything else.
 
-use std::io::stdin;
+use std::io::{self, ErrorKind, stdin};
 use std::path::Path;
 
 use anyhow::Result;
@@ -59,7 +59,12 @@ fn read(file: &str) -> Result<String> {
     let (bytes, shown) = if file == "-" {
         (read_bounded(stdin().lock(), BYTES_MAX), "stdin")
     } else {
-        (read_file(Path::new(file), BYTES_MAX), file)
+        // A pipe of the shell, such as <(command), is no regular file.
+        let read = read_file(Path::new(file), BYTES_MAX).map_err(|error| match error.kind() {
+            ErrorKind::Other => io::Error::other(format!("{error}; use - to read from stdin")),
+            _ => error,
+        });
+        (read, file)
     };
     let bytes = bytes.map_err(|error| read_error(shown, &error))?;
     String::from_utf8(bytes).map_err(|_| cli_error(Exit::Usage, format!("{shown} is not UTF-8")))

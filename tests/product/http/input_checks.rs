@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wasmill_tests::mock_server::{MockServer, Reply};
 use wasmill_tests::{Answer, Server, tiny};
 
 /// A generous deadline.
@@ -177,5 +178,34 @@ async fn an_input_that_a_program_cannot_get_is_refused_at_submit() {
     for input in [json!(null), json!("text"), json!({"args": ["a"], "stdin": "b", "env": {"C": "d"}})] {
         let id = client.submit(&json!({"plugin": "program", "input": input})).await;
         client.until(&id, "completed").await;
+    }
+}
+
+#[tokio::test]
+async fn an_array_is_no_object_wherever_one_is_expected() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    for (path, body) in [
+        ("/task", json!([])),
+        ("/task", json!(["noop"])),
+        ("/task", json!({"plugin": "noop", "backoff": []})),
+        ("/task", json!({"plugin": "noop", "webhook": ["http://example.com"]})),
+        ("/task", json!({"plugin": "noop", "depends_on": [[0]]})),
+        ("/task", json!({"plugin": "io-stub", "input": []})),
+        ("/task/batch", json!([[]])),
+        ("/pause", json!([])),
+    ] {
+        let answer = client.post(path, &body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {body}: {}", answer.text);
+    }
+    for body in [json!([]), json!(["@daily"]), json!({"cron": "@daily", "task": []})] {
+        let body = ("application/json", body.to_string().into_bytes());
+        let answer = client.send(Method::PUT, "/schedules/a", Some(body)).await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text);
+    }
+    let mock_server = MockServer::start(|_| Reply::Json(200, json!([])));
+    for args in [&["stats"][..], &["submit", "noop"], &["status", "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"]] {
+        let printed = mock_server.wasmill(args);
+        assert!(printed.code == 1 && printed.err.contains("it is an array"), "{args:?}: {printed:?}");
     }
 }
