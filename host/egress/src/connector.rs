@@ -101,7 +101,7 @@ impl Connector {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self {
-            resolver: Resolver::system(),
+            resolver: Resolver::system(quota),
             connections: ConnectionLimit::for_process(quota),
             permit_wait_max: PERMIT_WAIT_MAX,
             tls: TlsConnector::from(Arc::new(config)),

@@ -6,14 +6,16 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-/// Concurrent lookups of the process.
+use crate::connections::ConnectionQuota;
+
+/// Concurrent lookups of all connectors of a quota.
 const LOOKUPS_MAX: usize = 32;
 /// The maximum time of a lookup, including the wait for a permit.
 const LOOKUP_MAX: Duration = Duration::from_secs(10);
@@ -30,17 +32,21 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// Returns the system's resolver, with the limit of the process.
-    pub(crate) fn system() -> Self {
-        static LOOKUPS: std::sync::LazyLock<Arc<Semaphore>> =
-            std::sync::LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
-        let lookups = Arc::clone(&LOOKUPS);
+    /// Returns the system's resolver, with the limit of a quota: names that guests look up delay no webhook.
+    pub(crate) fn system(quota: ConnectionQuota) -> Self {
+        static GUESTS: LazyLock<Arc<Semaphore>> = LazyLock::new(limit);
+        static HOST: LazyLock<Arc<Semaphore>> = LazyLock::new(limit);
+        let lookups = match quota {
+            ConnectionQuota::Guests => Arc::clone(&GUESTS),
+            ConnectionQuota::Host => Arc::clone(&HOST),
+            ConnectionQuota::Own => limit(),
+        };
         Self { resolve: lookup_blocking, lookups, lookup_max: LOOKUP_MAX }
     }
 
     /// Returns a resolver that calls this function.
     pub(crate) fn with_lookup(resolve: LookupFn) -> Self {
-        Self { resolve, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), lookup_max: LOOKUP_MAX }
+        Self { resolve, lookups: limit(), lookup_max: LOOKUP_MAX }
     }
 
     /// Resolves a host.
@@ -63,6 +69,10 @@ impl Resolver {
         };
         timeout(self.lookup_max, looking_up).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
+}
+
+fn limit() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(LOOKUPS_MAX))
 }
 
 fn lookup_blocking(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -89,6 +99,14 @@ mod tests {
             released.wait_while(may_return.lock().expect("nobody panics with it"), |may_return| !*may_return),
         );
         Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+    }
+
+    #[test]
+    fn guests_and_webhooks_have_lookups_of_their_own() {
+        let lookups = |quota| Resolver::system(quota).lookups;
+        let guests = lookups(ConnectionQuota::Guests);
+        assert!(Arc::ptr_eq(&guests, &lookups(ConnectionQuota::Guests)));
+        assert!(!Arc::ptr_eq(&guests, &lookups(ConnectionQuota::Host)));
     }
 
     #[tokio::test]
