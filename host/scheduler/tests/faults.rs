@@ -54,6 +54,9 @@ enum Known {
     },
     /// Accepted; it runs until it is stopped.
     Endless,
+    /// Accepted; it runs until it is stopped, or completes once a later run finds its checkpoint, which may be stored
+    /// before its guest knows.
+    Saving,
     Ended(Box<Task>),
     /// A cancel or removal is in progress, so either state is right.
     Stopping,
@@ -89,7 +92,7 @@ async fn run_scenario(testbed: &Testbed, ledger: &Ledger) {
     ended(retried, TaskState::Completed).await;
 
     let saved = testbed.submit("save here").await;
-    know(saved, Known::Endless);
+    know(saved, Known::Saving);
     let endless = testbed.submit("forever").await;
     know(endless, Known::Endless);
     testbed.wait_for(saved, TaskState::Running).await;
@@ -191,6 +194,15 @@ async fn check(data: TempDir, known: &[(TaskId, Known)]) {
                 let task = testbed.task(id).await;
                 assert!(!task.state.is_final() && task.host_crashes <= 1, "{task:?}");
                 assert!(testbed.scheduler.remove(id).await.expect("a store").is_some());
+            }
+            Known::Saving => {
+                let task = testbed.task(id).await;
+                assert!(task.host_crashes <= 1, "{task:?}");
+                if task.state.is_final() {
+                    assert_eq!(task.result.as_deref(), Some("here"), "{task:?}");
+                } else {
+                    assert!(testbed.scheduler.remove(id).await.expect("a store").is_some());
+                }
             }
             Known::Ended(task) => {
                 assert_eq!(testbed.task(id).await, **task, "a finished task never changes");
