@@ -92,7 +92,7 @@ fn a_failed_check_explains_its_effect_and_its_fix() {
     for (args, name, found) in [
         (["--listen", &address], "port", "in use by another process"),
         (["--debug-listen", &address], "debug port", "in use by another process"),
-        (["--data", "file"], "data folder", "is not a folder"),
+        (["--data", "file"], "data folder", "is a file"),
         (["--data", "dangling/data"], "data folder", "dangling is a link that leads nowhere"),
         (["--data", &long], "data folder", "too long"),
         (["--data", "locked"], "data folder", "wasmill.lock in it is not a regular file"),

@@ -39,10 +39,6 @@ const READER: &str = "
 
 /// Creates the data folder if it is missing, accessible to its owner only.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), StoreError> {
-    if dir.exists() && !dir.is_dir() {
-        let message = format!("data folder {} is a file; choose another data folder", dir.display());
-        return Err(StoreError::Unavailable { message });
-    }
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(dir).map_err(|error| io_fault("create data folder", dir, &error))

@@ -57,7 +57,7 @@ fn existing(path: &Path) -> Result<PathBuf, String> {
     for folder in path.ancestors() {
         match folder.metadata() {
             Ok(found) if found.is_dir() => return Ok(folder.to_owned()),
-            Ok(_) => return Err(format!("{} is not a folder", folder.display())),
+            Ok(_) => return Err(format!("{} is a file; choose another data folder", folder.display())),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.to_string()),
             Err(_) if folder.symlink_metadata().is_ok() => {
                 return Err(format!("{} is a link that leads nowhere", folder.display()));

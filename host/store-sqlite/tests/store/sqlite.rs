@@ -74,7 +74,7 @@ fn a_folder_that_cannot_be_used_is_refused_before_anything_is_created() {
     for (dir, why) in [
         (top.join("dangling"), "is a link that leads nowhere"),
         (top.join("dangling/data"), "is a link that leads nowhere"),
-        (top.join("file"), "is not a folder"),
+        (top.join("file"), "is a file"),
         (top.join("file/data"), "Not a directory"),
         (top.join("x".repeat(256)), "too long"),
         (top.join("missing").join("x".repeat(256)), "is longer than 255 bytes"),
