@@ -78,3 +78,19 @@ fn command_output(output: &std::process::Output) -> CommandOutput {
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
+
+/// Lets a command build plugins as a user would: hides from it that cargo runs it. Their dependencies are compiled once
+/// for all such commands, beside the binary.
+///
+/// # Panics
+///
+/// If the binary was not built.
+pub fn builds_plugins(command: &mut Command) {
+    for name in
+        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"]
+    {
+        command.env_remove(name);
+    }
+    let shared = binary().expect("a binary").with_file_name("tests-cache").join("plugins");
+    command.env("CARGO_BUILD_BUILD_DIR", shared);
+}

@@ -15,7 +15,7 @@ pub mod tiny;
 mod warm_cache;
 
 pub use client::{Answer, Client};
-pub use command::{CommandOutput, command, wasmill, wasmill_with_stdin};
+pub use command::{CommandOutput, builds_plugins, command, wasmill, wasmill_with_stdin};
 pub use server::{Server, binary};
 pub use stream::{Event, Stream};
 

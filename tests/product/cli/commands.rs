@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use wasmill_tests::{NOOP, Server, binary};
+use wasmill_tests::{NOOP, Server, binary, builds_plugins};
 
 fn wasmill(args: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
@@ -116,9 +116,7 @@ fn a_new_rust_project_builds_as_documented_and_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |program: &std::path::Path, args: &[&str], folder: &std::path::Path| {
         let mut command = Command::new(program);
-        for name in ["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-            command.env_remove(name);
-        }
+        builds_plugins(&mut command);
         command.args(args).current_dir(folder).output().expect("a run")
     };
     let wasmill = binary().expect("a binary");

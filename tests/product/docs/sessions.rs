@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use wasmill_tests::{Server, binary, command, repository};
+use wasmill_tests::{Server, binary, builds_plugins, command, repository};
 
 use crate::docs::book::read;
 
@@ -129,11 +129,7 @@ fn isolate(shell: &mut Command, folder: &Path) {
             None => shell.env_remove(name),
         };
     }
-    for name in
-        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"]
-    {
-        shell.env_remove(name);
-    }
+    builds_plugins(shell);
     let path = std::env::var("PATH").expect("a path");
     shell.env("PATH", format!("{}:{path}", folder.join("bin").display())).current_dir(folder);
 }
