@@ -63,6 +63,14 @@ impl FileCalls<'_> {
         done
     }
 
+    /// Counts what an operation has created, and logs a denial.
+    fn count_created(&self, number: u32, done: FsResult<()>) -> FsResult<()> {
+        if done.is_ok() {
+            self.0.files.disk.created();
+        }
+        self.note_denied(number, done)
+    }
+
     /// Refuses to rename or hard-link a link that leads up, because it could lead out of the granted folder from
     /// elsewhere.
     async fn check_link_source(&mut self, folder: &Open, path: &str) -> FsResult<()> {
@@ -120,31 +128,49 @@ impl types::Host for FileCalls<'_> {
     }
 }
 
+/// Delegates calls to wasmtime's implementation, on the executor of the plugin. The paths named after the type are
+/// bounded; denials of the functions under `logged` are logged.
+macro_rules! delegate {
+    ({$($name:ident($file:ident: Open $(, $more:ident: $kind:ty)*) -> $answer:ty $(, $path:ident)?;)*}
+        logged {$($change:ident($folder:ident: Open $(, $with:ident: $of:ty)*) $(, $at:ident)?;)*}) => {
+        $(async fn $name(&mut self, $file: Open $(, $more: $kind)*) -> $answer {
+            $(check_paths(&[&$path])?;)?
+            let (executor, mut files) = self.start_call();
+            executor.run(HostDescriptor::$name(&mut files, $file $(, $more)*)).await
+        })*
+        $(async fn $change(&mut self, $folder: Open $(, $with: $of)*) -> FsResult<()> {
+            $(check_paths(&[&$at])?;)?
+            let number = $folder.rep();
+            let (executor, mut files) = self.start_call();
+            let done = executor.run(HostDescriptor::$change(&mut files, $folder $(, $with)*)).await;
+            self.note_denied(number, done)
+        })*
+    };
+}
+
 impl HostDescriptor for FileCalls<'_> {
-    async fn advise(
-        &mut self,
-        file: Open,
-        offset: Filesize,
-        bytes: Filesize,
-        advice: Advice,
-    ) -> FsResult<()> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::advise(&mut files, file, offset, bytes, advice)).await
-    }
-
-    async fn sync_data(&mut self, file: Open) -> FsResult<()> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::sync_data(&mut files, file)).await
-    }
-
-    async fn get_flags(&mut self, file: Open) -> FsResult<DescriptorFlags> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::get_flags(&mut files, file)).await
-    }
-
-    async fn get_type(&mut self, file: Open) -> FsResult<DescriptorType> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::get_type(&mut files, file)).await
+    delegate! {
+        {
+            advise(file: Open, offset: Filesize, bytes: Filesize, advice: Advice) -> FsResult<()>;
+            get_flags(file: Open) -> FsResult<DescriptorFlags>;
+            get_type(file: Open) -> FsResult<DescriptorType>;
+            is_same_object(one: Open, other: Open) -> Result<bool>;
+            metadata_hash(file: Open) -> FsResult<MetadataHashValue>;
+            metadata_hash_at(folder: Open, flags: PathFlags, path: String) -> FsResult<MetadataHashValue>, path;
+            read(file: Open, bytes: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
+            readlink_at(folder: Open, path: String) -> FsResult<String>, path;
+            stat(file: Open) -> FsResult<DescriptorStat>;
+            stat_at(folder: Open, flags: PathFlags, path: String) -> FsResult<DescriptorStat>, path;
+            sync(file: Open) -> FsResult<()>;
+            sync_data(file: Open) -> FsResult<()>;
+        } logged {
+            remove_directory_at(folder: Open, path: String), path;
+            set_times(file: Open, accessed: NewTimestamp, modified: NewTimestamp);
+            set_times_at(
+                folder: Open, flags: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp
+            ), path;
+            unlink_file_at(folder: Open, path: String), path;
+        }
     }
 
     async fn set_size(&mut self, file: Open, size: Filesize) -> FsResult<()> {
@@ -155,23 +181,6 @@ impl HostDescriptor for FileCalls<'_> {
         let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::set_size(&mut files, file, size)).await;
         self.note_denied(number, done)
-    }
-
-    async fn set_times(
-        &mut self,
-        file: Open,
-        accessed: NewTimestamp,
-        modified: NewTimestamp,
-    ) -> FsResult<()> {
-        let number = file.rep();
-        let (executor, mut files) = self.start_call();
-        let done = executor.run(HostDescriptor::set_times(&mut files, file, accessed, modified)).await;
-        self.note_denied(number, done)
-    }
-
-    async fn read(&mut self, file: Open, bytes: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::read(&mut files, file, bytes, offset)).await
     }
 
     async fn write(&mut self, file: Open, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
@@ -195,48 +204,13 @@ impl HostDescriptor for FileCalls<'_> {
         Ok(Resource::new_own(listing.rep()))
     }
 
-    async fn sync(&mut self, file: Open) -> FsResult<()> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::sync(&mut files, file)).await
-    }
-
     async fn create_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
         self.0.files.disk.create(self.folder(number))?;
         let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::create_directory_at(&mut files, folder, path)).await;
-        if done.is_ok() {
-            self.0.files.disk.created();
-        }
-        self.note_denied(number, done)
-    }
-
-    async fn stat(&mut self, file: Open) -> FsResult<DescriptorStat> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::stat(&mut files, file)).await
-    }
-
-    async fn stat_at(&mut self, folder: Open, flags: PathFlags, path: String) -> FsResult<DescriptorStat> {
-        check_paths(&[&path])?;
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::stat_at(&mut files, folder, flags, path)).await
-    }
-
-    async fn set_times_at(
-        &mut self,
-        folder: Open,
-        flags: PathFlags,
-        path: String,
-        accessed: NewTimestamp,
-        modified: NewTimestamp,
-    ) -> FsResult<()> {
-        check_paths(&[&path])?;
-        let number = folder.rep();
-        let (executor, mut files) = self.start_call();
-        let call = HostDescriptor::set_times_at(&mut files, folder, flags, path, accessed, modified);
-        let done = executor.run(call).await;
-        self.note_denied(number, done)
+        self.count_created(number, done)
     }
 
     async fn link_at(
@@ -255,10 +229,7 @@ impl HostDescriptor for FileCalls<'_> {
         let done = executor
             .run(HostDescriptor::link_at(&mut files, folder, flags, path, new_folder, new_path))
             .await;
-        if done.is_ok() {
-            self.0.files.disk.created();
-        }
-        self.note_denied(number, done)
+        self.count_created(number, done)
     }
 
     async fn open_at(
@@ -299,20 +270,6 @@ impl HostDescriptor for FileCalls<'_> {
         HostDescriptor::drop(&mut self.0.filesystem(), file)
     }
 
-    async fn readlink_at(&mut self, folder: Open, path: String) -> FsResult<String> {
-        check_paths(&[&path])?;
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::readlink_at(&mut files, folder, path)).await
-    }
-
-    async fn remove_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
-        check_paths(&[&path])?;
-        let number = folder.rep();
-        let (executor, mut files) = self.start_call();
-        let done = executor.run(HostDescriptor::remove_directory_at(&mut files, folder, path)).await;
-        self.note_denied(number, done)
-    }
-
     async fn rename_at(
         &mut self,
         folder: Open,
@@ -338,18 +295,7 @@ impl HostDescriptor for FileCalls<'_> {
         self.0.files.disk.create(self.folder(number))?;
         let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::symlink_at(&mut files, folder, target, path)).await;
-        if done.is_ok() {
-            self.0.files.disk.created();
-        }
-        self.note_denied(number, done)
-    }
-
-    async fn unlink_file_at(&mut self, folder: Open, path: String) -> FsResult<()> {
-        check_paths(&[&path])?;
-        let number = folder.rep();
-        let (executor, mut files) = self.start_call();
-        let done = executor.run(HostDescriptor::unlink_file_at(&mut files, folder, path)).await;
-        self.note_denied(number, done)
+        self.count_created(number, done)
     }
 
     fn read_via_stream(&mut self, file: Open, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
@@ -373,27 +319,6 @@ impl HostDescriptor for FileCalls<'_> {
         let stream = HostDescriptor::append_via_stream(&mut self.0.filesystem(), file);
         let stream = self.note_denied(number, stream)?;
         self.counted(number, stream, None)
-    }
-
-    async fn is_same_object(&mut self, one: Open, other: Open) -> Result<bool> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::is_same_object(&mut files, one, other)).await
-    }
-
-    async fn metadata_hash(&mut self, file: Open) -> FsResult<MetadataHashValue> {
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::metadata_hash(&mut files, file)).await
-    }
-
-    async fn metadata_hash_at(
-        &mut self,
-        folder: Open,
-        flags: PathFlags,
-        path: String,
-    ) -> FsResult<MetadataHashValue> {
-        check_paths(&[&path])?;
-        let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::metadata_hash_at(&mut files, folder, flags, path)).await
     }
 }
 

@@ -12,30 +12,46 @@ mod paths;
 use wasmtime::{Caller, Linker, Result};
 use wasmtime_wasi::p1::wasi_snapshot_preview1;
 
-use self::call::Call;
-use self::paths::{LinkArguments, OpenArguments, RenameArguments};
+use self::call::{Call, NO_SPACE};
+use self::descriptors::{count_size, count_write};
+use self::paths::{OpenArguments, check_source, check_target};
 use crate::guest::state::Guest;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
-/// Links functions that only delegate. The first argument is the folder that a denial is logged for.
+/// Links functions that delegate, with what the limits add: `unless` is an error with which the call is refused,
+/// `creates in` is the folder in which it creates something. A denial is logged for that folder, else for the first
+/// argument.
 macro_rules! link {
-    ($linker:ident: $($name:ident($first:ident: i32 $(, $more:ident: $kind:ty)*);)*) => {
+    ($linker:ident: $($name:ident($first:ident: i32 $(, $more:ident: $kind:ty)*)
+        $(creates in $new:ident)? $(unless |$call:ident| $refusal:expr)?;)*) => {
         $($linker.func_wrap_async(
             MODULE,
             stringify!($name),
             |caller: Caller<'_, Guest>, ($first, $($more,)*): (i32, $($kind,)*)| {
                 Box::new(async move {
                     let mut call = Call::start_call(caller)?;
+                    $(let $call = &mut call;
+                    if let Some(refusal) = $refusal {
+                        return Ok(refusal);
+                    })?
+                    let new: Option<i32> = [$(Some($new),)? None][0];
+                    if new.is_some_and(|new| !call.make(new)) {
+                        return Ok(NO_SPACE);
+                    }
+                    let place = new.unwrap_or($first);
                     let executor = call.executor.clone();
-                    let is_file = call.file($first).is_some();
+                    let is_file = call.file(place).is_some();
                     let has_path = stringify!($name).starts_with("path_");
                     let (context, mut memory) =
                         if has_path { call.parts_for_paths() } else { call.parts() };
                     let done =
                         wasi_snapshot_preview1::$name(context, &mut memory, $first $(, $more)*);
                     let errno = if is_file { executor.run(done).await? } else { done.await? };
-                    Ok(call.note_denied($first, errno))
+                    if new.is_some() {
+                        call.count_created(errno);
+                    }
+                    Ok(call.note_denied(place, errno))
                 })
             },
         )?;)*
@@ -45,34 +61,6 @@ macro_rules! link {
 /// Replaces the functions that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     add_delegated(linker)?;
-    add_descriptors(linker)?;
-    add_paths(linker)
-}
-
-/// Links the functions that only delegate.
-fn add_delegated(linker: &mut Linker<Guest>) -> Result<()> {
-    link! { linker:
-        fd_advise(fd: i32, offset: i64, bytes: i64, advice: i32);
-        fd_datasync(fd: i32);
-        fd_fdstat_get(fd: i32, to: i32);
-        fd_filestat_get(fd: i32, to: i32);
-        fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32);
-        fd_pread(fd: i32, vectors: i32, count: i32, offset: i64, to: i32);
-        fd_read(fd: i32, vectors: i32, count: i32, to: i32);
-        fd_seek(fd: i32, offset: i64, whence: i32, to: i32);
-        fd_sync(fd: i32);
-        path_filestat_get(fd: i32, flags: i32, path: i32, path_bytes: i32, to: i32);
-        path_filestat_set_times(
-            fd: i32, flags: i32, path: i32, path_bytes: i32, accessed: i64, modified: i64, which: i32
-        );
-        path_readlink(fd: i32, path: i32, path_bytes: i32, to: i32, to_bytes: i32, used: i32);
-        path_remove_directory(fd: i32, path: i32, path_bytes: i32);
-        path_unlink_file(fd: i32, path: i32, path_bytes: i32);
-    }
-    Ok(())
-}
-
-fn add_descriptors(linker: &mut Linker<Guest>) -> Result<()> {
     linker.func_wrap_async(MODULE, "fd_close", |caller: Caller<'_, Guest>, (fd,): (i32,)| {
         Box::new(descriptors::fd_close(caller, fd))
     })?;
@@ -81,63 +69,49 @@ fn add_descriptors(linker: &mut Linker<Guest>) -> Result<()> {
     })?;
     linker.func_wrap_async(
         MODULE,
-        "fd_write",
-        |caller: Caller<'_, Guest>, (fd, vectors, count, to): (i32, i32, i32, i32)| {
-            Box::new(descriptors::fd_write(caller, fd, vectors, count, to))
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "fd_pwrite",
-        |caller: Caller<'_, Guest>, (fd, vectors, count, offset, to): (i32, i32, i32, i64, i32)| {
-            Box::new(descriptors::fd_pwrite(caller, fd, vectors, count, offset, to))
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "fd_filestat_set_size",
-        |caller: Caller<'_, Guest>, (fd, size): (i32, i64)| {
-            Box::new(descriptors::fd_filestat_set_size(caller, fd, size))
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
         "fd_readdir",
         |caller: Caller<'_, Guest>, (fd, to, bytes, cookie, used): (i32, i32, i32, i64, i32)| {
             Box::new(listing::fd_readdir(caller, fd, to, bytes, cookie, used))
         },
     )?;
     linker.func_wrap(MODULE, "fd_fdstat_set_flags", descriptors::fd_fdstat_set_flags)?;
-    Ok(())
-}
-
-fn add_paths(linker: &mut Linker<Guest>) -> Result<()> {
     linker.func_wrap_async(MODULE, "path_open", |caller: Caller<'_, Guest>, arguments: OpenArguments| {
         Box::new(paths::path_open(caller, arguments))
     })?;
-    linker.func_wrap_async(
-        MODULE,
-        "path_create_directory",
-        |caller: Caller<'_, Guest>, (fd, path, bytes): (i32, i32, i32)| {
-            Box::new(paths::path_create_directory(caller, fd, path, bytes))
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "path_symlink",
-        |caller: Caller<'_, Guest>, (target, target_bytes, fd, path, bytes): (i32, i32, i32, i32, i32)| {
-            Box::new(paths::path_symlink(caller, target, target_bytes, fd, path, bytes))
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "path_rename",
-        |caller: Caller<'_, Guest>, arguments: RenameArguments| {
-            Box::new(paths::path_rename(caller, arguments))
-        },
-    )?;
-    linker.func_wrap_async(MODULE, "path_link", |caller: Caller<'_, Guest>, arguments: LinkArguments| {
-        Box::new(paths::path_link(caller, arguments))
-    })?;
+    Ok(())
+}
+
+fn add_delegated(linker: &mut Linker<Guest>) -> Result<()> {
+    link! { linker:
+        fd_advise(fd: i32, offset: i64, bytes: i64, advice: i32);
+        fd_datasync(fd: i32);
+        fd_fdstat_get(fd: i32, to: i32);
+        fd_filestat_get(fd: i32, to: i32);
+        fd_filestat_set_size(fd: i32, size: i64) unless |call| count_size(call, fd, size);
+        fd_filestat_set_times(fd: i32, accessed: i64, modified: i64, flags: i32);
+        fd_pread(fd: i32, vectors: i32, count: i32, offset: i64, to: i32);
+        fd_pwrite(fd: i32, vectors: i32, count: i32, offset: i64, to: i32)
+            unless |call| count_write(call, fd, vectors, count, Some(offset.cast_unsigned()));
+        fd_read(fd: i32, vectors: i32, count: i32, to: i32);
+        fd_seek(fd: i32, offset: i64, whence: i32, to: i32);
+        fd_sync(fd: i32);
+        fd_write(fd: i32, vectors: i32, count: i32, to: i32)
+            unless |call| count_write(call, fd, vectors, count, None);
+        path_create_directory(fd: i32, path: i32, path_bytes: i32) creates in fd;
+        path_filestat_get(fd: i32, flags: i32, path: i32, path_bytes: i32, to: i32);
+        path_filestat_set_times(
+            fd: i32, flags: i32, path: i32, path_bytes: i32, accessed: i64, modified: i64, which: i32
+        );
+        path_link(
+            fd: i32, follow: i32, path: i32, bytes: i32, new_fd: i32, new_path: i32, new_bytes: i32
+        ) creates in new_fd unless |call| check_source(call, fd, path, bytes).await;
+        path_readlink(fd: i32, path: i32, path_bytes: i32, to: i32, to_bytes: i32, used: i32);
+        path_remove_directory(fd: i32, path: i32, path_bytes: i32);
+        path_rename(fd: i32, path: i32, bytes: i32, new_fd: i32, new_path: i32, new_bytes: i32)
+            unless |call| check_source(call, fd, path, bytes).await;
+        path_symlink(target: i32, target_bytes: i32, fd: i32, path: i32, bytes: i32)
+            creates in fd unless |call| check_target(call, target, target_bytes);
+        path_unlink_file(fd: i32, path: i32, path_bytes: i32);
+    }
     Ok(())
 }

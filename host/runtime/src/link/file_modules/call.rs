@@ -123,10 +123,9 @@ impl<'a> Call<'a> {
         self.guest().files.disk.create(folder).is_ok()
     }
 
-    pub(super) fn made(&mut self, number: i32, errno: i32) -> i32 {
+    pub(super) fn count_created(&mut self, errno: i32) {
         if errno == SUCCESS {
             self.guest().files.disk.created();
         }
-        self.note_denied(number, errno)
     }
 }

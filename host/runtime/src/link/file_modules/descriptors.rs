@@ -27,47 +27,15 @@ pub(super) async fn fd_renumber(caller: Caller<'_, Guest>, from: i32, to: i32) -
     Ok(errno)
 }
 
-pub(super) async fn fd_write(
-    caller: Caller<'_, Guest>,
+/// Counts a write at `offset`, or at the current position; returns the error if it exceeds the limit.
+pub(super) fn count_write(
+    call: &mut Call<'_>,
     fd: i32,
     vectors: i32,
     count: i32,
-    to: i32,
-) -> Result<i32> {
-    let mut call = Call::start_call(caller)?;
-    let executor = call.executor.clone();
-    let is_file = call.file(fd).is_some();
-    if !count_write(&mut call, fd, vectors, count, None) {
-        return Ok(NO_SPACE);
-    }
-    let (context, mut memory) = call.parts();
-    let writing = wasi_snapshot_preview1::fd_write(context, &mut memory, fd, vectors, count, to);
-    let errno = if is_file { executor.run(writing).await? } else { writing.await? };
-    Ok(call.note_denied(fd, errno))
-}
-
-pub(super) async fn fd_pwrite(
-    caller: Caller<'_, Guest>,
-    fd: i32,
-    vectors: i32,
-    count: i32,
-    offset: i64,
-    to: i32,
-) -> Result<i32> {
-    let mut call = Call::start_call(caller)?;
-    let executor = call.executor.clone();
-    if !count_write(&mut call, fd, vectors, count, Some(offset.cast_unsigned())) {
-        return Ok(NO_SPACE);
-    }
-    let (context, mut memory) = call.parts();
-    let writing = wasi_snapshot_preview1::fd_pwrite(context, &mut memory, fd, vectors, count, offset, to);
-    let errno = executor.run(writing).await?;
-    Ok(call.note_denied(fd, errno))
-}
-
-/// Counts a write at `offset`, or at the current position; returns false if it exceeds the limit.
-fn count_write(call: &mut Call<'_>, fd: i32, vectors: i32, count: i32, offset: Option<u64>) -> bool {
-    let Some(appends) = call.file(fd).map(|file| file.appends) else { return true };
+    offset: Option<u64>,
+) -> Option<i32> {
+    let appends = call.file(fd)?.appends;
     let bytes = call.bytes_to_write(vectors, count);
     let number = fd.cast_unsigned();
     let position = if appends {
@@ -77,7 +45,13 @@ fn count_write(call: &mut Call<'_>, fd: i32, vectors: i32, count: i32, offset: O
         offset.or_else(|| context.fd_tell(&mut memory, number.into()).ok())
     };
     let files = &call.guest().files;
-    files.get(number).is_none_or(|file| files.write(file, position, bytes).is_ok())
+    files.write(files.get(number)?, position, bytes).is_err().then_some(NO_SPACE)
+}
+
+/// Counts a new size of a file; returns the error if it exceeds the limit.
+pub(super) fn count_size(call: &mut Call<'_>, fd: i32, size: i64) -> Option<i32> {
+    let files = &call.guest().files;
+    files.set_size(files.get(fd.cast_unsigned())?, size.cast_unsigned()).is_err().then_some(NO_SPACE)
 }
 
 pub(super) fn fd_fdstat_set_flags(caller: Caller<'_, Guest>, fd: i32, flags: i32) -> Result<i32> {
@@ -88,19 +62,4 @@ pub(super) fn fd_fdstat_set_flags(caller: Caller<'_, Guest>, fd: i32, flags: i32
         call.guest().files.set_appends(fd.cast_unsigned(), flags & APPEND != 0);
     }
     Ok(errno)
-}
-
-pub(super) async fn fd_filestat_set_size(caller: Caller<'_, Guest>, fd: i32, size: i64) -> Result<i32> {
-    let mut call = Call::start_call(caller)?;
-    let executor = call.executor.clone();
-    let files = &call.guest().files;
-    if let Some(file) = files.get(fd.cast_unsigned())
-        && files.set_size(file, size.cast_unsigned()).is_err()
-    {
-        return Ok(NO_SPACE);
-    }
-    let (context, mut memory) = call.parts();
-    let setting = wasi_snapshot_preview1::fd_filestat_set_size(context, &mut memory, fd, size);
-    let errno = executor.run(setting).await?;
-    Ok(call.note_denied(fd, errno))
 }

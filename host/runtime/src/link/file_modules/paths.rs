@@ -22,10 +22,6 @@ const TARGET_BYTES_MAX: usize = 4 << 10;
 /// Folder, lookup flags, path and its length, open flags, two sets of rights, descriptor flags, and where to write
 /// the number.
 pub(super) type OpenArguments = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
-/// Folder, lookup flags, path and its length; new folder, new path and its length.
-pub(super) type LinkArguments = (i32, i32, i32, i32, i32, i32, i32);
-/// Folder, path and its length; new folder, new path and its length.
-pub(super) type RenameArguments = (i32, i32, i32, i32, i32, i32);
 
 pub(super) async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Result<i32> {
     let (fd, follow, path, path_bytes, how, rights, inheriting, flags, to) = arguments;
@@ -87,92 +83,14 @@ fn is_plain(kind: Filetype) -> bool {
     matches!(kind, Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink)
 }
 
-pub(super) async fn path_create_directory(
-    caller: Caller<'_, Guest>,
-    fd: i32,
-    path: i32,
-    bytes: i32,
-) -> Result<i32> {
-    let mut call = Call::start_call(caller)?;
-    let executor = call.executor.clone();
-    if !call.make(fd) {
-        return Ok(NO_SPACE);
-    }
-    let (context, mut memory) = call.parts_for_paths();
-    let making = wasi_snapshot_preview1::path_create_directory(context, &mut memory, fd, path, bytes);
-    let errno = executor.run(making).await?;
-    Ok(call.made(fd, errno))
+/// Refuses the target of a new symbolic link that could lead out of its folder.
+pub(super) fn check_target(call: &Call<'_>, target: i32, bytes: i32) -> Option<i32> {
+    call.text(target, bytes).is_some_and(files::leads_up).then_some(NOT_PERMITTED)
 }
 
-pub(super) async fn path_symlink(
-    caller: Caller<'_, Guest>,
-    target: i32,
-    target_bytes: i32,
-    fd: i32,
-    path: i32,
-    bytes: i32,
-) -> Result<i32> {
-    let mut call = Call::start_call(caller)?;
-    let executor = call.executor.clone();
-    if call.text(target, target_bytes).is_some_and(files::leads_up) {
-        return Ok(NOT_PERMITTED);
-    }
-    if !call.make(fd) {
-        return Ok(NO_SPACE);
-    }
-    let (context, mut memory) = call.parts_for_paths();
-    let making =
-        wasi_snapshot_preview1::path_symlink(context, &mut memory, target, target_bytes, fd, path, bytes);
-    let errno = executor.run(making).await?;
-    Ok(call.made(fd, errno))
-}
-
-pub(super) async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Result<i32> {
-    let (fd, follow, path, bytes, new_fd, new_path, new_bytes) = arguments;
-    let mut call = Call::start_call(caller)?;
-    let executor = call.executor.clone();
-    if is_link_up(&mut call, fd, path, bytes).await {
-        return Ok(NOT_PERMITTED);
-    }
-    if !call.make(new_fd) {
-        return Ok(NO_SPACE);
-    }
-    let (context, mut memory) = call.parts_for_paths();
-    let making = wasi_snapshot_preview1::path_link(
-        context,
-        &mut memory,
-        fd,
-        follow,
-        path,
-        bytes,
-        new_fd,
-        new_path,
-        new_bytes,
-    );
-    let errno = executor.run(making).await?;
-    Ok(call.made(new_fd, errno))
-}
-
-pub(super) async fn path_rename(caller: Caller<'_, Guest>, arguments: RenameArguments) -> Result<i32> {
-    let (fd, path, bytes, new_fd, new_path, new_bytes) = arguments;
-    let mut call = Call::start_call(caller)?;
-    let executor = call.executor.clone();
-    if is_link_up(&mut call, fd, path, bytes).await {
-        return Ok(NOT_PERMITTED);
-    }
-    let (context, mut memory) = call.parts_for_paths();
-    let renaming = wasi_snapshot_preview1::path_rename(
-        context,
-        &mut memory,
-        fd,
-        path,
-        bytes,
-        new_fd,
-        new_path,
-        new_bytes,
-    );
-    let errno = executor.run(renaming).await?;
-    Ok(call.note_denied(fd, errno))
+/// Refuses to rename or hard-link a symbolic link that could lead out of the granted folder from elsewhere.
+pub(super) async fn check_source(call: &mut Call<'_>, fd: i32, path: i32, bytes: i32) -> Option<i32> {
+    is_link_up(call, fd, path, bytes).await.then_some(NOT_PERMITTED)
 }
 
 /// Returns true if a path is a symbolic link that could lead out of the granted folder from elsewhere.
