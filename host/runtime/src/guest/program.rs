@@ -4,24 +4,16 @@
 //! For the kinds `command` and `module`; `instance` reads the input here and collects the result.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::AsyncWrite;
 use wasmill_model::{Cause, Failure, LogTail};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::format;
+use crate::guest::output::{Overflow, Sink};
 use crate::memory::Account;
 
-/// Bytes that a program may write in one call.
-const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of all arguments and variables together; the default of Linux.
 const ARGS_AND_ENV_BYTES_MAX: usize = 2 << 20;
 /// The overhead counted for each argument and variable.
@@ -119,15 +111,6 @@ struct BufferState {
     overflowed: bool,
 }
 
-/// The program wrote more than its limit.
-#[derive(Debug, thiserror::Error)]
-enum Overflow {
-    #[error("stdout exceeds the limit `result`")]
-    Result,
-    #[error("stdout exceeds the limit `memory`")]
-    Memory,
-}
-
 impl StdoutBuffer {
     pub(crate) fn new(bytes_max: u64, account: &Arc<Account>) -> Self {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
@@ -146,6 +129,12 @@ impl StdoutBuffer {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
+    fn state(&self) -> MutexGuard<'_, BufferState> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for StdoutBuffer {
     fn append(&self, written: &[u8]) -> Result<(), Overflow> {
         let mut state = self.state();
         if written.len() > self.bytes_max - state.bytes.len() {
@@ -157,60 +146,6 @@ impl StdoutBuffer {
         }
         state.bytes.extend_from_slice(written);
         Ok(())
-    }
-
-    fn state(&self) -> MutexGuard<'_, BufferState> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl IsTerminal for StdoutBuffer {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for StdoutBuffer {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-impl OutputStream for StdoutBuffer {
-    fn write(&mut self, written: Bytes) -> StreamResult<()> {
-        // Traps at once: a program that only saw an error could keep writing forever.
-        self.append(&written).map_err(|overflow| StreamError::Trap(overflow.into()))
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES_MAX)
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for StdoutBuffer {
-    async fn ready(&mut self) {}
-}
-
-impl AsyncWrite for StdoutBuffer {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, written: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.append(written).map(|()| written.len()).map_err(io::Error::other))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -10,12 +10,14 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use crate::guest::log::GuestLog;
+use crate::guest::output::GuestOutput;
 use crate::guest::program::{ProgramInput, StderrTail, StdoutBuffer};
 
 /// Returns the context of a task, without folders: stdout and stderr are its log.
 pub(crate) fn for_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
     let mut wasi = sandboxed();
-    wasi.stdout(GuestLog::new(host, LogStream::Stdout)).stderr(GuestLog::new(host, LogStream::Stderr));
+    let log = |stream| GuestOutput(GuestLog::new(host, stream));
+    wasi.stdout(log(LogStream::Stdout)).stderr(log(LogStream::Stderr));
     add_env(&mut wasi, env);
     wasi
 }
@@ -29,8 +31,8 @@ pub(crate) fn for_program(
     stderr_tail: &StderrTail,
 ) -> WasiCtxBuilder {
     let mut wasi = sandboxed();
-    wasi.stdout(stdout.clone())
-        .stderr(GuestLog::with_stderr_tail(&run.host, stderr_tail))
+    wasi.stdout(GuestOutput(stdout.clone()))
+        .stderr(GuestOutput(GuestLog::with_stderr_tail(&run.host, stderr_tail)))
         .stdin(MemoryInputPipe::new(input.stdin))
         .arg(run.plugin.as_str())
         .args(&input.args);
