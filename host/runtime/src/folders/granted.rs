@@ -161,16 +161,10 @@ impl GrantedFolder {
     }
 }
 
-/// Returns true if a file system that is not local is mounted in a folder. The table escapes spaces and the like in
-/// octal, so such paths are compared up to the first escape.
+/// Returns true if a file system that is not local is mounted in a folder.
 fn has_foreign_mount(mounts: &str, folder: &Path) -> bool {
-    mounts.lines().any(|line| {
-        let mut words = line.split(' ');
-        let point = words.nth(4).unwrap_or_default();
-        let point = Path::new(point.split('\\').next().unwrap_or_default());
-        let name = words.skip_while(|word| *word != "-").nth(1).unwrap_or_default();
-        point.starts_with(folder) && !LOCAL_NAMES.contains(&name)
-    })
+    let mut mounts = mounts.lines().filter_map(parse_mount);
+    mounts.any(|(point, name)| point.starts_with(folder) && !LOCAL_NAMES.contains(&name))
 }
 
 /// Refuses a folder that lies in a kernel file system or contains one.
@@ -287,7 +281,7 @@ impl GrantedFolders {
 
 /// Returns the identity of the folder at a path; `None` if there is none. A link to the same folder is harmless, as
 /// the path is not used otherwise.
-fn identity(path: &Path) -> Option<Identity> {
+pub(crate) fn identity(path: &Path) -> Option<Identity> {
     stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 

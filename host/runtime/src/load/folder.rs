@@ -193,11 +193,6 @@ pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Finge
     Ok(Scan { files: files.collect(), is_cut, ignored })
 }
 
-/// Returns the device and inode of a folder; `None` if it does not exist.
-pub(crate) fn identity(folder: &Path) -> Option<(u64, u64)> {
-    folder.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
 /// Reads a file whose fingerprint is known.
 ///
 /// # Errors

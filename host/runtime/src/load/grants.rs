@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use rustix::fs::stat;
-
-use crate::folders::granted::{GrantedFolder, GrantedFolders, Identity};
+use crate::folders::granted::{GrantedFolder, GrantedFolders, identity};
 use crate::folders::traversal::{TraversedFolder, traverse};
 use crate::manifest;
 
@@ -183,10 +181,6 @@ fn check_beside(
         ));
     }
     Ok(())
-}
-
-fn identity(path: &Path) -> Option<Identity> {
-    stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// Returns the traversed folders of a file, except those in the plugins folder and on the path to it, which can

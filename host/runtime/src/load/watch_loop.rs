@@ -13,6 +13,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use wasmill_model::PluginName;
 
 use crate::compile::kill_handle::KillHandle;
+use crate::folders::granted::identity;
 use crate::load::config::{OnChange, POLL_INTERVAL, SCAN_INTERVAL_MIN, WatchMode};
 use crate::load::folder::{self, DEBOUNCE, Fingerprint, PLUGINS_MAX, Scan};
 use crate::load::ignored_files::IgnoredFiles;
@@ -108,7 +109,7 @@ impl WatchLoop {
 
     /// Subscribes to events of the folder, or of the folder that replaced it.
     fn subscribe(&mut self) {
-        let folder = folder::identity(&self.folder);
+        let folder = identity(&self.folder);
         if self.watch != WatchMode::Notify || self.watched_folder == folder {
             return;
         }

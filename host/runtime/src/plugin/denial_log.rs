@@ -3,12 +3,14 @@
 //! Filled by `http::hooks` and by the file calls. Bounded, because guests choose what they ask for.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmill_model::PluginName;
 
 use crate::folders::rule::DirRule;
+use crate::format;
 use crate::plugin::kind::PluginKind;
 
 /// Denials logged per plugin; further ones are not logged.
@@ -33,70 +35,70 @@ impl DenialLog {
 
     /// Logs that outgoing HTTP to `origin` was denied, once per origin.
     pub(crate) fn log_http(&self, origin: &str, reason: &str) {
-        let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
-        if self.is_first(&origin) {
-            let Self { plugin: name, kind, digest, .. } = self;
-            let line = format!("http = [\"{origin}\"]");
-            tracing::warn!(
-                plugin = %name, %kind, %digest,
-                "outgoing HTTP was denied: {reason}; to permit it, add to [allow] in {name}.toml: {line}"
-            );
-        }
+        let (origin, name) = (shown(origin), &self.plugin);
+        self.log(
+            &origin,
+            format_args!(
+                "outgoing HTTP was denied: {reason}; to permit it, add to [allow] in {name}.toml: http = \
+                 [\"{origin}\"]"
+            ),
+        );
     }
 
     /// Logs that `origin` resolved to a non-public address, once per origin.
     pub(crate) fn log_private_address(&self, origin: &str) {
-        let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
+        let (origin, name) = (shown(origin), &self.plugin);
         // The same origin may be denied for lack of a rule first, and for its address after the manifest has
         // changed.
-        if self.is_first(&format!("{origin} inside")) {
-            let Self { plugin: name, kind, digest, .. } = self;
-            tracing::warn!(
-                plugin = %name, %kind, %digest,
+        self.log(
+            &format!("{origin} inside"),
+            format_args!(
                 "outgoing HTTP to {origin} was denied: the name resolves to a non-public address; to permit \
                  it, use the address itself (or localhost) in the request and under [allow] in {name}.toml, \
                  as in http = [\"http://10.0.0.1:8080\"]"
-            );
-        }
+            ),
+        );
     }
 
     /// Logs that a write to a read-only folder was denied, once per folder.
     pub(crate) fn log_write(&self, rule: &DirRule) {
-        let DirRule { host, guest, .. } = rule;
-        if self.is_first(&format!("write {guest}")) {
-            let Self { plugin: name, kind, digest, .. } = self;
-            let line = format!("{{ host = {host:?}, guest = {guest:?}, write = true }}");
-            tracing::warn!(
-                plugin = %name, %kind, %digest,
+        let (DirRule { host, guest, .. }, name) = (rule, &self.plugin);
+        self.log(
+            &format!("write {guest}"),
+            format_args!(
                 "a write to the folder {guest} was denied: it is read-only; to permit it, change its entry \
-                 in allow.dirs of {name}.toml to: {line}"
-            );
-        }
+                 in allow.dirs of {name}.toml to: {{ host = {host:?}, guest = {guest:?}, write = true }}"
+            ),
+        );
     }
 
     /// Logs that guests of the plugin reached the `limit` of open files for one guest, once.
     pub(crate) fn log_descriptors(&self, limit: usize) {
-        if self.is_first("descriptors") {
-            let Self { plugin: name, kind, digest, .. } = self;
-            tracing::warn!(
-                plugin = %name, %kind, %digest,
+        self.log(
+            "descriptors",
+            format_args!(
                 "a guest reached the limit of open files: {limit} for one guest, and a shared limit for all; \
                  see `wasmill doctor` for how to raise the limit of the process"
-            );
-        }
+            ),
+        );
     }
 
     /// Logs that guests cannot write to a volume because it is nearly full, once per folder.
     pub(crate) fn log_full_volume(&self, folder: &Path, free: u64, reserve: u64) {
-        if self.is_first(&format!("full {}", folder.display())) {
-            let Self { plugin: name, kind, digest, .. } = self;
-            let (folder, free, reserve) =
-                (folder.display(), crate::format::bytes(free), crate::format::bytes(reserve));
-            tracing::warn!(
-                plugin = %name, %kind, %digest,
+        let (folder, free, reserve) = (folder.display(), format::bytes(free), format::bytes(reserve));
+        self.log(
+            &format!("full {folder}"),
+            format_args!(
                 "guests cannot write to the folder {folder}: its volume has {free} free, and {reserve} are \
                  reserved"
-            );
+            ),
+        );
+    }
+
+    fn log(&self, target: &str, denial: fmt::Arguments<'_>) {
+        if self.is_first(target) {
+            let Self { plugin, kind, digest, .. } = self;
+            tracing::warn!(%plugin, %kind, %digest, "{denial}");
         }
     }
 
@@ -104,6 +106,10 @@ impl DenialLog {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         logged.len() < DENIALS_MAX && logged.insert(target.to_owned())
     }
+}
+
+fn shown(origin: &str) -> String {
+    format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX)
 }
 
 #[cfg(test)]

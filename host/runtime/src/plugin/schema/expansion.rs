@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Ways through a schema for one value.
@@ -127,23 +128,11 @@ impl<'a> Expansion<'a> {
             named.flat_map(|(_, parts)| parts).copied().collect()
         };
         if fragment.is_empty() || fragment.starts_with('/') {
-            let pointer = percent_decoded(fragment);
+            let pointer = percent_decode_str(fragment).decode_utf8_lossy();
             return resources.into_iter().filter_map(|resource| resource.pointer(&pointer)).collect();
         }
         self.named.get(fragment).cloned().unwrap_or_default()
     }
-}
-
-/// Decodes percent-encoding in a JSON pointer.
-fn percent_decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

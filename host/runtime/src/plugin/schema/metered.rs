@@ -108,23 +108,22 @@ fn text_steps(text: &str) -> u64 {
 
 /// The cost of comparing with a value.
 fn weight(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => text_steps(text),
-        Value::Array(items) => 1 + items.iter().map(weight).sum::<u64>(),
-        Value::Object(members) => {
-            1 + members.iter().map(|(name, value)| text_steps(name) + weight(value)).sum::<u64>()
-        }
-        _ => 1,
-    }
+    sum(value, 1)
 }
 
 /// The size of a copy of a value.
 fn bulk(value: &Value) -> u64 {
+    sum(value, OBJECT_BULK)
+}
+
+/// Sums up the parts of a value; an object counts `object` without its members.
+fn sum(value: &Value, object: u64) -> u64 {
     match value {
         Value::String(text) => text_steps(text),
-        Value::Array(items) => 1 + items.iter().map(bulk).sum::<u64>(),
+        Value::Array(items) => 1 + items.iter().map(|item| sum(item, object)).sum::<u64>(),
         Value::Object(members) => {
-            OBJECT_BULK + members.iter().map(|(name, value)| text_steps(name) + bulk(value)).sum::<u64>()
+            let members = members.iter().map(|(name, value)| text_steps(name) + sum(value, object));
+            object + members.sum::<u64>()
         }
         _ => 1,
     }
