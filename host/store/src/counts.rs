@@ -1,5 +1,7 @@
 //! Counts and statistics of the store. Plain data only.
 
+use std::ops::AddAssign;
+
 use wasmill_model::{Histogram, TaskState};
 
 /// What opening the store recovered.
@@ -132,6 +134,17 @@ impl PluginCounts {
     /// Returns true if no task of the plugin was ever counted.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl AddAssign for PluginCounts {
+    fn add_assign(&mut self, mut other: Self) {
+        for state in TaskState::ALL {
+            *self.of(state) += *other.of(state);
+            if let Some((removed, more)) = self.removed.of(state).zip(other.removed.of(state)) {
+                *removed += *more;
+            }
+        }
     }
 }
 

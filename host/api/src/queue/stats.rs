@@ -38,7 +38,7 @@ struct Stats {
 }
 
 /// Stored tasks by state.
-#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 #[schemars(rename = "StoredTasks")]
 struct StoredView {
     /// All waiting tasks: blocked, scheduled, suspended and available ones.
@@ -58,7 +58,7 @@ struct StoredView {
 }
 
 /// Finished tasks by state.
-#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+#[derive(Serialize, JsonSchema)]
 #[schemars(rename = "FinishedTasks")]
 struct FinishedView {
     completed: u64,
@@ -92,28 +92,6 @@ impl PluginTasksView {
         };
         let FinishedCounts { completed, failed, cancelled } = counts.ended();
         Self { stored, finished: FinishedView { completed, failed, cancelled } }
-    }
-}
-
-impl StoredView {
-    fn add(&mut self, other: Self) {
-        self.waiting += other.waiting;
-        self.blocked += other.blocked;
-        self.scheduled += other.scheduled;
-        self.suspended += other.suspended;
-        self.available += other.available;
-        self.running += other.running;
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.cancelled += other.cancelled;
-    }
-}
-
-impl FinishedView {
-    fn add(&mut self, other: Self) {
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.cancelled += other.cancelled;
     }
 }
 
@@ -152,14 +130,12 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
     };
     let draining = api.scheduler.is_draining();
     let paused = api.scheduler.is_paused();
-    let (mut stored, mut finished, mut plugins) =
-        (StoredView::default(), FinishedView::default(), BTreeMap::new());
+    let (mut all, mut plugins) = (PluginCounts::default(), BTreeMap::new());
     for (plugin, counts) in api.store.plugin_counts() {
-        let of_plugin = PluginTasksView::new(&counts);
-        stored.add(of_plugin.stored);
-        finished.add(of_plugin.finished);
-        plugins.insert(plugin.to_string(), of_plugin);
+        all += counts;
+        plugins.insert(plugin.to_string(), PluginTasksView::new(&counts));
     }
+    let PluginTasksView { stored, finished } = PluginTasksView::new(&all);
     let Counts { waiting, running } = counts;
     Ok(Json(Stats { waiting, running, slots, memory, draining, paused, stored, finished, plugins }))
 }
