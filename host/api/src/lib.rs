@@ -36,4 +36,5 @@ pub use server::{
     ServerConfig, listen,
 };
 pub use state::{Api, ApiConfig, ApiParts};
+pub use view::task::usage_view;
 pub use webhook::payload as webhook_payload;

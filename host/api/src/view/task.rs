@@ -254,6 +254,11 @@ impl UsageView {
     }
 }
 
+/// Returns the usage of an attempt as responses show it, for programs that report one without a server.
+pub fn usage_view(usage: &Usage) -> impl Serialize {
+    UsageView::new(usage, None)
+}
+
 /// Returns the status text of the original contract.
 pub(crate) fn status_text(task: &Task) -> String {
     match (task.state, &task.failure) {

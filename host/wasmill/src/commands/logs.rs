@@ -78,11 +78,8 @@ async fn print_stored(
     loop {
         let mut parameters = vec![("limit", PAGE_SIZE.to_string())];
         parameters.extend(after.map(|after| ("after", after.to_string())));
-        let response = client.get(&with_query(&format!("/task/{id}/logs"), &parameters)).await?;
-        if response.status == StatusCode::NOT_FOUND && response.code() == "unknown-route" {
-            return print_tail(client, id).await;
-        }
-        let lines: Vec<LogLine> = response.error_for_status()?.read_list()?;
+        let path = with_query(&format!("/task/{id}/logs"), &parameters);
+        let lines: Vec<LogLine> = client.get(&path).await?.error_for_status()?.read_list()?;
         for line in &lines {
             printer.print(line)?;
             after = Some(line.seq);
@@ -91,19 +88,6 @@ async fn print_stored(
             return Ok(Exit::Done);
         }
     }
-}
-
-/// Prints what an older server stores: the end of the log of the newest finished attempt.
-async fn print_tail(client: &Client, id: TaskId) -> Result<Exit> {
-    #[derive(Deserialize)]
-    struct Tail {
-        log: Option<String>,
-    }
-    let response = client.get(&format!("/task/{id}")).await?.error_for_status()?;
-    note!("wasmill: {client} stores no log lines; this is the end of the log of the newest finished attempt");
-    let Tail { log } = response.read()?;
-    output::text(&log.unwrap_or_default());
-    Ok(Exit::Done)
 }
 
 /// Follows the log of a task until it ends or the receiver is dropped.
@@ -213,14 +197,6 @@ impl Reader {
         // The same request without streaming returns the server's own error.
         let plain = with_query(&format!("/task/{}/logs", self.id), &[("limit", "1".to_owned())]);
         match self.client.get(&plain).await {
-            Ok(response) if response.code() == "unknown-route" => {
-                let id = self.id;
-                let message = format!(
-                    "{} does not stream logs, it may be an older wasmill; `wasmill logs {id}` prints what it stores",
-                    self.client
-                );
-                cli_error(Exit::NotFound, message)
-            }
             Ok(response) if !response.status.is_success() => response.to_error(),
             Ok(_) => cli_error(
                 Exit::Unreachable,

@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 use hyper::{Method, StatusCode};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use wasmill_model::ScheduleName;
 
 use crate::cli::schedule::{
@@ -11,6 +10,8 @@ use crate::cli::schedule::{
     ShowScheduleArgs,
 };
 use crate::client::{Client, ClientRequest, block_on};
+use crate::commands::query::Body;
+use crate::commands::show::line;
 use crate::commands::submit::{body, report_created};
 use crate::exit::{Exit, cli_error};
 use crate::output::{data, out};
@@ -19,19 +20,6 @@ use crate::terminal::text::truncated;
 
 /// Columns of a cron expression in the list.
 const CRON_COLUMNS: usize = 18;
-
-/// The body of `PUT /schedules/{name}`, with the given options only.
-#[derive(Serialize)]
-struct Request<'a> {
-    cron: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timezone: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missed: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overlap: Option<bool>,
-    task: Box<RawValue>,
-}
 
 /// The shown parts of a schedule.
 #[derive(Deserialize)]
@@ -142,10 +130,6 @@ fn show(args: &ShowScheduleArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn line(name: &str, value: &str) {
-    out!("{name:<9} {value}");
-}
-
 fn set(args: &SetScheduleArgs) -> Result<Exit> {
     let SetScheduleArgs { name, cron, plugin, timezone, missed, no_overlap, input, options, .. } = args;
     if options.idempotency_key.is_some() {
@@ -156,15 +140,19 @@ fn set(args: &SetScheduleArgs) -> Result<Exit> {
         let why = "--after applies to a single task; a schedule submits a new one each time";
         return Err(cli_error(Exit::Usage, why));
     }
-    let task = RawValue::from_string(body(plugin.as_deref(), input.read()?, options, &[])?)?;
+    let task = body(plugin.as_deref(), input.read()?, options, &[])?;
     let missed = missed.map(|missed| match missed {
         MissedRuns::Skip => "skip",
         MissedRuns::One => "one",
         MissedRuns::All => "all",
     });
-    let overlap = no_overlap.then_some(false);
-    let request = Request { cron, timezone: timezone.as_deref(), missed, overlap, task };
-    let body = Some(("application/json", serde_json::to_vec(&request)?.into()));
+    let body = Body::default()
+        .with("cron", Some(cron))
+        .with("timezone", timezone.as_ref())
+        .with("missed", missed)
+        .with("overlap", no_overlap.then_some(false))
+        .with("task", Some(task));
+    let body = Some(body.to_json());
     let client = Client::new(&args.server)?;
     let path = format!("/schedules/{name}");
     let response = block_on(async {

@@ -73,7 +73,7 @@ fn attempt(task: &Task) -> String {
     }
 }
 
-fn line(name: &str, value: &str) {
+pub(super) fn line(name: &str, value: &str) {
     out!("{name:<9} {value}");
 }
 

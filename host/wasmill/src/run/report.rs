@@ -92,27 +92,6 @@ impl RunReport {
         )
     }
 
-    /// Returns the usage of the newest attempt, with the keys of the API.
-    fn usage_json(&self) -> Result<serde_json::Value> {
-        let Usage { cpu, wall, queue, instantiate, memory_bytes, log_bytes, checkpoints, .. } = self.usage;
-        let Usage { http_requests, http_sent_bytes, http_received_bytes, .. } = self.usage;
-        let Usage { disk_written_bytes, files_created, .. } = self.usage;
-        Ok(json!({
-            "cpu_ms": u64::try_from(cpu.as_millis())?,
-            "wall_ms": u64::try_from(wall.as_millis())?,
-            "queue_ms": u64::try_from(queue.as_millis())?,
-            "instantiate_us": u64::try_from(instantiate.as_micros())?,
-            "peak_memory_bytes": memory_bytes,
-            "log_bytes": log_bytes,
-            "http_requests": http_requests,
-            "http_sent_bytes": http_sent_bytes,
-            "http_received_bytes": http_received_bytes,
-            "checkpoints": checkpoints,
-            "disk_written_bytes": disk_written_bytes,
-            "files_created": files_created,
-        }))
-    }
-
     /// Prints the report as one JSON object on stdout, with the keys of the API.
     pub(super) fn print_json(&self) -> Result<()> {
         let (state, status, result, error) = match &self.end {
@@ -132,7 +111,7 @@ impl RunReport {
             "duration_ms": u64::try_from(self.took.as_millis())?,
             "result": result,
             "error": error,
-            "usage": self.usage_json()?,
+            "usage": wasmill_api::usage_view(&self.usage),
         });
         data!("{report}");
         Ok(())
