@@ -51,7 +51,6 @@ inline!(TimeSchema, json_schema!({"type": "string", "format": "date-time"}));
 pub(crate) struct DigestSchema;
 inline!(DigestSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
 
-/// A trace id.
 pub(crate) struct TraceIdSchema;
 inline!(TraceIdSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"}));
 
@@ -67,7 +66,6 @@ inline!(
         .map(TaskState::as_str).collect::<Vec<_>>()})
 );
 
-/// A status text.
 pub(crate) struct StatusTextSchema;
 inline!(
     StatusTextSchema,
@@ -78,7 +76,6 @@ inline!(
     })
 );
 
-/// Any JSON.
 pub(crate) struct AnyJson;
 inline!(AnyJson, Schema::default());
 

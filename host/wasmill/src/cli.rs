@@ -102,7 +102,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The prefix of all variables.
 pub(crate) const VARIABLE_PREFIX: &str = "WASMILL_";
 
 /// Prefixes the variables of all options.

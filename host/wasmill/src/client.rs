@@ -46,7 +46,6 @@ pub(crate) struct Client {
     headers: HeaderMap,
 }
 
-/// A request.
 pub(crate) struct ClientRequest<'a> {
     pub(crate) method: Method,
     /// Path and query, relative to the server's URL.

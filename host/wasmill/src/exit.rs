@@ -80,7 +80,6 @@ pub(crate) fn settings_error(error: anyhow::Error) -> anyhow::Error {
     cli_error(Exit::Usage, format!("{error:#}"))
 }
 
-/// Returns the exit code of an error.
 pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
     let cli_error = error.chain().find_map(|cause| cause.downcast_ref::<CliError>());
     cli_error.map_or(Exit::Failed, |cli_error| cli_error.exit)

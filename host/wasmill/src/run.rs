@@ -57,7 +57,6 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit> {
     Ok(report.exit())
 }
 
-/// The options of a run.
 struct RunOptions {
     input: Option<String>,
     /// `None` means the manifest's timeout.

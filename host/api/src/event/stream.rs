@@ -146,7 +146,6 @@ pub(crate) fn all_events_spec() -> Operation {
         .detail("Starts with the next event, or after `Last-Event-ID`; an event `gap` reports lost events.")
 }
 
-/// Event stream of one task.
 struct TaskEventStream {
     api: Api,
     id: TaskId,

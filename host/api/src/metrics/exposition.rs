@@ -33,17 +33,14 @@ enum Value {
 }
 
 impl Metric {
-    /// Creates a gauge.
     pub(super) fn gauge(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Gauge, samples: Vec::new() }
     }
 
-    /// Creates a counter.
     pub(super) fn counter(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Counter, samples: Vec::new() }
     }
 
-    /// Creates a histogram.
     pub(super) fn histogram(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Histogram, samples: Vec::new() }
     }

@@ -7,7 +7,6 @@ pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// Collects the named schemas of the document.
 pub(crate) struct Schemas {
-    /// Schemas of requests.
     pub(crate) requests: SchemaGenerator,
     /// Schemas of responses: fields that are always serialized are required.
     pub(crate) responses: SchemaGenerator,

@@ -163,7 +163,6 @@ pub(crate) fn spec() -> Operation {
         .problems(&kind::TASK_ACCESS)
 }
 
-/// Log stream of a task.
 struct LogStream {
     api: Api,
     id: TaskId,

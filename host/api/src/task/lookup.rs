@@ -7,7 +7,6 @@ use crate::problem::Problem;
 use crate::problem::field_errors::truncated_quote;
 use crate::problem::kind;
 
-/// Parses the task id of a path.
 pub(crate) fn parse_task_id(text: &str) -> Result<TaskId, Problem> {
     text.parse().map_err(|error| invalid_id(text, error))
 }

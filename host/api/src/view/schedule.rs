@@ -10,7 +10,6 @@ use wasmill_store::{LastRun, Schedule};
 use super::time::Rfc3339;
 use crate::schema::{AnyJson, IdSchema, NameSchema, TimeSchema};
 
-/// Number of next runs in a view.
 const NEXT_RUNS: usize = 5;
 
 /// JSON view of a schedule.

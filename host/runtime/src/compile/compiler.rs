@@ -81,7 +81,6 @@ fn spawn_child(config: &CompilerConfig, request: &CompileRequest) -> Result<Chil
         .map_err(|error| format!("failed to start the compiler {}: {error}", config.program.display()))
 }
 
-/// The outcome of a child.
 struct ChildOutcome {
     status: ExitStatus,
     /// It was killed at its time limit.

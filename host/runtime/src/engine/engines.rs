@@ -78,7 +78,6 @@ impl Engines {
     }
 }
 
-/// Returns the stack limit of wasm for a profile.
 pub(crate) fn wasm_stack_bytes(profile: Profile) -> usize {
     match profile {
         Profile::Pooled => WASM_STACK_BYTES,

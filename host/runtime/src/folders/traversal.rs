@@ -52,7 +52,6 @@ pub(crate) fn traverse(path: &Path) -> Vec<TraversedFolder> {
     traversed
 }
 
-/// Returns the components of a path in reverse order.
 fn components_reversed(path: &Path) -> Vec<OsString> {
     let components = path.components().filter(|component| *component != Component::CurDir);
     components.rev().map(|component| component.as_os_str().to_owned()).collect()

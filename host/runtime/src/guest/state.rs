@@ -71,7 +71,6 @@ enum Wasi {
 }
 
 impl Guest {
-    /// Creates the guest of a task.
     pub(crate) fn task(
         plugin: &Arc<PluginContext>,
         run: RunRequest,
@@ -139,7 +138,6 @@ impl Guest {
         }
     }
 
-    /// Returns the status of the guest.
     pub(crate) fn status(&self) -> &InstanceStatus {
         self.account.reservation().status()
     }

@@ -122,7 +122,6 @@ impl PrivateAddresses {
         }
     }
 
-    /// Returns true if the address is allowed.
     pub(crate) fn allows(self, address: IpAddr) -> bool {
         match self {
             Self::None => false,

@@ -128,7 +128,6 @@ impl Registry {
         in_service.filter(|plugin| passes(plugin)).map(|plugin| plugin.context.name.clone()).collect()
     }
 
-    /// Returns true if a built-in plugin has this name.
     pub(crate) fn is_built_in(&self, name: &PluginName) -> bool {
         self.read().get(name.as_str()).is_some_and(|entry| entry.built_in.is_some())
     }

@@ -85,7 +85,6 @@ struct Scope {
 }
 
 impl Scope {
-    /// Adds an instance of a core module.
     fn add_core_instance(&mut self, instance: &Instance<'_>) {
         self.parts.add(match instance {
             Instance::Instantiate { .. } => PartCounts { core_instances: 1, definitions: 1 },

@@ -22,7 +22,6 @@ use crate::load::registry::Registry;
 use crate::load::upload::{self, Candidate, RemoveOutcome, UploadError, UploadOutcome};
 use crate::load::watched_file::{Job, WatchedFile};
 
-/// An event that the watch loop handles.
 pub(super) enum WatchEvent {
     /// Something changed in the folder.
     FolderChanged,

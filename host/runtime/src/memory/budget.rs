@@ -105,7 +105,6 @@ impl Budget {
         }
     }
 
-    /// Returns the budget in bytes.
     pub(crate) fn bytes_max(&self) -> u64 {
         self.bytes_max
     }

@@ -45,7 +45,6 @@ impl CpuMeter {
     }
 }
 
-/// Returns the CPU time of this thread.
 fn thread_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }

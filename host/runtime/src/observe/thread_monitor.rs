@@ -19,7 +19,6 @@ impl ThreadMonitor {
         Self(watch::Sender::new(None))
     }
 
-    /// Returns a guard for a thread of this name.
     pub(crate) fn guard(&self, name: &'static str) -> AliveGuard {
         AliveGuard { threads: self.clone(), name }
     }

@@ -25,7 +25,6 @@ pub(crate) struct PluginContext {
     pub(crate) kind: PluginKind,
     pub(crate) profile: Profile,
     pub(crate) config: Arc<PluginConfig>,
-    /// The folders granted to it.
     pub(crate) folders: Arc<GrantedFolders>,
     /// The file descriptors shared by all guests.
     pub(crate) descriptors: Descriptors,

@@ -126,7 +126,6 @@ pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
     Failure::new(Cause::ResultLimit, message)
 }
 
-/// Returns the failure of a run that exceeded its CPU limit.
 pub(crate) fn cpu_limit_exceeded(used: Duration, max: Duration) -> Failure {
     let (used_ms, max) = (used.as_millis(), humantime::format_duration(max));
     let message = format!(

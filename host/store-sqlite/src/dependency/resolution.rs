@@ -33,7 +33,6 @@ pub(crate) const RELEASE: &str = "
     UPDATE task SET state = ?2, sort_key = sort_key + ?3 - ready_at, ready_at = ?3 WHERE seq = ?1";
 pub(crate) const SET_CAUSE: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
 
-/// The end of a task.
 struct TaskEnd {
     seq: i64,
     state: TaskState,

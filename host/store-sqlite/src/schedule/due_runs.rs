@@ -93,7 +93,6 @@ impl Operation for FireDue {
 pub(crate) struct RunNow {
     pub(crate) name: ScheduleName,
     pub(crate) task: NewTask,
-    /// The idempotency key of the request.
     pub(crate) request: Option<IdempotencyKey>,
     pub(crate) waiting_max: u64,
     pub(crate) now: Timestamp,

@@ -33,7 +33,6 @@ pub(super) enum AttemptStep {
     Suspended(Suspension),
 }
 
-/// An attempt to run.
 pub(super) struct Attempt {
     /// The same for all attempts of a command.
     pub(super) task: TaskId,

@@ -74,7 +74,6 @@ impl StatusLine {
         self.write(&format!("{line}\n"));
     }
 
-    /// Draws the status line.
     pub(crate) fn draw(&mut self, view: &StatusView) {
         if !self.is_drawn {
             return;
@@ -86,7 +85,6 @@ impl StatusLine {
         self.is_shown = true;
     }
 
-    /// Clears the status line.
     pub(crate) fn clear(&mut self) {
         self.write("");
     }

@@ -10,9 +10,7 @@ use crate::terminal::text::{bar, format_bytes, format_duration, padded, truncate
 
 /// Lines beside the rows: header, labels, footer.
 const FRAME_LINES: usize = 5;
-/// Columns of a bar.
 const BAR_COLUMNS: usize = 12;
-/// Columns of an id.
 const ID_COLUMNS: usize = 36;
 /// Columns of the end of an id, which distinguishes tasks, and an ellipsis.
 const ID_END_COLUMNS: usize = 13;
@@ -21,7 +19,6 @@ const WIDE: usize = 130;
 /// Columns between the id and the progress.
 const FIXED_COLUMNS: usize = 2 + 9 + 2 + 14 + 2 + 8 + 2 + 8 + 2;
 
-/// The table.
 pub(super) struct Table {
     server: String,
     snapshot: Option<Snapshot>,
