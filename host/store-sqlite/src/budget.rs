@@ -12,6 +12,7 @@ use wasmill_model::{
     NewDependencies, NewTask, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer, Transition,
     Unique, Webhook,
 };
+use wasmill_store::commit::WriterStats;
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::finish::Finish;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
@@ -38,7 +39,6 @@ use crate::schedule::schedules;
 use crate::writer::batch::{Job, Operation, Pending};
 use crate::writer::batcher::Batcher;
 use crate::writer::plugin_counts;
-use crate::writer::writer_stats::WriterStats;
 
 /// Fills a database with so many rows of each kind, those that are in the way before all others:
 /// ended tasks whose results are wanted, and those who want them; ended ones whose delivery is pending; plain ended

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use rusqlite::Connection;
 use wasmill_model::Timestamp;
+use wasmill_store::commit::{AbandonedClaims, WriterStats};
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
 use wasmill_store::{Backend, Recovery, Store, StoreError};
@@ -22,10 +23,8 @@ use crate::file::lock::Lock;
 use crate::file::{check, connection, fault};
 use crate::queue::recover;
 use crate::read::readers::Readers;
-use crate::writer::abandoned_claims::AbandonedClaims;
 use crate::writer::batcher::Batcher;
 use crate::writer::thread::Writer;
-use crate::writer::writer_stats::WriterStats;
 use crate::writer::{events, plugin_counts};
 
 /// An open database.

@@ -8,6 +8,7 @@
 mod attempt;
 mod backend;
 mod claim;
+pub mod commit;
 mod counts;
 mod dependency;
 mod error;
@@ -19,6 +20,7 @@ mod retention;
 pub mod rules;
 mod schedule;
 mod store;
+pub mod stored;
 mod submit;
 mod task_ref;
 mod webhook;

@@ -105,7 +105,7 @@ pub(crate) fn add(batch: &Batch<'_>, seq: i64, webhook: &Webhook) -> rusqlite::R
 /// Makes the delivery of a finishing task due, if its webhook asks for this state.
 pub(crate) fn begin(batch: &mut Batch<'_>, seq: i64, end: TaskState, now: Timestamp) -> rusqlite::Result<()> {
     let rows = batch.connection.prepare_cached(BEGIN)?.execute(params![seq, nanos(now), outcome_bit(end)])?;
-    batch.wait_for_delivery |= rows > 0;
+    batch.effects.wait_for_delivery |= rows > 0;
     Ok(())
 }
 
@@ -219,7 +219,7 @@ impl Operation for Redeliver {
             Some(DeliveryState::Idle) => Ok(Redelivery::Idle(of_task)),
             Some(_) => {
                 batch.connection.prepare_cached(AGAIN)?.execute(params![seq, nanos(self.now)])?;
-                batch.wait_for_delivery = true;
+                batch.effects.wait_for_delivery = true;
                 Ok(Redelivery::Due)
             }
         }

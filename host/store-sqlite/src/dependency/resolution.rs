@@ -138,7 +138,7 @@ fn release(
         batch.fair_queue.add(plugin, group);
     }
     batch.record_move(plugin, Some(TaskState::Blocked), Some(state));
-    batch.wait_for_ready = true;
+    batch.effects.wait_for_ready = true;
     Ok(())
 }
 

@@ -3,13 +3,12 @@
 use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
 use wasmill_store::live::{LiveChange, LiveRun, RunRef};
-use wasmill_store::{CancelOutcome, EventKind};
+use wasmill_store::{CancelOutcome, EventKind, stored};
 
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::save::drop_checkpoint;
 use crate::read::rows::{nanos, parsed, state, traced};
-use crate::read::usage;
 use crate::writer::batch::{Batch, Operation};
 
 pub(crate) const FIND: &str = "
@@ -101,7 +100,7 @@ pub(crate) fn cancel(
     let Cancelling { seq, of, was, has_webhook, run } = cancelling;
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
     let digest = run.and_then(LiveRun::digest);
-    let used = run.and_then(|run| run.usage_at_end(now)).map(|used| usage::text(&used));
+    let used = run.and_then(|run| run.usage_at_end(now)).map(|used| stored::usage::text(&used));
     cancel.execute(params![seq, TaskState::Cancelled.as_str(), nanos(now), digest.as_deref(), used])?;
     drop(cancel);
     drop_checkpoint(batch, seq)?;
@@ -109,9 +108,9 @@ pub(crate) fn cancel(
         deliveries::begin(batch, seq, TaskState::Cancelled, now)?;
     }
     record::ended(batch, seq, TaskState::Cancelled, now)?;
-    batch.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "cancelled", now));
+    batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "cancelled", now));
     batch.record_move(&of.plugin, Some(was), Some(TaskState::Cancelled));
-    batch.live_changes.push(LiveChange::Ended(of.task));
-    batch.events.push(of.event(EventKind::Cancelled, now));
+    batch.effects.live_changes.push(LiveChange::Ended(of.task));
+    batch.effects.events.push(of.event(EventKind::Cancelled, now));
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{Group, InvalidLabel, PluginName, TaskId, TaskState, Timestamp};
+use wasmill_store::commit::{AbandonedClaims, UndeliveredClaims};
 use wasmill_store::live::{LiveChange, RunRef, RunStart};
 use wasmill_store::rules::fair_queue::{Candidate, PluginCandidates};
 use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
@@ -16,7 +17,6 @@ use crate::file::fault::is_of_value;
 use crate::queue::{promote, starts};
 use crate::read::rows::{backoff, nanos, seq, size, task_ref, timeout, traced};
 use crate::read::usage;
-use crate::writer::abandoned_claims::{AbandonedClaims, UndeliveredClaims};
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::clock_skew::{self, JUMP_NANOS};
 use crate::writer::quarantine;
@@ -129,7 +129,7 @@ impl ClaimReady {
                 let trace = traced(row, 16)?;
                 let of = RunRef { task, plugin: plugin.clone(), attempt, token, trace };
                 let ready_at = DateTime::from_timestamp_nanos(ready_at);
-                batch.spans.extend(of.wait_span(&batch.live_runs.tracer, ready_at, self.now));
+                batch.effects.spans.extend(of.wait_span(&batch.live_runs.tracer, ready_at, self.now));
                 let lines = row.get::<_, i64>(20)?.unsigned_abs();
                 let start = RunStart { at: self.now, queue, since, earlier, lines };
                 let run = batch.live_runs.run(of, Some(start));
@@ -166,8 +166,8 @@ impl ClaimReady {
         }
         batch.record_move(candidate.plugin, Some(TaskState::Available), Some(TaskState::Running));
         let run = claimed.claim.run();
-        batch.live_changes.push(LiveChange::Began(run.clone()));
-        batch.events.push(run.event(EventKind::Started, self.now));
+        batch.effects.live_changes.push(LiveChange::Began(run.clone()));
+        batch.effects.events.push(run.event(EventKind::Started, self.now));
         Ok(claimed)
     }
 }

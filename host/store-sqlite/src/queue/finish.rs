@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use wasmill_model::{LogLine, TaskState, Transition};
 use wasmill_store::live::{Body, LiveChange};
 use wasmill_store::rules::finish::{Finish, Finished, RunCount};
-use wasmill_store::{Claim, LogPart};
+use wasmill_store::{Claim, LogPart, stored};
 
 use crate::delivery::deliveries;
 use crate::dependency::record;
@@ -12,7 +12,6 @@ use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::remove::remove;
 use crate::queue::save::{drop_checkpoint, save};
 use crate::read::rows::{group, nanos, seq};
-use crate::read::usage;
 use crate::writer::batch::{Batch, Operation, large};
 
 pub(crate) const END: &str = "
@@ -100,9 +99,9 @@ pub(crate) fn finish(batch: &mut Batch<'_>, run: &Finish) -> rusqlite::Result<Fi
         }
     }
     batch.record_move(claim.plugin(), Some(TaskState::Running), Some(to));
-    batch.live_changes.push(LiveChange::Ended(claim.id));
-    batch.spans.extend(run.spans(&batch.live_runs.tracer));
-    batch.events.push(claim.run().event(run.event(), run.now));
+    batch.effects.live_changes.push(LiveChange::Ended(claim.id));
+    batch.effects.spans.extend(run.spans(&batch.live_runs.tracer));
+    batch.effects.events.push(claim.run().event(run.event(), run.now));
     Ok(Finished::Moved)
 }
 
@@ -157,7 +156,7 @@ fn end(batch: &Batch<'_>, finish: &Finish) -> rusqlite::Result<bool> {
         result,
         claim.run().digest(),
         finish.is_crash(),
-        finish.usage().map(|usage| usage::text(&usage)),
+        finish.usage().map(|usage| stored::usage::text(&usage)),
     ])?;
     Ok(rows == 1)
 }
@@ -194,7 +193,7 @@ fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> rusqlite::Re
         count == RunCount::Not,
         finish.is_crash(),
         claim.run().digest(),
-        finish.usage().map(|usage| usage::text(&usage)),
+        finish.usage().map(|usage| stored::usage::text(&usage)),
         count == RunCount::Step,
         until.map(|until| nanos(until).saturating_sub(nanos(finish.now)).max(0)),
         finish.log.as_ref().map(|part| part.given().cast_signed()),

@@ -2,11 +2,9 @@
 //!
 //! The insert and the readers call it.
 
-use std::time::Duration;
-
-use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
-use wasmill_model::{TaskId, Timestamp};
+use wasmill_model::Timestamp;
+use wasmill_store::stored::answer;
 use wasmill_store::{IdempotencyKey, StoreError, StoredSteps, Submitted, SubmittedTask};
 
 use crate::read::rows::{nanos, size};
@@ -19,9 +17,6 @@ const KEPT_NANOS: i64 = 86_400_000_000_000;
 /// that other writes wait for.
 const STEP_MAX: usize = 500;
 const STEP_BYTES_MAX: i64 = 4 << 20;
-
-/// Bytes of one task in an answer: its id, its creation time, and -1 or the seconds its holder had run.
-const ENTRY_BYTES: usize = 32;
 
 pub(crate) const FIND: &str = "SELECT seq, digest, created_at, answer FROM idempotency WHERE key = ?1";
 pub(crate) const STEPS: &str =
@@ -54,7 +49,7 @@ pub(crate) fn find(
     if digest != request.digest {
         return Ok(Some(Err(StoreError::KeyReused { key: request.key.clone() })));
     }
-    Ok(Some(Ok(Submitted { tasks: read(&answer), replayed: true })))
+    Ok(Some(Ok(Submitted { tasks: answer::read(&answer), replayed: true })))
 }
 
 /// Sums up the answers of keys that start with this one and a line feed.
@@ -73,7 +68,7 @@ pub(crate) fn steps(
         }
         let key: String = row.get(0)?;
         steps.names.push(key[first.len()..].to_owned());
-        for task in read(row.get_ref(2)?.as_blob()?) {
+        for task in answer::read(row.get_ref(2)?.as_blob()?) {
             *if task.holder.is_some() { &mut steps.held } else { &mut steps.stored } += 1;
         }
     }
@@ -92,7 +87,7 @@ pub(crate) fn keep(
         connection.prepare_cached(FORGET)?.execute([over])?;
     }
     let mut keep = connection.prepare_cached(KEEP)?;
-    keep.execute(params![request.key, request.digest, nanos(now), write(tasks)])?;
+    keep.execute(params![request.key, request.digest, nanos(now), answer::write(tasks)])?;
     Ok(())
 }
 
@@ -101,32 +96,6 @@ pub(crate) fn any_over(connection: &Connection, now: Timestamp) -> rusqlite::Res
     let mut oldest = connection.prepare_cached(OLDEST)?;
     let created_at = oldest.query_row([1], |row| row.get::<_, i64>(1)).optional()?;
     Ok(created_at.is_some_and(|created_at| is_over(created_at, nanos(now))))
-}
-
-fn write(tasks: &[SubmittedTask]) -> Vec<u8> {
-    let mut answer = Vec::with_capacity(tasks.len() * ENTRY_BYTES);
-    for task in tasks {
-        answer.extend(task.id.as_bytes());
-        answer.extend(nanos(task.created_at).to_be_bytes());
-        let ran = task.holder.map_or(-1, |ran| i64::try_from(ran.as_secs()).unwrap_or(i64::MAX));
-        answer.extend(ran.to_be_bytes());
-    }
-    answer
-}
-
-fn read(answer: &[u8]) -> Vec<SubmittedTask> {
-    let (entries, _) = answer.as_chunks::<ENTRY_BYTES>();
-    let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    let entry = |entry: &[u8; ENTRY_BYTES]| {
-        let (id, numbers) = entry.split_first_chunk().expect("an entry is longer than an id");
-        let ran = u64::try_from(number(&numbers[8..]).cast_signed()).ok();
-        SubmittedTask {
-            id: TaskId::from_bytes(*id),
-            created_at: DateTime::from_timestamp_nanos(number(&numbers[..8]).cast_signed()),
-            holder: ran.map(Duration::from_secs),
-        }
-    };
-    entries.iter().map(entry).collect()
 }
 
 /// Removes expired answers, oldest first.
@@ -156,22 +125,5 @@ impl Operation for PruneKeys {
             forget.execute([seq])?;
         }
         Ok(over.len() as u64)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_round_trips() {
-        let task = |holder| SubmittedTask {
-            id: TaskId::new(),
-            created_at: DateTime::from_timestamp_nanos(1_700_000_000_123_456_789),
-            holder,
-        };
-        let tasks = [task(None), task(Some(Duration::ZERO)), task(Some(Duration::from_secs(9)))];
-        assert_eq!(read(&write(&tasks)), tasks);
-        assert_eq!(read(&[]), []);
     }
 }

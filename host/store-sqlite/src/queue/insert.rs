@@ -7,6 +7,7 @@ use chrono::DateTime;
 use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{OptionalExtension, ffi, params};
 use wasmill_model::{Group, NewTask, ScheduleName, TaskId, TaskState, Timestamp, Unique};
+use wasmill_store::commit::WriterState;
 use wasmill_store::rules::submit::{self, WaitingLimits};
 use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
@@ -15,7 +16,6 @@ use crate::dependency::record::{self, DependencyTarget};
 use crate::queue::idempotency;
 use crate::read::rows::{millis, nanos, size, tags_text};
 use crate::writer::batch::{Batch, Operation, large};
-use crate::writer::writer_state::WriterState;
 
 #[derive(Debug)]
 pub(crate) struct Insert {
@@ -45,7 +45,7 @@ impl Operation for Insert {
         if batch.writer_state.waiting.saturating_add(new) > waiting_max {
             return Ok(Err(StoreError::Full { waiting_max }));
         }
-        let (before, events_before) = (batch.writer_state, batch.events.len());
+        let (before, events_before) = (batch.writer_state, batch.effects.events.len());
         let mut tasks = Vec::with_capacity(self.tasks.len());
         // A dependency on one of these becomes a dependency on the holder of its key.
         let mut held = HashMap::new();
@@ -60,7 +60,7 @@ impl Operation for Insert {
                 }
                 Err(refusal) => {
                     undo(batch, before)?;
-                    batch.events.truncate(events_before);
+                    batch.effects.events.truncate(events_before);
                     return Ok(Err(refusal));
                 }
             }
@@ -68,7 +68,7 @@ impl Operation for Insert {
         // After the loop, not within: a refusal takes back the earlier tasks.
         for (task, taken) in self.tasks.iter().zip(&tasks) {
             if taken.holder.is_none() {
-                batch.count_delta.record_move(&task.plugin, None, Some(task.first_state()));
+                batch.effects.count_delta.record_move(&task.plugin, None, Some(task.first_state()));
             }
         }
         if let Some((request, now)) = &self.request {
@@ -201,7 +201,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -
         batch.fair_queue.add(&task.plugin, group);
     }
     batch.writer_state.record_move(None, Some(state));
-    batch.events.push(EventPayload {
+    batch.effects.events.push(EventPayload {
         task: task.id,
         plugin: task.plugin.clone(),
         attempt: 0,

@@ -5,6 +5,7 @@ use wasmill_model::{
     AttemptCounts, Backoff, RetryOn, RunOutcome, TaskId, TaskState, Timestamp, Tracer, Transition,
     fault_point,
 };
+use wasmill_store::commit::WriterState;
 use wasmill_store::live::{LiveRuns, RunRef};
 use wasmill_store::rules::finish::{Finish, Finished};
 use wasmill_store::{Claim, Recovery};
@@ -15,7 +16,6 @@ use crate::file::fault::is_of_value;
 use crate::queue::finish;
 use crate::read::rows::{is_waiting, nanos, parsed, task_ref, traced};
 use crate::writer::batch::Batch;
-use crate::writer::writer_state::WriterState;
 use crate::writer::{clock_skew, events, plugin_counts, quarantine};
 
 // Read from indexes of unfinished tasks: finished ones cost an opening nothing.
@@ -62,8 +62,8 @@ pub(crate) fn recover(
     }
     resolution::resolve(&mut batch)?;
     events::begin(&mut batch)?;
-    plugin_counts::write(&transaction, &batch.count_delta)?;
-    let (mut writer_state, spans) = (batch.writer_state, batch.spans);
+    plugin_counts::write(&transaction, &batch.effects.count_delta)?;
+    let (mut writer_state, spans) = (batch.writer_state, batch.effects.spans);
     writer_state.claimed_at = nanos(now);
     recovery.shortened = clock_skew::open(&transaction, &mut writer_state, nanos(now))? as u64;
     deliveries::shorten_waits(&transaction, nanos(now))?;

@@ -48,11 +48,11 @@ pub(crate) fn remove(
     batch.connection.prepare_cached(REMOVE)?.execute([seq])?;
     // A finished task has resolved its dependents already.
     if !was.is_final() {
-        batch.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "deleted", now));
+        batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "deleted", now));
         record::ended(batch, seq, TaskState::Cancelled, now)?;
     }
     batch.record_move(&of.plugin, Some(was), None);
-    batch.live_changes.push(LiveChange::Ended(of.task));
-    batch.events.push(of.event(EventKind::Deleted, now));
+    batch.effects.live_changes.push(LiveChange::Ended(of.task));
+    batch.effects.events.push(of.event(EventKind::Deleted, now));
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use wasmill_store::StoreError;
+use wasmill_store::commit::OutageLog;
 
 use crate::file::connection;
 use crate::file::fault::fault;
 use crate::file::home::Home;
-use crate::writer::outage_log::OutageLog;
 
 /// The idle connections; further ones are opened on demand.
 #[derive(Debug)]

@@ -79,10 +79,10 @@ impl Operation for Prune {
             };
             pruned += Pruned { tasks: u64::from(dropped.is_some()), deliveries };
             if let Some((plugin, was)) = dropped {
-                batch.count_delta.record_move(&plugin, Some(was), None);
+                batch.effects.count_delta.record_move(&plugin, Some(was), None);
             }
         }
-        batch.deliveries_dropped += pruned.deliveries;
+        batch.effects.deliveries_dropped += pruned.deliveries;
         Ok(pruned)
     }
 }

@@ -4,13 +4,12 @@ use std::fmt;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use wasmill_model::{PluginName, Span, TaskState};
-use wasmill_store::live::{LiveChange, LiveRuns};
+use wasmill_model::{PluginName, TaskState};
+use wasmill_store::StoreError;
+use wasmill_store::commit::{Effects, WriterState};
+use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::fair_queue::FairQueue;
-use wasmill_store::rules::plugin_counts::{AllPluginCounts, CountDelta};
-use wasmill_store::{EventPayload, StoreError};
-
-use crate::writer::writer_state::WriterState;
+use wasmill_store::rules::plugin_counts::AllPluginCounts;
 
 /// A command of one kind.
 pub(crate) trait Operation: fmt::Debug + Send + 'static {
@@ -30,10 +29,7 @@ pub(crate) trait Operation: fmt::Debug + Send + 'static {
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer>;
 }
 
-/// Returns the extra cost in rows of a value of this size.
-pub(crate) fn large(bytes: usize) -> u64 {
-    bytes as u64 / 4_096
-}
+pub(crate) use wasmill_store::commit::large;
 
 /// A command of any kind.
 pub(crate) trait Job: fmt::Debug + Send {
@@ -85,19 +81,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) writer_state: WriterState,
     /// Live runs as of the last commit.
     pub(crate) live_runs: &'a LiveRuns,
-    pub(crate) live_changes: Vec<LiveChange>,
-    /// Events to publish.
-    pub(crate) events: Vec<EventPayload>,
-    /// Count changes per plugin.
-    pub(crate) count_delta: CountDelta,
-    /// Whether a dependency made tasks available.
-    pub(crate) wait_for_ready: bool,
-    /// Whether a delivery became due.
-    pub(crate) wait_for_delivery: bool,
-    /// Number of pending deliveries dropped.
-    pub(crate) deliveries_dropped: u64,
-    /// Spans that ended in this batch.
-    pub(crate) spans: Vec<Span>,
+    /// What to publish once it commits.
+    pub(crate) effects: Effects,
     /// Round robin over plugins and groups.
     pub(crate) fair_queue: FairQueue,
     /// Counts as of the last commit; `None` during recovery.
@@ -114,13 +99,7 @@ impl<'a> Batch<'a> {
             connection,
             writer_state,
             live_runs,
-            live_changes: Vec::new(),
-            events: Vec::new(),
-            count_delta: CountDelta::default(),
-            spans: Vec::new(),
-            wait_for_ready: false,
-            wait_for_delivery: false,
-            deliveries_dropped: 0,
+            effects: Effects::default(),
             fair_queue: FairQueue::default(),
             plugin_counts: None,
         }
@@ -129,13 +108,13 @@ impl<'a> Batch<'a> {
     /// Returns the number of available tasks of a plugin, including this batch.
     pub(crate) fn available(&self, plugin: &PluginName) -> u64 {
         let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).available);
-        before.saturating_add_signed(self.count_delta.of(plugin, TaskState::Available))
+        before.saturating_add_signed(self.effects.count_delta.of(plugin, TaskState::Available))
     }
 
     /// Returns the number of waiting tasks of a plugin, including this batch.
     pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
         let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
-        before.saturating_add_signed(self.count_delta.waiting(plugin))
+        before.saturating_add_signed(self.effects.count_delta.waiting(plugin))
     }
 
     /// Records a transition; `None` stands for a task that is created or removed.
@@ -146,6 +125,6 @@ impl<'a> Batch<'a> {
         to: Option<TaskState>,
     ) {
         self.writer_state.record_move(from, to);
-        self.count_delta.record_move(plugin, from, to);
+        self.effects.count_delta.record_move(plugin, from, to);
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use wasmill_model::fault_point;
 use wasmill_store::StoreError;
+use wasmill_store::commit::{AbandonedClaims, Committed, OutageLog, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::fair_queue::FairQueue;
 use wasmill_store::rules::finish::Finish;
@@ -17,11 +18,7 @@ use wasmill_store::rules::finish::Finish;
 use crate::dependency::resolution;
 use crate::file::fault::{fault, is_of_machine};
 use crate::file::home::Home;
-use crate::writer::abandoned_claims::AbandonedClaims;
 use crate::writer::batch::{Batch, Job, Operation};
-use crate::writer::outage_log::OutageLog;
-use crate::writer::writer_state::WriterState;
-use crate::writer::writer_stats::{Committed, WriterStats};
 use crate::writer::{clock_skew, events, plugin_counts};
 
 /// Runs batches on the write connection.
@@ -166,19 +163,8 @@ impl Batcher {
         resolution::resolve(&mut batch)?;
         events::reserve(&mut batch)?;
         clock_skew::store_latest(&self.connection, &mut batch.writer_state)?;
-        let Batch {
-            writer_state,
-            live_changes,
-            events,
-            count_delta,
-            wait_for_ready,
-            wait_for_delivery,
-            deliveries_dropped,
-            spans,
-            fair_queue,
-            ..
-        } = batch;
-        plugin_counts::write(&self.connection, &count_delta)?;
+        let Batch { writer_state, mut effects, fair_queue, .. } = batch;
+        plugin_counts::write(&self.connection, &effects.count_delta)?;
         // Durable commands only: the others are the routine of the dispatcher.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
@@ -188,25 +174,22 @@ impl Batcher {
         let commit = Instant::now();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         let took = commit.elapsed();
-        let committed = Committed { commands: jobs.len(), deliveries_dropped, synced: promises, took };
+        let committed = Committed {
+            commands: jobs.len(),
+            deliveries_dropped: effects.deliveries_dropped,
+            synced: promises,
+            took,
+        };
         if promises {
             fault_point!("committed, not answered");
         }
         self.writer_state = writer_state;
         self.fair_queue = fair_queue;
         self.fair_queue.forget_if_over(writer_state.waiting);
-        self.live_runs.apply(live_changes);
-        self.live_runs.event_bus.reserve(writer_state.events_reserved.unsigned_abs());
-        self.live_runs.event_bus.publish(events);
+        effects.publish(&self.live_runs, writer_state.events_reserved.unsigned_abs());
         drop(publishing);
-        if wait_for_ready {
-            self.live_runs.wait_for_ready.notify_one();
-        }
-        if !spans.is_empty() {
-            self.live_runs.tracer.record(spans);
-        }
-        self.stats.publish(writer_state, count_delta, committed);
-        if wait_for_delivery {
+        self.stats.publish(writer_state, effects.count_delta, committed);
+        if effects.wait_for_delivery {
             self.stats.wait_for_delivery.notify_one();
         }
         Ok(())

@@ -4,8 +4,7 @@
 //! task scheduled for a calendar time waits for that time.
 
 use rusqlite::Connection;
-
-use crate::writer::writer_state::WriterState;
+use wasmill_store::commit::WriterState;
 
 /// Skew below this is ordinary jitter.
 pub(crate) const JUMP_NANOS: i64 = 1_000_000_000;

@@ -49,10 +49,16 @@ pub(crate) fn fail(
     if has_webhook {
         deliveries::begin(batch, seq, TaskState::Failed, now)?;
     }
-    batch.live_changes.push(LiveChange::Ended(task));
+    batch.effects.live_changes.push(LiveChange::Ended(task));
     if let Some(plugin) = plugin {
         batch.record_move(&plugin, Some(was), Some(TaskState::Failed));
-        batch.events.push(EventPayload { task, plugin, attempt, time: now, kind: EventKind::Failed(cause) });
+        batch.effects.events.push(EventPayload {
+            task,
+            plugin,
+            attempt,
+            time: now,
+            kind: EventKind::Failed(cause),
+        });
     }
     Ok(())
 }

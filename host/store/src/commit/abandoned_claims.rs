@@ -5,19 +5,22 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmill_model::{Timestamp, Transition};
-use wasmill_store::rules::finish::Finish;
-use wasmill_store::{Claimed, Claims};
+
+use crate::rules::finish::Finish;
+use crate::{Claimed, Claims};
 
 /// Tasks to requeue: added when an undelivered claim is dropped, taken by the writer.
 #[derive(Debug, Default)]
-pub(crate) struct AbandonedClaims(Mutex<Vec<Finish>>);
+pub struct AbandonedClaims(Mutex<Vec<Finish>>);
 
 impl AbandonedClaims {
-    pub(crate) fn take(&self) -> Vec<Finish> {
+    /// Takes all of them.
+    pub fn take(&self) -> Vec<Finish> {
         mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn requeue(&self, finishes: impl IntoIterator<Item = Finish>) {
+    /// Adds claims to requeue.
+    pub fn requeue(&self, finishes: impl IntoIterator<Item = Finish>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(finishes);
     }
 }
@@ -27,19 +30,20 @@ impl AbandonedClaims {
 /// Claims of a rolled-back batch are abandoned too. Requeuing them changes nothing, as their tasks are not
 /// running: the writer requeues before it claims again.
 #[derive(Debug)]
-pub(crate) struct UndeliveredClaims {
+pub struct UndeliveredClaims {
     claims: Claims,
     claimed_at: Timestamp,
     abandoned: Arc<AbandonedClaims>,
 }
 
 impl UndeliveredClaims {
-    pub(crate) fn new(claims: Claims, claimed_at: Timestamp, abandoned: Arc<AbandonedClaims>) -> Self {
+    /// Holds claims until they are delivered.
+    pub fn new(claims: Claims, claimed_at: Timestamp, abandoned: Arc<AbandonedClaims>) -> Self {
         Self { claims, claimed_at, abandoned }
     }
 
     /// Delivers the claims.
-    pub(crate) fn into_claims(mut self) -> Claims {
+    pub fn into_claims(mut self) -> Claims {
         mem::take(&mut self.claims)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use wasmill_store::StoreError;
+use crate::StoreError;
 
 /// Minimum interval between log lines of an outage that lasts or comes and goes.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
@@ -17,7 +17,7 @@ const RECOVERY_TIME: Duration = Duration::from_secs(5);
 
 /// Something that may fail for a while.
 #[derive(Debug)]
-pub(crate) struct OutageLog {
+pub struct OutageLog {
     what: &'static str,
     is_ongoing: AtomicBool,
     /// True from the log entry of a failure to the one of the recovery.
@@ -34,7 +34,8 @@ struct FailureTimes {
 }
 
 impl OutageLog {
-    pub(crate) fn new(what: &'static str) -> Self {
+    /// Creates the log of something, such as "writing to the database".
+    pub fn new(what: &'static str) -> Self {
         Self {
             what,
             is_ongoing: AtomicBool::new(false),
@@ -44,7 +45,7 @@ impl OutageLog {
     }
 
     /// Records the result of an operation and returns it.
-    pub(crate) fn record<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn record<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
             Ok(_) => self.succeeded(),
             Err(StoreError::Closed) => {}
@@ -54,7 +55,7 @@ impl OutageLog {
     }
 
     /// Returns true if the last operation failed.
-    pub(crate) fn is_ongoing(&self) -> bool {
+    pub fn is_ongoing(&self) -> bool {
         self.is_ongoing.load(Ordering::Relaxed)
     }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
-use wasmill_store::rules::plugin_counts::{AllPluginCounts, CountDelta};
-use wasmill_store::{CommitStats, Counts, StoreStats};
 
-use crate::writer::writer_state::WriterState;
+use crate::commit::writer_state::WriterState;
+use crate::rules::plugin_counts::{AllPluginCounts, CountDelta};
+use crate::{CommitStats, Counts, StoreStats};
 
 /// What the writer publishes after each commit for callers that need no query.
 #[derive(Debug)]
-pub(crate) struct WriterStats {
+pub struct WriterStats {
     waiting: AtomicU64,
     running: AtomicU64,
     commits: AtomicU64,
@@ -23,21 +23,25 @@ pub(crate) struct WriterStats {
     plugin_counts: AllPluginCounts,
     spread: Mutex<CommitStats>,
     /// Notified when a delivery becomes due.
-    pub(crate) wait_for_delivery: Notify,
+    pub wait_for_delivery: Notify,
 }
 
 /// A successful commit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Committed {
-    pub(crate) commands: usize,
-    pub(crate) deliveries_dropped: u64,
+pub struct Committed {
+    /// Number of commands.
+    pub commands: usize,
+    /// Number of pending deliveries dropped.
+    pub deliveries_dropped: u64,
     /// Whether it waited for fsync.
-    pub(crate) synced: bool,
-    pub(crate) took: Duration,
+    pub synced: bool,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl WriterStats {
-    pub(crate) fn new(writer_state: WriterState, plugin_counts: AllPluginCounts) -> Self {
+    /// Starts from these counts.
+    pub fn new(writer_state: WriterState, plugin_counts: AllPluginCounts) -> Self {
         Self {
             waiting: AtomicU64::new(writer_state.waiting),
             running: AtomicU64::new(writer_state.running),
@@ -56,7 +60,8 @@ impl WriterStats {
         }
     }
 
-    pub(crate) fn publish(&self, writer_state: WriterState, count_delta: CountDelta, committed: Committed) {
+    /// Adds a commit.
+    pub fn publish(&self, writer_state: WriterState, count_delta: CountDelta, committed: Committed) {
         self.waiting.store(writer_state.waiting, Ordering::Relaxed);
         self.running.store(writer_state.running, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -71,22 +76,25 @@ impl WriterStats {
     }
 
     /// Records the number of finished tasks that retention keeps.
-    pub(crate) fn note_kept(&self, tasks_max: Option<u64>) {
+    pub fn note_kept(&self, tasks_max: Option<u64>) {
         self.kept_max.store(tasks_max.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    pub(crate) fn failed(&self) {
+    /// Counts a transaction that was rolled back.
+    pub fn failed(&self) {
         self.spread().failed += 1;
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    /// Returns the number of unfinished tasks.
+    pub fn counts(&self) -> Counts {
         Counts {
             waiting: self.waiting.load(Ordering::Relaxed),
             running: self.running.load(Ordering::Relaxed),
         }
     }
 
-    pub(crate) fn stats(&self) -> StoreStats {
+    /// Returns write statistics.
+    pub fn stats(&self) -> StoreStats {
         StoreStats {
             commits: self.commits.load(Ordering::Relaxed),
             commands: self.commands.load(Ordering::Relaxed),
@@ -95,11 +103,13 @@ impl WriterStats {
         }
     }
 
-    pub(crate) fn plugin_counts(&self) -> &AllPluginCounts {
+    /// Returns the counts of all plugins.
+    pub fn plugin_counts(&self) -> &AllPluginCounts {
         &self.plugin_counts
     }
 
-    pub(crate) fn commit_stats(&self) -> CommitStats {
+    /// Returns the distribution of commits.
+    pub fn commit_stats(&self) -> CommitStats {
         self.spread().clone()
     }
 

@@ -7,32 +7,35 @@ use wasmill_model::{TaskPhase, TaskState};
 /// Row ids are never reused while the store is open, not even that of a removed newest task, so progress of a
 /// removed task can never show up at another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct WriterState {
-    pub(crate) waiting: u64,
-    pub(crate) running: u64,
-    pub(crate) seq_next: i64,
+pub struct WriterState {
+    /// Waiting tasks.
+    pub waiting: u64,
+    /// Running tasks.
+    pub running: u64,
+    /// The next row id, if the writer assigns them.
+    pub seq_next: i64,
     /// Time of the last claim.
-    pub(crate) claimed_at: i64,
+    pub claimed_at: i64,
     /// Latest time at which a task was accepted, started or finished.
-    pub(crate) latest: i64,
+    pub latest: i64,
     /// The stored value of `latest`, at most a second behind.
-    pub(crate) latest_stored: i64,
+    pub latest_stored: i64,
     /// Event numbers from here on are not reserved.
-    pub(crate) events_reserved: i64,
+    pub events_reserved: i64,
     /// Whether there may be tasks with dependents; once set it stays so. Spares all others the queries.
-    pub(crate) has_dependents: bool,
+    pub has_dependents: bool,
     /// Set while `dependency_end` may hold unprocessed rows.
-    pub(crate) has_unresolved_ends: bool,
+    pub has_unresolved_ends: bool,
 }
 
 impl WriterState {
     /// Records a time at which a task was accepted, started or finished.
-    pub(crate) fn observe_time(&mut self, now: i64) {
+    pub fn observe_time(&mut self, now: i64) {
         self.latest = self.latest.max(now);
     }
 
     /// Records a transition; `None` stands for a task that is created or removed.
-    pub(crate) fn record_move(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
+    pub fn record_move(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
         match from.map(TaskState::phase) {
             Some(TaskPhase::Waiting) => decrement(&mut self.waiting, "waiting"),
             Some(TaskPhase::Running) => decrement(&mut self.running, "running"),

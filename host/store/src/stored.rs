@@ -1,0 +1,4 @@
+//! Forms in which backends store values that no query looks into.
+
+pub mod answer;
+pub mod usage;
