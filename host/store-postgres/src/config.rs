@@ -1,0 +1,34 @@
+//! How to open the database. Plain data only.
+
+use wasmill_model::Tracer;
+
+/// How to open the database.
+#[derive(Clone, Debug)]
+pub struct PostgresConfig {
+    /// Address, such as `postgres://wasmill@localhost/wasmill`.
+    pub url: String,
+    /// The schema that holds the tables; created if it is missing.
+    pub schema: String,
+    /// Maximum waiting tasks; further ones are refused. Retries and requeues are never refused.
+    pub waiting_max: u64,
+    /// Number of concurrent reads, each on its own connection; at least 1.
+    pub readers: usize,
+    /// Maximum bytes that the logs of all running tasks hold in memory; beyond it each run keeps 2 KiB.
+    pub log_bytes_max: usize,
+    /// Receives the spans of traced tasks.
+    pub tracer: Tracer,
+}
+
+impl PostgresConfig {
+    /// Builds the default configuration for a database.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            schema: "wasmill".to_owned(),
+            waiting_max: 1_000_000,
+            readers: 3,
+            log_bytes_max: 64 << 20,
+            tracer: Tracer::default(),
+        }
+    }
+}

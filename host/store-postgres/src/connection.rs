@@ -1,0 +1,5 @@
+//! Connections to the server, and what can go wrong with them.
+
+pub(crate) mod database;
+pub(crate) mod fault;
+pub(crate) mod schema;

@@ -1,0 +1,76 @@
+//! One connection, with its prepared statements.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+
+use crate::connection::fault::{Error, Result};
+
+/// Values of a statement.
+pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// An open connection. Statements that are awaited together are sent together.
+pub(crate) struct Connection {
+    client: Client,
+    prepared: Mutex<HashMap<&'static str, Statement>>,
+}
+
+impl Connection {
+    /// Connects, on the runtime that this is called on. The connection closes when it is dropped.
+    pub(crate) async fn open(config: &Config) -> Result<Arc<Self>> {
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the database ended");
+            }
+        });
+        Ok(Arc::new(Self { client, prepared: Mutex::default() }))
+    }
+
+    /// Returns true if the connection can no longer be used.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs statements without values.
+    pub(crate) async fn batch(&self, sql: &str) -> Result<()> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
+    pub(crate) async fn query(&self, sql: &'static str, values: Params<'_>) -> Result<Vec<Row>> {
+        Ok(self.client.query(&self.prepared(sql).await?, values).await?)
+    }
+
+    /// Returns the only row, if there is one.
+    pub(crate) async fn optional(&self, sql: &'static str, values: Params<'_>) -> Result<Option<Row>> {
+        Ok(self.client.query_opt(&self.prepared(sql).await?, values).await?)
+    }
+
+    pub(crate) async fn one(&self, sql: &'static str, values: Params<'_>) -> Result<Row> {
+        let row = self.optional(sql, values).await?;
+        row.ok_or_else(|| Error::Value(format!("no row of {}", sql.trim())))
+    }
+
+    /// Returns the number of rows that were written.
+    pub(crate) async fn execute(&self, sql: &'static str, values: Params<'_>) -> Result<u64> {
+        Ok(self.client.execute(&self.prepared(sql).await?, values).await?)
+    }
+
+    async fn prepared(&self, sql: &'static str) -> Result<Statement> {
+        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement.clone());
+        Ok(statement)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("is_closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,3 @@
+//! Webhook deliveries.
+
+pub(crate) mod deliveries;

@@ -1,0 +1,122 @@
+//! Resolves dependencies when they finish: releases their dependents, or cancels them.
+//!
+//! [`resolve`] updates at most 500 dependents per batch; the rest follow in later batches, since a task may
+//! have a million dependents and a chain of cancels may be as long.
+
+use tokio_postgres::Row;
+use wasmill_model::{Cause, OnFailure, PluginName, TaskId, TaskState, Timestamp};
+use wasmill_store::rules::dependency as rules;
+
+use crate::connection::fault::Result;
+use crate::queue::cancel::{Cancelling, cancel, cancellable};
+use crate::queue::cancel_many;
+use crate::read::rows::{get, nanos, on_failure, optional_time, parsed, size, state, task_id, time};
+use crate::writer::batch::Batch;
+use crate::writer::quarantine;
+
+/// Maximum dependents updated per batch.
+const RESOLVED_MAX: usize = 500;
+
+const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
+const REMOVE_END: &str = "DELETE FROM dependency_end WHERE seq = $1";
+const AWAITING: &str = "
+    SELECT dependency.seq, position, id, runs_on_failure, pass_results, run_at
+    FROM dependency JOIN dependent ON dependent.seq = dependency.seq
+    WHERE on_seq = $1 AND outcome IS NULL LIMIT $2";
+const RECORD_OUTCOME: &str = "
+    UPDATE dependency SET outcome = $3, on_seq = CASE WHEN $4 THEN on_seq END WHERE seq = $1 AND position = $2";
+const COUNT_DOWN: &str = "
+    UPDATE task SET pending_dependencies = pending_dependencies - 1 WHERE seq = $1 AND state = 'blocked'
+    RETURNING pending_dependencies, plugin";
+const RELEASE: &str = "
+    UPDATE task SET state = $2, sort_key = sort_key + $3 - ready_at, ready_at = $3 WHERE seq = $1";
+const SET_CAUSE: &str = "UPDATE task SET cause = $2, message = $3 WHERE seq = $1";
+
+/// The end of a task.
+struct TaskEnd {
+    seq: i64,
+    state: TaskState,
+    at: Timestamp,
+}
+
+/// An unresolved dependency of a task.
+struct PendingDependency {
+    seq: i64,
+    position: i64,
+    on: TaskId,
+    on_failure: OnFailure,
+    pass_results: bool,
+    /// When the dependent may start at the earliest.
+    run_at: Option<Timestamp>,
+}
+
+/// Resolves recorded ends, as far as one batch has time for.
+pub(crate) async fn resolve(batch: &mut Batch<'_>) -> Result<()> {
+    let mut left = RESOLVED_MAX;
+    while batch.writer_state.has_unresolved_ends && left > 0 {
+        let Some(row) = batch.connection.optional(NEXT_END, &[]).await? else {
+            batch.writer_state.has_unresolved_ends = false;
+            break;
+        };
+        let end = TaskEnd { seq: get(&row, 0)?, state: state(&row, 1)?, at: time(&row, 2)? };
+        let rows = batch.connection.query(AWAITING, &[&end.seq, &size(left)]).await?;
+        for row in &rows {
+            let one = pending(row)?;
+            match record_outcome(batch, &one, &end).await {
+                // It would be retried in every batch, and nothing could be written any more.
+                Err(error) if error.is_of_value() => {
+                    quarantine::fail(batch, one.seq, TaskState::Blocked, &error, end.at).await?;
+                }
+                recorded => recorded?,
+            }
+        }
+        if rows.len() < left {
+            batch.connection.execute(REMOVE_END, &[&end.seq]).await?;
+        }
+        left = left.saturating_sub(rows.len().max(1));
+    }
+    Ok(())
+}
+
+fn pending(row: &Row) -> Result<PendingDependency> {
+    Ok(PendingDependency {
+        seq: get(row, 0)?,
+        position: get(row, 1)?,
+        on: task_id(row, 2)?,
+        on_failure: on_failure(row, 3)?,
+        pass_results: get(row, 4)?,
+        run_at: optional_time(row, 5)?,
+    })
+}
+
+/// Records the outcome of one dependency and releases the dependent if it was the last.
+async fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> Result<()> {
+    let PendingDependency { seq, position, pass_results, .. } = *pending;
+    let keeps = rules::keeps_result(end.state, pass_results);
+    batch.connection.execute(RECORD_OUTCOME, &[&seq, &position, &end.state.as_str(), &keeps]).await?;
+    if rules::cancels(end.state, pending.on_failure) {
+        return cancel_dependent(batch, pending, end).await;
+    }
+    let Some(row) = batch.connection.optional(COUNT_DOWN, &[&seq]).await? else { return Ok(()) };
+    if get::<i64>(&row, 0)? == 0 {
+        let plugin: PluginName = parsed(&row, 1)?;
+        let (state, ready_at) = rules::released(pending.run_at, end.at);
+        batch.connection.execute(RELEASE, &[&seq, &state.as_str(), &nanos(ready_at)]).await?;
+        batch.record_move(&plugin, Some(TaskState::Blocked), Some(state));
+        batch.effects.wait_for_ready = true;
+    }
+    Ok(())
+}
+
+/// Cancels a dependent because a dependency did not complete.
+async fn cancel_dependent(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> Result<()> {
+    let Some(row) = batch.connection.optional(cancel_many::FIND, &[&pending.seq]).await? else {
+        return Ok(());
+    };
+    // Another dependency may have cancelled it already.
+    let (seq, was @ TaskState::Blocked, of, has_webhook) = cancellable(&row)? else { return Ok(()) };
+    let message = rules::cancel_message(pending.on, end.state);
+    let cause = Cause::Dependency.to_string();
+    batch.connection.execute(SET_CAUSE, &[&seq, &cause, &message.as_bytes()]).await?;
+    cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, end.at).await
+}

@@ -1,0 +1,76 @@
+//! Queries about dependencies: their status, and their results for a run.
+
+use wasmill_model::{DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskState};
+use wasmill_store::rules::dependency::stays_in_retry;
+use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+use crate::read::rows::{get, number, on_failure, optional_state, seq, task_id, text, uuid};
+
+const DEPENDS: &str = "
+    SELECT runs_on_failure, pass_results, dependency.id, outcome
+    FROM task JOIN dependent ON dependent.seq = task.seq JOIN dependency ON dependency.seq = task.seq
+    WHERE task.id = $1 ORDER BY position";
+/// The results themselves only if they are not too large together.
+const RESULTS: &str = "
+    WITH found AS (
+        SELECT position, dependency.id, outcome, other.seq IS NOT NULL AS is_there, other.seq AS other,
+            sum(coalesce(length(other.result), 0)) OVER ()::bigint AS bytes
+        FROM task JOIN dependency ON dependency.seq = task.seq
+            LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
+        WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.state = 'running')
+    SELECT found.id, found.outcome, is_there, bytes, result
+    FROM found LEFT JOIN task ON task.seq = other AND outcome = 'completed' AND bytes <= $4
+    ORDER BY position";
+const AGAIN: &str = "
+    SELECT runs_on_failure, pass_results, dependency.id, outcome,
+        EXISTS (SELECT FROM task WHERE task.id = dependency.id)
+    FROM dependent JOIN dependency ON dependency.seq = dependent.seq
+    WHERE dependent.seq = $1 ORDER BY position";
+
+/// Reads the dependencies of a task; `None` if it has none.
+pub(crate) async fn dependencies(connection: &Connection, id: TaskId) -> Result<Option<DependencyStatus>> {
+    let mut dependencies: Option<DependencyStatus> = None;
+    for row in connection.query(DEPENDS, &[&uuid(id)]).await? {
+        let (on_failure, pass_results) = (on_failure(&row, 0)?, get(&row, 1)?);
+        let on = Dependency { id: task_id(&row, 2)?, outcome: optional_state(&row, 3)? };
+        dependencies.get_or_insert(DependencyStatus { on: Vec::new(), on_failure, pass_results }).on.push(on);
+    }
+    Ok(dependencies)
+}
+
+/// Reads outcomes and results of the dependencies of a claimed task, unless they are too large.
+pub(crate) async fn dependency_results(connection: &Connection, claim: &Claim) -> Result<DependencyResults> {
+    let bytes_max = i64::try_from(DEPENDENCY_RESULTS_BYTES_MAX).unwrap_or(i64::MAX);
+    let rows = connection
+        .query(RESULTS, &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &bytes_max])
+        .await?;
+    let mut results = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id = task_id(row, 0)?;
+        let outcome = optional_state(row, 1)?.unwrap_or(TaskState::Cancelled);
+        if outcome == TaskState::Completed && !get::<bool>(row, 2)? {
+            return Ok(DependencyResults::Gone(id));
+        }
+        results.push(DependencyResult { id, outcome, result: text(row, 4)? });
+    }
+    let bytes: u64 = rows.first().map_or(Ok(0), |row| number(row, 3))?;
+    if bytes > DEPENDENCY_RESULTS_BYTES_MAX {
+        return Ok(DependencyResults::TooLarge { bytes });
+    }
+    Ok(DependencyResults::Results(results))
+}
+
+/// Reads the dependencies for the retry of a task.
+pub(crate) async fn again(connection: &Connection, seq: i64) -> Result<Option<NewDependencies>> {
+    let mut again: Option<NewDependencies> = None;
+    for row in connection.query(AGAIN, &[&seq]).await? {
+        let (on_failure, pass_results) = (on_failure(&row, 0)?, get(&row, 1)?);
+        if stays_in_retry(get(&row, 4)?, optional_state(&row, 3)?, on_failure, pass_results) {
+            let on = task_id(&row, 2)?;
+            again.get_or_insert(NewDependencies { on: Vec::new(), on_failure, pass_results }).on.push(on);
+        }
+    }
+    Ok(again)
+}

@@ -1,0 +1,14 @@
+//! The queue, what moves tasks from one state to the next.
+
+pub(crate) mod cancel;
+pub(crate) mod cancel_many;
+pub(crate) mod claim;
+pub(crate) mod finish;
+pub(crate) mod idempotency;
+pub(crate) mod insert;
+pub(crate) mod pause;
+pub(crate) mod promote;
+pub(crate) mod recover;
+pub(crate) mod remove;
+pub(crate) mod save;
+pub(crate) mod starts;

@@ -1,0 +1,234 @@
+//! Claims available tasks: fairly over plugins and groups, and within each by time and priority.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use wasmill_model::{PluginName, TaskState, Timestamp};
+use wasmill_store::commit::{AbandonedClaims, UndeliveredClaims};
+use wasmill_store::live::{LiveChange, RunRef, RunStart};
+use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
+
+use crate::connection::fault::Result;
+use crate::delivery::deliveries;
+use crate::queue::{promote, starts};
+use crate::read::rows::{
+    backoff, duration, get, nanos, number, optional_time, parsed, size, task_id, task_ref, text, time,
+    traced, used,
+};
+use crate::writer::batch::{Batch, Operation};
+use crate::writer::clock_skew::{self, JUMP_NANOS};
+use crate::writer::quarantine;
+
+/// Claims tasks in turns: all groups of all plugins are one circle, a plugin's own tasks its first group, and the claim
+/// goes on behind where the last one stopped.
+///
+/// $1 to $3: plugins, their maximum number of tasks, and the memory of one run. $4: tasks in all. $5: memory in all.
+/// $6 and $7: plugin and group at which the last claim stopped, empty before the first, which takes the group that has
+/// waited longest first. $8: the time.
+///
+/// In the order of turns. The last row has no task, and tells whether a task did not fit into the memory, and whether a group had more tasks
+/// than its part.
+const CLAIM: &str = "
+    WITH RECURSIVE quota AS MATERIALIZED (
+        SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS q (plugin, tasks_max, memory)),
+    -- One step in the index for each group, however many tasks it has.
+    step (plugin, tasks_max, memory, task_group) AS (
+        SELECT q.*, (SELECT task_group FROM task t WHERE t.state = 'available' AND t.plugin = q.plugin
+            ORDER BY task_group LIMIT 1) FROM quota q
+        UNION ALL
+        SELECT s.plugin, s.tasks_max, s.memory, (SELECT task_group FROM task t
+            WHERE t.state = 'available' AND t.plugin = s.plugin AND t.task_group > s.task_group
+            ORDER BY task_group LIMIT 1)
+        FROM step s WHERE s.task_group IS NOT NULL),
+    queue AS MATERIALIZED (
+        SELECT *, greatest(2, ceil($4::bigint / count(*) OVER ()::numeric))::bigint AS part FROM (
+            SELECT *, (plugin, task_group) <= ($6::text COLLATE \"C\", $7::text COLLATE \"C\") AS wrapped FROM step
+            WHERE task_group IS NOT NULL
+            ORDER BY wrapped, plugin, task_group LIMIT $4) AS first),
+    candidate AS MATERIALIZED (
+        SELECT q.plugin, q.tasks_max, q.memory, q.task_group, q.wrapped, q.part, t.seq, min(t.sort_key) OVER (PARTITION BY q.plugin, q.task_group) AS oldest,
+            row_number() OVER (PARTITION BY q.plugin, q.task_group ORDER BY t.sort_key, t.seq) AS lap
+        FROM queue q CROSS JOIN LATERAL (
+            SELECT seq, sort_key FROM task
+            WHERE state = 'available' AND plugin = q.plugin AND task_group = q.task_group
+            ORDER BY sort_key, seq LIMIT least(q.part, q.tasks_max)) t),
+    of_plugin AS (
+        SELECT *, row_number() OVER (PARTITION BY plugin ORDER BY lap, wrapped, task_group) AS nth FROM candidate),
+    in_order AS MATERIALIZED (
+        SELECT seq, plugin, task_group, row_number() OVER w AS nth, sum(memory) OVER w AS used
+        FROM of_plugin WHERE nth <= tasks_max
+        WINDOW w AS (ORDER BY lap, wrapped, CASE WHEN $6 = '' THEN oldest END, plugin, task_group ROWS UNBOUNDED PRECEDING)),
+    picked AS MATERIALIZED (SELECT * FROM in_order WHERE nth <= $4 AND used <= $5::bigint),
+    claimed AS (
+        UPDATE task SET state = 'running', claim_token = claim_token + 1,
+            attempt = attempt + CASE WHEN suspensions = 0 THEN 1 ELSE 0 END,
+            started_at = CASE WHEN suspensions = 0 THEN $8 ELSE started_at END
+        FROM picked WHERE task.seq = picked.seq AND task.state = 'available'
+        RETURNING picked.nth, task.*)
+    SELECT c.seq, c.id, c.plugin, c.claim_token, c.attempt, c.attempts_max, c.host_crashes, c.timeout_ms,
+        c.backoff_first_ms, c.backoff_factor, c.backoff_max_ms, c.backoff_jitter, c.ready_at, c.started_at,
+        CASE WHEN c.suspensions > 0 THEN c.usage END, coalesce(d.pass_results, false), c.webhook_on IS NOT NULL,
+        c.trace, c.created_at, $8::bigint, c.suspensions > 0, c.log_lines, i.body, k.body, c.task_group,
+        false, false, c.nth
+    FROM claimed c
+        LEFT JOIN input i ON c.input_bytes IS NOT NULL AND i.seq = c.seq
+        LEFT JOIN dependent d ON c.pending_dependencies IS NOT NULL AND d.seq = c.seq
+        LEFT JOIN checkpoint k ON c.suspensions > 0 AND k.seq = c.seq AND length(k.body) <= 65536
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        EXISTS (SELECT FROM in_order WHERE nth <= $4 AND used > $5::bigint),
+        EXISTS (SELECT FROM candidate WHERE lap = part AND part < tasks_max), NULL
+    ORDER BY 28";
+
+#[derive(Debug)]
+pub(crate) struct ClaimReady {
+    pub(crate) quotas: Vec<ClaimQuota>,
+    pub(crate) tasks_max: usize,
+    /// Limit of the expected memory of all claimed tasks together.
+    pub(crate) available_memory: u64,
+    pub(crate) now: Timestamp,
+    pub(crate) abandoned: Arc<AbandonedClaims>,
+}
+
+#[async_trait]
+impl Operation for ClaimReady {
+    type Answer = UndeliveredClaims;
+    const DURABLE: bool = false;
+
+    async fn run(&self, batch: &mut Batch<'_>) -> Result<UndeliveredClaims> {
+        self.check_clock(batch).await?;
+        promote::promote_due(batch, self.now, self.tasks_max).await?;
+        let mut claims = Claims::default();
+        let (mut memory, mut left) = (self.available_memory, self.left(batch));
+        while claims.claimed.len() < self.tasks_max && !left.is_empty() {
+            let before = claims.claimed.len();
+            let has_more = self.claim(batch, &mut left, &mut memory, &mut claims).await?;
+            if claims.lacked_memory || !has_more || claims.claimed.len() == before {
+                break;
+            }
+        }
+        if claims.claimed.len() < self.tasks_max {
+            claims.next_ready_at = promote::next_due(batch.connection).await?;
+        }
+        if !claims.claimed.is_empty() {
+            batch.writer_state.observe_time(nanos(self.now));
+        }
+        starts::note(batch, &self.quotas, &claims.claimed, self.now).await?;
+        Ok(UndeliveredClaims::new(claims, self.now, self.abandoned.clone()))
+    }
+}
+
+/// How many more tasks of each plugin may be claimed.
+type Left<'a> = HashMap<&'a PluginName, (&'a ClaimQuota, usize)>;
+
+impl ClaimReady {
+    /// Checks whether the clock went back since the last claim.
+    async fn check_clock(&self, batch: &mut Batch<'_>) -> Result<()> {
+        let (before, now) = (batch.writer_state.claimed_at, nanos(self.now));
+        batch.writer_state.claimed_at = now;
+        if now < before.saturating_sub(JUMP_NANOS) {
+            let shortened = clock_skew::shorten_waits(batch.connection, now).await?;
+            deliveries::shorten_waits(batch.connection, now).await?;
+            let seconds = before.saturating_sub(now) / JUMP_NANOS;
+            tracing::warn!(seconds, shortened, "the system clock went back");
+        }
+        Ok(())
+    }
+
+    fn left(&self, batch: &Batch<'_>) -> Left<'_> {
+        let is_waiting = |quota: &&ClaimQuota| quota.tasks_max > 0 && batch.waiting(&quota.plugin) > 0;
+        self.quotas.iter().filter(is_waiting).map(|quota| (&quota.plugin, (quota, quota.tasks_max))).collect()
+    }
+
+    /// Claims as many tasks as one statement finds; returns whether there may be more.
+    async fn claim(
+        &self,
+        batch: &mut Batch<'_>,
+        left: &mut Left<'_>,
+        memory: &mut u64,
+        claims: &mut Claims,
+    ) -> Result<bool> {
+        let (mut plugins, mut most, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for (quota, tasks) in left.values() {
+            plugins.push(quota.plugin.as_str());
+            most.push(size(*tasks));
+            weights.push(i64::try_from(quota.memory_bytes).unwrap_or(i64::MAX));
+        }
+        let tasks = size(self.tasks_max - claims.claimed.len());
+        let room = i64::try_from(*memory).unwrap_or(i64::MAX);
+        let (plugin, group) = batch.turn.clone();
+        let now = nanos(self.now);
+        let rows = batch
+            .connection
+            .query(CLAIM, &[&plugins, &most, &weights, &tasks, &room, &plugin, &group, &now])
+            .await?;
+        let Some((end, rows)) = rows.split_last() else { return Ok(false) };
+        for row in rows {
+            match self.claimed(batch, row) {
+                Ok(claimed) => {
+                    batch.turn = (claimed.plugin.to_string(), get::<&str>(row, 24)?.to_owned());
+                    if let Some((quota, tasks)) = left.get_mut(&claimed.plugin) {
+                        *tasks -= 1;
+                        *memory = memory.saturating_sub(quota.memory_bytes);
+                    }
+                    claims.claimed.push(claimed);
+                }
+                // It would be the first candidate of every claim, and no task would ever start.
+                Err(error) if error.is_of_value() => {
+                    quarantine::fail(batch, get(row, 0)?, TaskState::Available, &error, self.now).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        left.retain(|_, (_, tasks)| *tasks > 0);
+        claims.lacked_memory = get(end, 25)?;
+        get(end, 26)
+    }
+
+    fn claimed(&self, batch: &mut Batch<'_>, row: &Row) -> Result<Claimed> {
+        let plugin: PluginName = parsed(row, 2)?;
+        let (token, attempt) = (get(row, 3)?, number(row, 4)?);
+        let ready_at = time(row, 12)?;
+        // After the clock went back, `ready_at` may be in the future.
+        let waited = nanos(self.now).saturating_sub(nanos(ready_at));
+        let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
+        let since = optional_time(row, 13)?.unwrap_or(self.now);
+        let earlier = used(row, 14)?;
+        let of = RunRef {
+            task: task_id(row, 1)?,
+            plugin: plugin.clone(),
+            attempt,
+            token,
+            trace: traced(row, 17)?,
+        };
+        batch.effects.spans.extend(of.wait_span(&batch.live_runs.tracer, ready_at, self.now));
+        let start = RunStart { at: self.now, queue, since, earlier, lines: number(row, 21)? };
+        let run = batch.live_runs.run(of, Some(start));
+        let checkpoint = match get::<Option<Vec<u8>>>(row, 23)? {
+            Some(state) => Checkpoint::State(state),
+            None if token == 1 => Checkpoint::None,
+            None => Checkpoint::NotLoaded,
+        };
+        let claimed = Claimed {
+            claim: Claim::new(task_ref(get(row, 0)?), run.clone(), get(row, 16)?),
+            plugin,
+            queue,
+            attempt,
+            attempts_max: number(row, 5)?,
+            host_crashes: number(row, 6)?,
+            timeout: duration(row, 7)?,
+            backoff: backoff(row, 8)?,
+            input: text(row, 22)?,
+            pass_results: get(row, 15)?,
+            checkpoint,
+        };
+        batch.record_move(&claimed.plugin, Some(TaskState::Available), Some(TaskState::Running));
+        batch.effects.live_changes.push(LiveChange::Began(run.clone()));
+        batch.effects.events.push(run.event(EventKind::Started, self.now));
+        Ok(claimed)
+    }
+}

@@ -1,0 +1,40 @@
+//! Promotes due tasks: scheduled and suspended ones whose time has come become available.
+
+use wasmill_model::{TaskState, Timestamp};
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+use crate::read::rows::{get, nanos, optional_time, parsed, size, state};
+use crate::writer::batch::Batch;
+use crate::writer::quarantine;
+
+/// The task that is due for longest first.
+const PROMOTE: &str = "
+    WITH due AS (
+        SELECT seq, state FROM task WHERE state IN ('scheduled', 'suspended') AND ready_at <= $1
+        ORDER BY ready_at, seq LIMIT $2)
+    UPDATE task SET state = 'available' FROM due WHERE task.seq = due.seq
+    RETURNING task.seq, task.plugin, due.state";
+const NEXT_DUE: &str = "SELECT min(ready_at) FROM task WHERE state IN ('scheduled', 'suspended')";
+
+/// Maximum tasks that a claim promotes, unless it claims more.
+const PROMOTED_MAX: usize = 1_000;
+
+/// Promotes tasks that are due at `now`; at least `claimed_max`, so that a claim misses none.
+pub(crate) async fn promote_due(batch: &mut Batch<'_>, now: Timestamp, claimed_max: usize) -> Result<()> {
+    let limit = size(claimed_max.max(PROMOTED_MAX));
+    for row in batch.connection.query(PROMOTE, &[&nanos(now), &limit]).await? {
+        match parsed(&row, 1) {
+            Ok(plugin) => batch.record_move(&plugin, Some(state(&row, 2)?), Some(TaskState::Available)),
+            Err(error) => {
+                quarantine::fail(batch, get(&row, 0)?, TaskState::Scheduled, &error, now).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns when the next task is due; in the past if not all due tasks were promoted.
+pub(crate) async fn next_due(connection: &Connection) -> Result<Option<Timestamp>> {
+    optional_time(&connection.one(NEXT_DUE, &[]).await?, 0)
+}

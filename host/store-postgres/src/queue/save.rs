@@ -1,0 +1,50 @@
+//! Stores the checkpoint of a running task, if the claim still holds, and deletes that of a finished one.
+
+use async_trait::async_trait;
+use wasmill_store::Claim;
+use wasmill_store::commit::large;
+
+use crate::connection::fault::Result;
+use crate::read::rows::{seq, uuid};
+use crate::writer::batch::{Batch, Operation};
+
+const SAVE: &str = "
+    INSERT INTO checkpoint (seq, body)
+    SELECT seq, $4 FROM task WHERE seq = $1 AND id = $2 AND claim_token = $3 AND state = 'running'
+    ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
+const DROP_CHECKPOINT: &str = "DELETE FROM checkpoint WHERE seq = $1";
+
+#[derive(Debug)]
+pub(crate) struct Save {
+    pub(crate) claim: Claim,
+    pub(crate) state: Vec<u8>,
+}
+
+#[async_trait]
+impl Operation for Save {
+    type Answer = bool;
+    const DURABLE: bool = true;
+
+    fn cost(&self) -> u64 {
+        1 + large(self.state.len())
+    }
+
+    async fn run(&self, batch: &mut Batch<'_>) -> Result<bool> {
+        save(batch, &self.claim, &self.state).await
+    }
+}
+
+/// Replaces the checkpoint; false if the claim was revoked.
+pub(crate) async fn save(batch: &Batch<'_>, claim: &Claim, state: &[u8]) -> Result<bool> {
+    let rows = batch
+        .connection
+        .execute(SAVE, &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &state])
+        .await?;
+    Ok(rows == 1)
+}
+
+/// Deletes the checkpoint of a finished task, if it has one.
+pub(crate) async fn drop_checkpoint(batch: &Batch<'_>, seq: i64) -> Result<()> {
+    batch.connection.execute(DROP_CHECKPOINT, &[&seq]).await?;
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Filtered lists. They scan an index, newest first, up to a limit.
+//!
+//! Few of many tasks may match. To bound the cost of a request, a page may end before it is full and return a
+//! cursor. Rare states have an index of their own.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+use wasmill_model::{Group, PluginName, ScheduleName, Tag, TaskPhase, UniqueKey};
+use wasmill_store::{Filter, TaskRef};
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+use crate::read::rows::{get, nanos, size, task_ref};
+
+/// Maximum rows a page scans in table order, and through an index.
+const ROWS_SCANNED_MAX: usize = 40_000;
+const INDEX_ROWS_SCANNED_MAX: usize = 3_000;
+
+/// Maximum waiting tasks to sort for a page; with more, the table is scanned.
+const WAITING_SORTED_MAX: u64 = 10_000;
+
+/// What a filter matches, of rows `t`. $4 to $14 are its fields, NULL for all.
+macro_rules! fits {
+    () => {
+        "($4::text[] IS NULL OR t.state = ANY ($4)) AND ($5::text IS NULL OR t.plugin = $5)
+        AND ($6::text[] IS NULL OR t.tags @> $6) AND ($7::bigint IS NULL OR t.created_at >= $7)
+        AND ($8::bigint IS NULL OR t.created_at < $8) AND ($9::uuid IS NULL OR t.id BETWEEN $9 AND $10)
+        AND ($11::text IS NULL OR right(replace(t.id::text, '-', ''), length($11)) = $11)
+        AND ($12::text IS NULL OR t.schedule = $12) AND ($13::text IS NULL OR t.task_group = $13)
+        AND ($14::text IS NULL OR t.unique_key = $14)"
+    };
+}
+
+/// Scans up to $2 rows before row $1 and returns up to $3 that match.
+macro_rules! scan {
+    ($from:literal, $path:literal) => {
+        concat!(
+            "SELECT t.seq FROM (SELECT task.* FROM ",
+            $from,
+            " WHERE ",
+            $path,
+            " AND task.seq < $1 ",
+            "ORDER BY task.seq DESC LIMIT $2) t WHERE ",
+            fits!(),
+            " ORDER BY t.seq DESC LIMIT $3"
+        )
+    };
+}
+
+/// Returns the last of up to $2 rows before row $1, if there are that many. $3 is the label.
+macro_rules! last {
+    ($from:literal, $path:literal) => {
+        concat!(
+            "SELECT min(seq), count(*) FROM (SELECT task.seq FROM ",
+            $from,
+            " WHERE ",
+            $path,
+            " AND task.seq < $1 ",
+            "ORDER BY task.seq DESC LIMIT $2) t WHERE $3::text IS NULL OR true"
+        )
+    };
+}
+
+macro_rules! path {
+    ($name:ident, $from:literal, $path:literal, $last:literal) => {
+        const $name: Path = Path { scan: scan!($from, $path), last: last!($from, $last) };
+    };
+}
+
+/// One way to walk tasks, newest first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Path {
+    scan: &'static str,
+    last: &'static str,
+}
+
+path!(ALL, "task", "true", "true");
+path!(
+    WAITING,
+    "task",
+    "task.state IN ('available', 'scheduled', 'suspended', 'blocked')",
+    "task.state IN ('available', 'scheduled', 'suspended', 'blocked')"
+);
+path!(RUNNING, "task", "task.state = 'running'", "task.state = 'running'");
+path!(FAILED, "task", "task.state = 'failed'", "task.state = 'failed'");
+path!(CANCELLED, "task", "task.state = 'cancelled'", "task.state = 'cancelled'");
+path!(TAGGED, "tag JOIN task ON task.seq = tag.seq", "tag.name = ($6::text[])[1]", "tag.name = $3");
+path!(OF_SCHEDULE, "task", "task.schedule = $12", "task.schedule = $3");
+path!(
+    OF_GROUP,
+    "task",
+    "task.task_group = $13 AND task.task_group <> ''",
+    "task.task_group = $3 AND task.task_group <> ''"
+);
+path!(OF_KEY, "task", "task.unique_key = $14", "task.unique_key = $3");
+path!(OF_ID, "task", "task.id BETWEEN $9 AND $10", "task.id::text = $3");
+
+const OPEN: &str = concat!(
+    "SELECT t.seq FROM task t WHERE t.state IN ('available', 'scheduled', 'suspended', 'blocked', 'running') ",
+    "AND t.seq > $1 AND t.seq < $2 AND ",
+    fits!(),
+    " ORDER BY t.state = 'running', t.seq LIMIT $3"
+);
+
+/// A filter as values of a statement.
+struct Values {
+    states: Option<Vec<&'static str>>,
+    plugin: Option<String>,
+    tags: Option<Vec<String>>,
+    created_after: Option<i64>,
+    created_before: Option<i64>,
+    id_first: Option<Uuid>,
+    id_last: Option<Uuid>,
+    id_end: Option<String>,
+    schedule: Option<String>,
+    group: Option<String>,
+    unique_key: Option<String>,
+}
+
+impl Values {
+    fn of(filter: &Filter) -> Self {
+        let states: Vec<_> = filter.states.iter().map(|state| state.as_str()).collect();
+        let tags: Vec<_> = filter.tags.iter().map(Tag::as_str).map(str::to_owned).collect();
+        let range = filter.id.as_ref().map(wasmill_model::IdPrefix::range);
+        Self {
+            states: (!states.is_empty()).then_some(states),
+            plugin: filter.plugin.as_ref().map(PluginName::as_str).map(str::to_owned),
+            tags: (!tags.is_empty()).then_some(tags),
+            created_after: filter.created_after.map(nanos),
+            created_before: filter.created_before.map(nanos),
+            id_first: range.map(|(first, _)| Uuid::from_bytes(first)),
+            id_last: range.map(|(_, last)| Uuid::from_bytes(last)),
+            id_end: filter.id_end.as_ref().map(ToString::to_string),
+            schedule: filter.schedule.as_ref().map(ScheduleName::as_str).map(str::to_owned),
+            group: filter.group.as_ref().map(Group::as_str).map(str::to_owned),
+            unique_key: filter.unique_key.as_ref().map(UniqueKey::as_str).map(str::to_owned),
+        }
+    }
+
+    async fn query(&self, connection: &Connection, sql: &'static str, first: [i64; 3]) -> Result<Vec<Row>> {
+        let values: crate::connection::database::Params<'_> = &[
+            &first[0],
+            &first[1],
+            &first[2],
+            &self.states,
+            &self.plugin,
+            &self.tags,
+            &self.created_after,
+            &self.created_before,
+            &self.id_first,
+            &self.id_last,
+            &self.id_end,
+            &self.schedule,
+            &self.group,
+            &self.unique_key,
+        ];
+        connection.query(sql, values).await
+    }
+}
+
+/// The outcome of a scan.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListScan {
+    /// Matching tasks, newest first.
+    pub(crate) seqs: Vec<i64>,
+    /// Where the scan stopped, if there may be more; everything from there on was scanned.
+    pub(crate) stopped: Option<i64>,
+}
+
+/// Finds up to `limit` matching tasks before this position.
+pub(crate) async fn scan(
+    connection: &Connection,
+    filter: &Filter,
+    before: i64,
+    limit: usize,
+    waiting: u64,
+) -> Result<ListScan> {
+    let values = Values::of(filter);
+    let mut list_scan = ListScan::default();
+    let (paths, label) = match by_label(filter) {
+        Some((path, label)) => (vec![path], Some(label)),
+        None => (by_state(filter, waiting), None),
+    };
+    let rows_max = match paths[..] {
+        [ALL] => size(ROWS_SCANNED_MAX),
+        // The range of ids bounds it.
+        [OF_ID] => i64::MAX,
+        _ => size(INDEX_ROWS_SCANNED_MAX / paths.len()),
+    };
+    for path in paths {
+        // One more than requested shows whether another page follows.
+        let rows = values.query(connection, path.scan, [before, rows_max, size(limit + 1)]).await?;
+        let seqs = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<i64>>>()?;
+        let stopped = if path == OF_ID && seqs.len() <= limit {
+            None
+        } else if seqs.len() > limit {
+            seqs.last().copied()
+        } else {
+            let row = connection.one(path.last, &[&before, &rows_max, &label]).await?;
+            let is_cut = get::<i64>(&row, 1)? == rows_max;
+            if is_cut { get(&row, 0)? } else { None }
+        };
+        list_scan.seqs.extend(seqs);
+        list_scan.stopped = list_scan.stopped.max(stopped);
+    }
+    // Below the point where one path stopped, its tasks are missing.
+    list_scan.seqs.retain(|seq| list_scan.stopped.is_none_or(|stopped| *seq >= stopped));
+    list_scan.seqs.sort_unstable_by(|a, b| b.cmp(a));
+    if list_scan.seqs.len() > limit {
+        list_scan.seqs.truncate(limit);
+        list_scan.stopped = list_scan.seqs.last().copied();
+    }
+    Ok(list_scan)
+}
+
+/// Chooses the label index that is likely to match the fewest tasks.
+fn by_label(filter: &Filter) -> Option<(Path, &str)> {
+    let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
+    let tag = || filter.tags.first().map(|tag| (TAGGED, tag.as_str()));
+    let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str()));
+    let group = || filter.group.as_ref().map(|group| (OF_GROUP, group.as_str()));
+    key.or_else(tag).or_else(schedule).or_else(group)
+}
+
+/// Chooses an index per requested phase, or the table if one of them has none.
+fn by_state(filter: &Filter, waiting: u64) -> Vec<Path> {
+    if filter.id.is_some() {
+        return vec![OF_ID];
+    }
+    let path = |phase: TaskPhase| match phase {
+        // If many tasks wait, a table scan finds some quickly.
+        TaskPhase::Waiting => (waiting <= WAITING_SORTED_MAX).then_some(WAITING),
+        TaskPhase::Running => Some(RUNNING),
+        TaskPhase::Completed => None,
+        TaskPhase::Failed => Some(FAILED),
+        TaskPhase::Cancelled => Some(CANCELLED),
+    };
+    let wanted = |phase: &TaskPhase| filter.states.iter().any(|state| state.phase() == *phase);
+    let paths: Option<Vec<_>> = TaskPhase::ALL.into_iter().filter(wanted).map(path).collect();
+    paths.filter(|paths| !paths.is_empty()).unwrap_or_else(|| vec![ALL])
+}
+
+/// Finds all matching unfinished tasks, waiting ones first.
+pub(crate) async fn open(connection: &Connection, filter: &Filter) -> Result<Vec<TaskRef>> {
+    let rows = Values::of(filter).query(connection, OPEN, [0, i64::MAX, i64::MAX]).await?;
+    rows.iter().map(|row| Ok(task_ref(get(row, 0)?))).collect()
+}

@@ -1,0 +1,214 @@
+//! Queries of single tasks and of pages.
+
+use tokio_postgres::Row;
+use wasmill_model::{
+    NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
+};
+use wasmill_store::live::LiveRuns;
+use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+use crate::delivery::deliveries;
+use crate::dependency::results;
+use crate::read::filtered_list::scan;
+use crate::read::rows::{
+    backoff, cause, duration, get, group, number, optional, optional_time, parsed, priority, seq, size,
+    state, tags, task_id, task_ref, text, time, uuid,
+};
+use crate::read::task_row::{TaskRow, select_tasks, task_row};
+
+/// Bytes of results after which a page ends early, to bound the response.
+const PAGE_BYTES: usize = 4 << 20;
+
+const TASK: &str = select_tasks!("WHERE id = $1");
+const ROWS: &str = select_tasks!("WHERE seq = ANY ($1) ORDER BY seq DESC");
+const PAGE: &str = select_tasks!("WHERE seq < $1 ORDER BY seq DESC LIMIT $2");
+const IDS: &str = "SELECT id FROM task WHERE seq = ANY ($1) ORDER BY seq DESC";
+const ATTEMPTS: &str = "
+    SELECT attempt.attempt, outcome, attempt.message, attempt.started_at, attempt.finished_at, attempt.plugin_digest
+    FROM task JOIN attempt USING (seq) WHERE task.id = $1 ORDER BY attempt.attempt";
+const AGAIN: &str = "
+    SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_max_ms,
+        backoff_jitter, priority, tags, unique_key, input.body, pending_dependencies IS NOT NULL, task.seq,
+        webhook_on, url, origin, task_group
+    FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = $1";
+const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = $1";
+const WAITING: &str = "
+    SELECT count(*) FROM (SELECT 1 FROM task
+        WHERE state IN ('available', 'scheduled', 'suspended', 'blocked') AND plugin = $1 LIMIT $2) AS counted";
+const CHECKPOINT: &str = "
+    SELECT checkpoint.body FROM task JOIN checkpoint USING (seq)
+    WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.state = 'running'";
+
+pub(crate) async fn task(connection: &Connection, id: TaskId, live_runs: &LiveRuns) -> Result<Option<Task>> {
+    let row = connection.optional(TASK, &[&uuid(id)]).await?;
+    row.map(|row| Ok(with_report(task_row(&row)?, live_runs))).transpose()
+}
+
+pub(crate) async fn page(
+    connection: &Connection,
+    query: &ListQuery,
+    waiting: u64,
+    live_runs: &LiveRuns,
+) -> Result<Page> {
+    let before = position(query.before);
+    if query.limit == 0 && !query.filter.is_empty() {
+        return Ok(Page { tasks: Vec::new(), next: None });
+    }
+    if query.filter.is_empty() {
+        // One more than requested shows whether another page follows.
+        let rows = connection.query(PAGE, &[&before, &size(query.limit.saturating_add(1))]).await?;
+        return Ok(filled(&rows, query, before, None, live_runs));
+    }
+    let walked = scan(connection, &query.filter, before, query.limit, waiting).await?;
+    let rows = connection.query(ROWS, &[&walked.seqs]).await?;
+    Ok(filled(&rows, query, before, walked.stopped, live_runs))
+}
+
+/// Fills a page with rows, as far as their results fit. Leaves out a task with a damaged row, and one that has changed
+/// since it was found.
+fn filled(rows: &[Row], query: &ListQuery, before: i64, stopped: Option<i64>, live_runs: &LiveRuns) -> Page {
+    let mut page = Page { tasks: Vec::new(), next: stopped.map(cursor) };
+    let (mut last, mut bytes) = (before, 0);
+    for row in rows {
+        let row = match task_row(row) {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::warn!(%error, "left a task out of a list: its row in the database is damaged");
+                continue;
+            }
+        };
+        if page.tasks.len() == query.limit || bytes > PAGE_BYTES {
+            page.next = (!page.tasks.is_empty()).then(|| cursor(last));
+            break;
+        }
+        last = row.seq;
+        if !query.filter.has(row.task.state) {
+            continue;
+        }
+        bytes += row.task.result.as_ref().map_or(0, String::len);
+        page.tasks.push(with_report(row, live_runs));
+    }
+    page
+}
+
+/// Reads the input of a task; `None` if the task does not exist, `Some(None)` if it has none.
+pub(crate) async fn input(connection: &Connection, id: TaskId) -> Result<Option<Option<String>>> {
+    let row = connection.optional(INPUT, &[&uuid(id)]).await?;
+    row.map(|row| text(&row, 0)).transpose()
+}
+
+/// Reads the attempts of a task that were followed by another one, oldest first.
+pub(crate) async fn attempts(connection: &Connection, id: TaskId) -> Result<Vec<Attempt>> {
+    let rows = connection.query(ATTEMPTS, &[&uuid(id)]).await?;
+    let attempt = |row: &Row| {
+        Ok(Attempt {
+            attempt: number(row, 0)?,
+            cause: cause(row, 1)?.0,
+            message: text(row, 2)?,
+            started_at: optional_time(row, 3)?,
+            finished_at: time(row, 4)?,
+            plugin_digest: get::<Option<&str>>(row, 5)?.map(Into::into),
+        })
+    };
+    rows.iter().map(attempt).collect()
+}
+
+/// Finds matching tasks and the cursor of the next page.
+pub(crate) async fn find(
+    connection: &Connection,
+    filter: &Filter,
+    before: Option<Cursor>,
+    limit: usize,
+    waiting: u64,
+) -> Result<(Vec<TaskId>, Option<Cursor>)> {
+    let walked = scan(connection, filter, position(before), limit, waiting).await?;
+    let rows = connection.query(IDS, &[&walked.seqs]).await?;
+    let ids = rows.iter().map(|row| task_id(row, 0)).collect::<Result<_>>()?;
+    Ok((ids, walked.stopped.map(cursor)))
+}
+
+/// Reads a task as a new one to run again from now on. The plugin's current limit of waiting tasks applies.
+pub(crate) async fn again(
+    connection: &Connection,
+    id: TaskId,
+    new: TaskId,
+    now: Timestamp,
+) -> Result<Option<(TaskState, NewTask)>> {
+    let Some(row) = connection.optional(AGAIN, &[&uuid(id)]).await? else { return Ok(None) };
+    let key: Option<UniqueKey> = optional(&row, 10)?;
+    let dependencies = if get(&row, 12)? { results::again(connection, get(&row, 13)?).await? } else { None };
+    // All fields are named, so that nobody forgets to decide on a new one.
+    let task = NewTask {
+        id: new,
+        plugin: parsed(&row, 0)?,
+        input: text(&row, 11)?,
+        created_at: now,
+        timeout: duration(&row, 2)?,
+        attempts_max: number(&row, 3)?,
+        backoff: backoff(&row, 4)?,
+        run_at: None,
+        is_delayed: false,
+        priority: priority(&row, 8)?,
+        tags: tags(&row, 9)?,
+        unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
+        retry_of: Some(id),
+        schedule: None,
+        dependencies,
+        webhook: webhook(&row, 14)?,
+        // It belongs to the trace of its own request.
+        trace: None,
+        group: group(&row, 17)?,
+        waiting_max: None,
+    };
+    Ok(Some((state(&row, 1)?, task)))
+}
+
+/// Reads a webhook from three columns.
+fn webhook(row: &Row, column: usize) -> Result<Option<Webhook>> {
+    let Some(bits) = get(row, column)? else { return Ok(None) };
+    let (url, origin) = (get(row, column + 1)?, get(row, column + 2)?);
+    Ok(Some(Webhook { url, origin, on: deliveries::ends(bits) }))
+}
+
+pub(crate) async fn checkpoint(connection: &Connection, claim: &Claim) -> Result<Option<Vec<u8>>> {
+    let row =
+        connection.optional(CHECKPOINT, &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token()]).await?;
+    row.map(|row| get(&row, 0)).transpose()
+}
+
+/// Counts waiting tasks per plugin.
+pub(crate) async fn waiting(
+    connection: &Connection,
+    plugins: &[PluginName],
+    limit: usize,
+) -> Result<Vec<u64>> {
+    let mut counts = Vec::with_capacity(plugins.len());
+    for plugin in plugins {
+        counts.push(number(&connection.one(WAITING, &[&plugin.as_str(), &size(limit)]).await?, 0)?);
+    }
+    Ok(counts)
+}
+
+fn with_report(row: TaskRow, live_runs: &LiveRuns) -> Task {
+    let TaskRow { token, mut task, .. } = row;
+    if task.state == TaskState::Running
+        && let Some(run) = live_runs.live(task.id, token)
+    {
+        task.usage = run.usage().or(task.usage);
+        let report = run.report();
+        task.progress = report.progress;
+        task.plugin_digest = report.digest.or(task.plugin_digest);
+    }
+    task
+}
+
+fn cursor(seq: i64) -> Cursor {
+    Cursor(task_ref(seq).0)
+}
+
+/// Returns the row before which a page begins.
+fn position(before: Option<Cursor>) -> i64 {
+    before.map_or(i64::MAX, |cursor| i64::try_from(cursor.0).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,82 @@
+//! A few connections that only read, each for one query at a time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_postgres::Config;
+use wasmill_store::StoreError;
+use wasmill_store::commit::OutageLog;
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+
+/// The idle connections; further ones are opened on demand.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    config: Config,
+    database: String,
+    runtime: Handle,
+    idle: Mutex<Vec<Arc<Connection>>>,
+    permits: Arc<Semaphore>,
+    outage_log: OutageLog,
+    readers: u32,
+}
+
+impl Readers {
+    pub(crate) fn new(config: Config, database: String, runtime: Handle, readers: usize) -> Self {
+        let readers = u32::try_from(readers).unwrap_or(u32::MAX).clamp(1, 1_024);
+        let permits = Arc::new(Semaphore::new(readers as usize));
+        let outage_log = OutageLog::new("reading from the database");
+        Self { config, database, runtime, idle: Mutex::default(), permits, outage_log, readers }
+    }
+
+    /// Runs a query on a connection of its own.
+    pub(crate) async fn read<T, F>(
+        self: &Arc<Self>,
+        query: impl FnOnce(Arc<Connection>) -> F + Send + 'static,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let readers = self.clone();
+        // On the runtime that drives the connections, whichever the caller runs on.
+        let read = self.runtime.spawn(async move {
+            let read = readers.run(query).await;
+            drop(permit);
+            readers.outage_log.record(read.map_err(|error| error.of_store(&readers.database)))
+        });
+        read.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Waits until no read is running and closes every connection.
+    pub(crate) async fn close(&self) {
+        let all = self.permits.acquire_many(self.readers).await;
+        self.permits.close();
+        self.idle().clear();
+        drop(all);
+    }
+
+    async fn run<T, F>(&self, query: impl FnOnce(Arc<Connection>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let idle = self.idle().pop().filter(|connection| !connection.is_closed());
+        let connection = match idle {
+            Some(connection) => connection,
+            None => Connection::open(&self.config).await?,
+        };
+        let read = query(connection.clone()).await;
+        // A failed connection may be unusable; the next read opens another.
+        if read.is_ok() {
+            self.idle().push(connection);
+        }
+        read
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,3 @@
+//! Retention of finished tasks.
+
+pub(crate) mod prune;

@@ -1,0 +1,10 @@
+//! The writer, its transactions, and what it keeps from one to the next.
+
+pub(crate) mod batch;
+pub(crate) mod batcher;
+pub(crate) mod clock_skew;
+pub(crate) mod events;
+pub(crate) mod plugin_counts;
+pub(crate) mod probe;
+pub(crate) mod quarantine;
+pub(crate) mod thread;

@@ -1,0 +1,124 @@
+//! Commands, and the open transaction in which they run.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+use wasmill_model::{PluginName, TaskState};
+use wasmill_store::StoreError;
+use wasmill_store::commit::{Effects, WriterState};
+use wasmill_store::live::LiveRuns;
+use wasmill_store::rules::plugin_counts::AllPluginCounts;
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+
+/// A command of one kind.
+#[async_trait]
+pub(crate) trait Operation: fmt::Debug + Send + Sync + 'static {
+    /// The answer to the caller.
+    type Answer: fmt::Debug + Send + Sync + 'static;
+
+    /// Whether the change must survive a crash of the server once the caller is answered.
+    const DURABLE: bool;
+
+    /// Returns the approximate number of rows it writes; 4 KiB of a large value count as one.
+    fn cost(&self) -> u64 {
+        1
+    }
+
+    /// Applies the change. An error rolls the whole batch back, so a refusal belongs into the answer and must
+    /// leave no changes behind.
+    async fn run(&self, batch: &mut Batch<'_>) -> Result<Self::Answer>;
+}
+
+/// A command of any kind.
+#[async_trait]
+pub(crate) trait Job: fmt::Debug + Send + Sync {
+    fn durable(&self) -> bool;
+    fn cost(&self) -> u64;
+    async fn run(&mut self, batch: &mut Batch<'_>) -> Result<()>;
+    fn answer(self: Box<Self>, committed: std::result::Result<(), StoreError>);
+}
+
+/// A command and the caller that waits for it.
+#[derive(Debug)]
+pub(crate) struct Pending<O: Operation> {
+    operation: O,
+    answer: Option<O::Answer>,
+    reply: oneshot::Sender<std::result::Result<O::Answer, StoreError>>,
+}
+
+impl<O: Operation> Pending<O> {
+    pub(crate) fn new(
+        operation: O,
+        reply: oneshot::Sender<std::result::Result<O::Answer, StoreError>>,
+    ) -> Self {
+        Self { operation, answer: None, reply }
+    }
+}
+
+#[async_trait]
+impl<O: Operation> Job for Pending<O> {
+    fn durable(&self) -> bool {
+        O::DURABLE
+    }
+
+    fn cost(&self) -> u64 {
+        self.operation.cost()
+    }
+
+    async fn run(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        self.answer = Some(self.operation.run(batch).await?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: std::result::Result<(), StoreError>) {
+        // A committed batch has run all its jobs. The caller may have hung up.
+        let Self { answer, reply, .. } = *self;
+        let _ = reply.send(committed.and_then(|()| answer.ok_or(StoreError::Closed)));
+    }
+}
+
+/// An open transaction and the changes to apply once it commits. Operations read their own batch through it.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) writer_state: WriterState,
+    /// Live runs as of the last commit.
+    pub(crate) live_runs: &'a LiveRuns,
+    /// What to publish once it commits.
+    pub(crate) effects: Effects,
+    /// Where the turns of the last claim ended: plugin and group.
+    pub(crate) turn: (String, String),
+    /// Counts as of the last commit; `None` during recovery.
+    pub(crate) plugin_counts: Option<&'a AllPluginCounts>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(
+        connection: &'a Connection,
+        writer_state: WriterState,
+        live_runs: &'a LiveRuns,
+    ) -> Self {
+        let (effects, turn) = (Effects::default(), <(String, String)>::default());
+        Self { connection, writer_state, live_runs, effects, turn, plugin_counts: None }
+    }
+
+    /// Returns the number of waiting tasks of a plugin, including this batch.
+    pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
+        before.saturating_add_signed(self.effects.count_delta.waiting(plugin))
+    }
+
+    /// Records a transition; `None` stands for a task that is created or removed.
+    pub(crate) fn record_move(
+        &mut self,
+        plugin: &PluginName,
+        from: Option<TaskState>,
+        to: Option<TaskState>,
+    ) {
+        self.writer_state.record_move(from, to);
+        self.effects.record_move(plugin, from, to);
+    }
+}
