@@ -2,21 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::connections::{Connection, ConnectionLimit, ConnectionQuota, TrafficMeter};
 use crate::dial::connect_to_any;
 use crate::endpoint::Endpoint;
 use crate::public_address;
 use crate::resolver::{LookupFn, Resolver};
+use crate::tls::{EncryptedStream, TlsClient, Trust};
 
 /// The maximum wait for a connection permit.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -26,7 +21,7 @@ pub struct Connector {
     resolver: Resolver,
     connections: ConnectionLimit,
     permit_wait_max: Duration,
-    tls: TlsConnector,
+    tls: TlsClient,
 }
 
 /// Why a connection failed. The messages are for the server's log: they would tell clients which private names
@@ -82,29 +77,11 @@ impl Connector {
     ///
     /// Fails if the text contains no valid root certificate.
     pub fn new(extra_roots: Option<&[u8]>, quota: ConnectionQuota) -> Result<Self, String> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(pem) = extra_roots {
-            let before = roots.len();
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| format!("invalid PEM: {error}"))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("a certificate is not a valid root: {error}"))?;
-            }
-            if roots.len() == before {
-                return Err("it contains no certificate".to_owned());
-            }
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks the versions that rustls has by default")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         Ok(Self {
             resolver: Resolver::system(quota),
             connections: ConnectionLimit::for_process(quota),
             permit_wait_max: PERMIT_WAIT_MAX,
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: TlsClient::new(extra_roots.map_or(Trust::Web, Trust::WebAnd))?,
         })
     }
 
@@ -145,9 +122,11 @@ impl Connector {
         &self,
         endpoint: &Endpoint,
         stream: Connection,
-    ) -> Result<TlsStream<Connection>, ConnectError> {
-        let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| ConnectError::InvalidName)?;
-        self.tls.connect(name, stream).await.map_err(ConnectError::Tls)
+    ) -> Result<EncryptedStream<Connection>, ConnectError> {
+        self.tls.connect(&endpoint.host, stream).await.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => ConnectError::InvalidName,
+            _ => ConnectError::Tls(error),
+        })
     }
 
     /// Resolves the host and drops prohibited addresses.

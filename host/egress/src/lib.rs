@@ -13,6 +13,7 @@ mod endpoint;
 mod public_address;
 mod request;
 mod resolver;
+mod tls;
 
 pub use connections::{ConnectionQuota, Traffic, TrafficMeter};
 pub use connector::{ConnectError, Connector};
@@ -20,3 +21,4 @@ pub use destination::{AllowedDestination, InvalidDestination};
 pub use endpoint::{Endpoint, normalize_host};
 pub use request::{BUFFER_BYTES_MAX, Driver, RequestError, Route, USER_AGENT, is_reserved};
 pub use resolver::LookupFn;
+pub use tls::{EncryptedStream, TlsClient, Trust};

@@ -2,13 +2,20 @@
 
 use wasmill_model::Tracer;
 
+use crate::address::Address;
+
+/// The schema of a host.
+pub(crate) const SCHEMA: &str = "wasmill";
+
 /// How to open the database.
 #[derive(Clone, Debug)]
 pub struct PostgresConfig {
-    /// Address, such as `postgres://wasmill@localhost/wasmill`.
-    pub url: String,
-    /// The schema that holds the tables; created if it is missing.
+    /// Where the database is.
+    pub address: Address,
+    /// The schema that holds the tables.
     pub schema: String,
+    /// Whether to create or migrate the schema.
+    pub migrate: bool,
     /// Maximum waiting tasks; further ones are refused. Retries and requeues are never refused.
     pub waiting_max: u64,
     /// Number of concurrent reads, each on its own connection; at least 1.
@@ -21,10 +28,11 @@ pub struct PostgresConfig {
 
 impl PostgresConfig {
     /// Builds the default configuration for a database.
-    pub fn new(url: impl Into<String>) -> Self {
+    pub fn new(address: Address) -> Self {
         Self {
-            url: url.into(),
-            schema: "wasmill".to_owned(),
+            address,
+            schema: SCHEMA.to_owned(),
+            migrate: false,
             waiting_max: 1_000_000,
             readers: 3,
             log_bytes_max: 64 << 20,

@@ -3,3 +3,5 @@
 pub(crate) mod database;
 pub(crate) mod fault;
 pub(crate) mod schema;
+pub(crate) mod server;
+pub(crate) mod tls;

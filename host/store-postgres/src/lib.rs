@@ -3,10 +3,12 @@
 //! One writer puts what is queued into transactions, a few connections read. [`Database`] becomes the store; its
 //! operations are in folders by subject, as those of the embedded backend.
 
+mod address;
 mod config;
 mod connection;
 mod delivery;
 mod dependency;
+mod examine;
 mod postgres;
 mod queue;
 mod read;
@@ -14,5 +16,7 @@ mod retention;
 mod schedule;
 mod writer;
 
+pub use address::Address;
 pub use config::PostgresConfig;
+pub use examine::{Examined, examine, migrate};
 pub use postgres::Database;

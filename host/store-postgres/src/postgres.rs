@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::Config;
 use wasmill_model::Timestamp;
 use wasmill_store::commit::{AbandonedClaims, WriterStats};
 use wasmill_store::live::LiveRuns;
@@ -19,8 +18,9 @@ use wasmill_store::{Backend, Recovery, Store, StoreError};
 
 use crate::config::PostgresConfig;
 use crate::connection::database::Connection;
-use crate::connection::fault::Result;
+use crate::connection::fault::{Error, Result};
 use crate::connection::schema;
+use crate::connection::server::{LOCKED, Purpose, Server, version};
 use crate::queue::recover;
 use crate::read::readers::Readers;
 use crate::writer::batcher::{Batcher, Start};
@@ -33,7 +33,6 @@ const LOCK_WAIT: Duration = Duration::from_millis(50);
 
 const BEGIN_HOST: &str = "
     UPDATE host SET incarnation = incarnation + 1, batch = 0 WHERE id = 0 RETURNING incarnation";
-const LOCKED: &str = "SELECT pg_try_advisory_lock(hashtextextended('wasmill ' || current_schema(), 0))";
 
 /// An open database.
 #[derive(Debug)]
@@ -56,49 +55,30 @@ impl Backend for Postgres {
 #[derive(Debug)]
 pub struct Database {
     config: PostgresConfig,
-    server: Config,
-    name: String,
+    server: Server,
     runtime: Runtime,
     connection: Arc<Connection>,
 }
 
 impl Database {
-    /// Connects to the database, and creates the schema if it is missing. Blocks the thread.
+    /// Connects to the database, and migrates the schema if the configuration says so. Blocks the thread.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if the address is wrong, the server cannot be reached, or another host uses the
-    /// schema; [`StoreError::Newer`] if a newer version has migrated it.
+    /// [`StoreError::Unavailable`] if the server cannot be reached or does not let the user in; [`StoreError::Refused`]
+    /// if another host uses the schema, or the schema, the rights of the user or the server are not as needed.
     pub fn open(config: PostgresConfig) -> std::result::Result<Self, StoreError> {
-        let unavailable = |message: String| StoreError::Unavailable { message };
-        let mut server: Config = config
-            .url
-            .parse()
-            .map_err(|error| unavailable(format!("the address of the database: {error}")))?;
-        server.options(format!("-c search_path={}", config.schema));
-        server.application_name("wasmill").connect_timeout(Duration::from_secs(2));
-        let name = server.get_dbname().unwrap_or("of the user").to_owned();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("store")
-            .enable_all()
-            .build()
-            .map_err(|error| unavailable(format!("failed to start the threads of the store: {error}")))?;
-        let opened = runtime.block_on(async {
-            let connection = Connection::open(&server).await?;
-            let migrated = schema::migrate(&connection, &config.schema, &name).await?;
-            let is_locked = lock(&connection).await?;
-            Ok::<_, crate::connection::fault::Error>((connection, migrated, is_locked))
-        });
-        let (connection, migrated, is_locked) = opened.map_err(|error| error.of_store(&name))?;
-        migrated?;
-        if !is_locked {
-            let schema = &config.schema;
-            return Err(unavailable(format!(
-                "schema {schema} of database {name} is in use by another wasmill"
-            )));
-        }
-        Ok(Self { config, server, name, runtime, connection })
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).thread_name("store").enable_all().build().map_err(
+                |error| StoreError::Unavailable {
+                    message: format!("failed to start the threads of the store: {error}"),
+                },
+            )?;
+        let server = Server::new(config.address.clone(), &config.schema);
+        let connection = runtime
+            .block_on(open(&server, config.migrate))
+            .map_err(|error| error.of_open(&config.address))?;
+        Ok(Self { config, server, runtime, connection })
     }
 
     /// Recovers tasks that ran when the last host died, and starts to write. Blocks the thread.
@@ -107,28 +87,26 @@ impl Database {
     ///
     /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`]; then nothing was changed.
     pub fn start(self, now: Timestamp) -> std::result::Result<(Store, Recovery), StoreError> {
-        let Self { config, server, name, runtime, connection } = self;
-        let PostgresConfig { waiting_max, readers, log_bytes_max, tracer, .. } = config;
+        let Self { config, server, runtime, connection } = self;
+        let PostgresConfig { address, waiting_max, readers, log_bytes_max, tracer, .. } = config;
         let recovered = runtime.block_on(async {
             connection.batch("BEGIN").await?;
             let incarnation: i64 = connection.one(BEGIN_HOST, &[]).await?.get(0);
             let (recovery, writer_state) = recover::recover(&connection, now, &tracer).await?;
             let plugin_counts = plugin_counts::load(&connection).await?;
-            Ok::<_, crate::connection::fault::Error>((incarnation, recovery, writer_state, plugin_counts))
+            Ok::<_, Error>((incarnation, recovery, writer_state, plugin_counts))
         });
         let (incarnation, recovery, writer_state, plugin_counts) =
-            recovered.map_err(|error| error.of_store(&name))?;
+            recovered.map_err(|error| error.of_store(&address.to_string()))?;
         let stats = Arc::new(WriterStats::new(writer_state, AllPluginCounts::new(plugin_counts)));
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
         live_runs
             .event_bus
             .begin(events::first(writer_state.events_reserved), writer_state.events_reserved.unsigned_abs());
         let abandoned = Arc::new(AbandonedClaims::default());
-        let readers = Readers::new(server.clone(), name.clone(), runtime.handle().clone(), readers);
+        let readers = Readers::new(server.clone(), runtime.handle().clone(), readers);
         let batcher = Batcher::new(Start {
-            config: server,
-            database: name,
-            lock: LOCKED.to_owned(),
+            server,
             connection,
             incarnation,
             writer_state,
@@ -143,16 +121,23 @@ impl Database {
     }
 }
 
-/// Takes the lock that keeps a second host away; returns false if another one holds it.
-async fn lock(connection: &Connection) -> Result<bool> {
+/// Connects, and checks everything that a host depends on.
+async fn open(server: &Server, migrate: bool) -> Result<Arc<Connection>> {
+    let connection = server.connect(Purpose::Write).await?;
+    version(&connection).await?;
+    if migrate && schema::found(&connection, &server.schema).await? < schema::VERSION {
+        let before = schema::migrate(&connection, &server.schema).await?;
+        tracing::info!(before, now = schema::VERSION, "migrated the tables of the database");
+    }
+    schema::check(&connection, &server.schema).await?;
     let began = Instant::now();
-    loop {
-        if connection.one(LOCKED, &[]).await?.get(0) {
-            return Ok(true);
-        }
+    while !connection.one(LOCKED, &[&server.schema]).await?.get::<_, bool>(0) {
         if began.elapsed() > LOCK_TIMEOUT {
-            return Ok(false);
+            return Err(Error::Refused(
+                "it is in use by another wasmill; stop that one, or use another database".to_owned(),
+            ));
         }
         tokio::time::sleep(LOCK_WAIT).await;
     }
+    Ok(connection)
 }

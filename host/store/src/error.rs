@@ -116,10 +116,10 @@ pub enum StoreError {
         /// What is damaged.
         message: String,
     },
-    /// A file of another database lies beside this one.
+    /// The database cannot be used as it is.
     #[error("{message}")]
-    Leftover {
-        /// Which, and what to do.
+    Refused {
+        /// Why, and what to do.
         message: String,
     },
     /// An operation of the machine failed: the disk is full, or a file cannot be opened or written.

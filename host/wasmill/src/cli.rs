@@ -18,7 +18,7 @@ use crate::cli::server::{
     StatusArgs, WatchArgs,
 };
 use crate::exit::Exit;
-use crate::settings::{ForBackup, Given, LISTEN, parse_listen};
+use crate::settings::{ForBackup, ForMigrate, Given, LISTEN, parse_listen};
 use crate::terminal::style::Color;
 
 const EXAMPLES: &str = "\
@@ -149,9 +149,12 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Check whether a server accepts tasks; exit with 0 if it does, else with 1
     Health(HealthArgs),
-    /// Back up the database to a file, even while a server uses it. To restore, put the file into a data folder as
+    /// Back up the embedded database to a file, even while a server uses it. To restore, put the file into a data folder as
     /// wasmill.db
     Backup(BackupArgs),
+    /// Prepare a PostgreSQL database
+    #[command(subcommand)]
+    Database(DatabaseCommand),
     /// Diagnose what `serve` needs on this machine: kernel, memory, slots, disk, folders, ports, compiler
     ///
     /// Takes the settings of `serve` and changes nothing. Reports each item as ok, degraded (warn) or broken (fail),
@@ -176,6 +179,20 @@ pub(crate) enum Command {
         /// The compile request, encoded by the server
         request: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatabaseCommand {
+    /// Create the tables, or bring them to the version of this program
+    ///
+    /// Needs the right to create tables, which the user of `serve` need not have.
+    Migrate(MigrateArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    pub(crate) given: Given<ForMigrate>,
 }
 
 #[derive(Debug, Subcommand)]

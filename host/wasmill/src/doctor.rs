@@ -8,10 +8,13 @@ mod data;
 mod memory;
 mod plugins;
 mod ports;
+mod postgres;
 mod report;
 mod system;
 mod traces;
 mod webhooks;
+
+use wasmill_store_sqlite::LockHolder;
 
 use crate::cli::DoctorArgs;
 use crate::doctor::report::{Check, DoctorReport};
@@ -36,7 +39,12 @@ pub(crate) fn doctor(args: DoctorArgs) -> Exit {
 }
 
 fn checks(settings: &Settings) -> Vec<Check> {
-    let holder = data::holder(&settings.data);
+    let (database, is_in_use) = postgres::checks(settings);
+    let holder = match settings.database {
+        // Which process, only its machine knows.
+        Some(_) => is_in_use.then_some(LockHolder { pid: None }),
+        None => data::holder(&settings.data),
+    };
     let mut checks = vec![system::kernel(), system::cpu(), system::clock()];
     checks.push(memory::memory(settings));
     checks.push(memory::slots(settings));
@@ -44,6 +52,7 @@ fn checks(settings: &Settings) -> Vec<Check> {
     checks.push(system::open_files(settings));
     checks.push(system::processes());
     checks.extend(data::checks(settings, holder.as_ref()));
+    checks.extend(database);
     checks.extend(plugins::checks(settings));
     checks.extend(ports::checks(settings, holder.as_ref()));
     checks.extend(compiler::checks(settings));

@@ -6,10 +6,12 @@ mod cli;
 mod client;
 mod commands;
 mod completions;
+mod database;
 mod doctor;
 mod environment;
 mod exit;
 mod input;
+mod migrate;
 mod output;
 mod plugin;
 mod process;
@@ -24,7 +26,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cli::Command;
+use crate::cli::{Command, DatabaseCommand};
 use crate::exit::Exit;
 use crate::output::note;
 
@@ -59,6 +61,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Stats(args) => commands::stats(&args),
         Command::Health(args) => commands::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),
+        Command::Database(DatabaseCommand::Migrate(args)) => migrate::migrate(args).map(done),
         Command::Doctor(args) => Ok(doctor::doctor(args)),
         Command::Schedule(command) => commands::schedule(&command),
         Command::Plugin(command) => plugin::plugin(command).map(done),

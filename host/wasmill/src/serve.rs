@@ -23,12 +23,12 @@ use wasmill_api::{
 use wasmill_model::Timestamp;
 use wasmill_scheduler::{Retention, Scheduler, Schedules};
 use wasmill_store::{Recovery, Store};
-use wasmill_store_sqlite::Database;
 use wasmill_webhooks::Webhooks;
 
 use self::banner::print_banner;
 use self::checked::Checked;
 use self::supervisor::Supervisor;
+use crate::database::Database;
 use crate::process::{self, StopSignals};
 use crate::settings::{Given, Settings};
 use crate::traces::Exporter;
@@ -115,7 +115,7 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
 
 /// Starts the store, and logs what the last host left unfinished.
 async fn start_store(database: Database, now: Timestamp) -> Result<(Store, Recovery)> {
-    let (store, recovery) = tokio::task::spawn_blocking(move || database.start(now)).await??;
+    let (store, recovery) = database.start(now).await?;
     if recovery.requeued + recovery.failed + recovery.stopped > 0 {
         tracing::warn!(
             requeued = recovery.requeued,

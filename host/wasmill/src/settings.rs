@@ -5,6 +5,7 @@
 //! file, which takes precedence over the default. Every value is parsed by the field's parser, wherever it is from.
 
 mod check;
+mod database_url;
 mod file;
 mod given;
 mod layer;
@@ -25,7 +26,8 @@ use wasmill_model::{Limits, SLOTS_DEFAULT, parse_duration};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
-pub(crate) use self::given::{ForBackup, ForRun, Given};
+pub(crate) use self::database_url::DatabaseUrl;
+pub(crate) use self::given::{ForBackup, ForMigrate, ForRun, Given};
 pub(crate) use self::listen::parse_listen;
 use self::log_filter::{LOG, parse_log_filter};
 pub(crate) use self::value::count;
@@ -55,9 +57,32 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN, value_parser = parse_listen)]
     pub(crate) listen: SocketAddr,
 
-    /// Folder of the database; `serve` creates it if it is missing
+    /// Folder of the embedded database and of compiled plugins; `serve` creates it if it is missing
     #[arg(long, env, value_name = "DIR", default_value = "./data")]
     pub(crate) data: PathBuf,
+
+    /// URL of a PostgreSQL database that holds the tasks, such as postgres://wasmill@db.example.org/wasmill [default:
+    /// the embedded database in the data folder]
+    ///
+    /// The data folder then has the cache of compiled plugins only. The certificate of the server is verified, except
+    /// on loopback and sockets; ?sslmode= disable, require or verify-full says otherwise. Command lines are visible to
+    /// others on the machine, so a password belongs into `database_password_file`, or into the variable.
+    #[arg(long, env, value_name = "URL", hide_env_values = true)]
+    pub(crate) database: Option<DatabaseUrl>,
+
+    /// File with the password of the PostgreSQL database [default: the one in the URL, or none]
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) database_password_file: Option<PathBuf>,
+
+    /// PEM file with the certificates that may sign the one of the PostgreSQL server [default: the public roots]
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) database_ca: Option<PathBuf>,
+
+    /// Create and migrate the tables in PostgreSQL on start, as `wasmill database migrate` does; BOOL is true, yes, on
+    /// or 1, or the opposite
+    #[arg(long, env, value_name = "BOOL", num_args = 0..=1, default_value = "false",
+        default_missing_value = "true", action = ArgAction::Set, value_parser = parse_bool)]
+    pub(crate) database_migrate: bool,
 
     /// Folder whose *.wasm files are plugins
     #[arg(long, env, value_name = "DIR", default_value = "./plugins")]

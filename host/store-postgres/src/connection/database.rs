@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use crate::connection::fault::{Error, Result};
 
@@ -18,15 +18,18 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, on the runtime that this is called on. The connection closes when it is dropped.
-    pub(crate) async fn open(config: &Config) -> Result<Arc<Self>> {
-        let (client, connection) = config.connect(NoTls).await?;
+    /// Spawns the driver of a connection, which closes when the connection is dropped.
+    pub(crate) fn new(
+        client: Client,
+        driver: impl Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send + 'static,
+    ) -> Arc<Self> {
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = driver.await {
+                let error = Error::from(error);
                 tracing::debug!(%error, "a connection to the database ended");
             }
         });
-        Ok(Arc::new(Self { client, prepared: Mutex::default() }))
+        Arc::new(Self { client, prepared: Mutex::default() })
     }
 
     /// Returns true if the connection can no longer be used.

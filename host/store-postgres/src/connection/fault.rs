@@ -5,6 +5,8 @@ use std::fmt;
 use tokio_postgres::error::SqlState;
 use wasmill_store::StoreError;
 
+use crate::address::Address;
+
 /// Why a statement failed.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -12,6 +14,10 @@ pub(crate) enum Error {
     Database(tokio_postgres::Error),
     /// A row holds a value that no version of this code has written.
     Value(String),
+    /// The database cannot be used as it is: why, and what to do.
+    Refused(String),
+    /// Another host has started on this database since.
+    TakenOver,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -25,11 +31,13 @@ impl From<tokio_postgres::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Database(error) => match error.as_db_error() {
-                Some(error) => write!(f, "{} ({})", error.message(), error.code().code()),
-                None => write!(f, "{error}"),
+            Self::Database(error) => match (error.as_db_error(), std::error::Error::source(error)) {
+                (Some(error), _) => write!(f, "{} ({})", error.message(), error.code().code()),
+                (None, Some(cause)) => write!(f, "{error}: {cause}"),
+                (None, None) => write!(f, "{error}"),
             },
-            Self::Value(message) => f.write_str(message),
+            Self::Value(message) | Self::Refused(message) => f.write_str(message),
+            Self::TakenOver => f.write_str("another wasmill has taken over the database"),
         }
     }
 }
@@ -40,25 +48,29 @@ impl Error {
         matches!(self, Self::Value(_))
     }
 
-    /// Returns true if the connection is gone.
+    /// Returns true if the connection is gone, or of no use any more: the server ends, or has become a standby.
     pub(crate) fn is_lost(&self) -> bool {
-        match self {
-            Self::Database(error) => {
-                error.is_closed() || error.as_db_error().is_none_or(|error| class(error.code()) == "57")
-            }
-            Self::Value(_) => false,
-        }
+        let Self::Database(error) = self else { return false };
+        let Some(code) = error.code() else {
+            // Of the connection, unless a value was of another type than its column.
+            return error.is_closed() || !is_of_value(error);
+        };
+        class(code) == "08"
+            || [
+                SqlState::ADMIN_SHUTDOWN,
+                SqlState::CRASH_SHUTDOWN,
+                SqlState::CANNOT_CONNECT_NOW,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+            ]
+            .contains(code)
     }
 
     /// Returns true if nothing can be written right now; otherwise the failed command is at fault.
     pub(crate) fn is_of_machine(&self) -> bool {
         let Self::Database(error) = self else { return false };
-        // Insufficient resources, intervention of an operator, errors of the system, a standby.
-        self.is_lost()
-            || error.code().is_some_and(|code| {
-                matches!(class(code), "08" | "53" | "57" | "58")
-                    || *code == SqlState::READ_ONLY_SQL_TRANSACTION
-            })
+        // Insufficient resources, a limit of time, intervention of an operator, errors of the system.
+        self.is_lost() || error.code().is_some_and(|code| matches!(class(code), "53" | "55" | "57" | "58"))
     }
 
     /// Maps the error to what callers match.
@@ -68,10 +80,53 @@ impl Error {
             Self::Value(message) => {
                 StoreError::Corrupt { database: database.to_owned(), message: message.clone() }
             }
+            Self::Refused(message) => {
+                StoreError::Refused { message: format!("database {database}: {message}") }
+            }
+            Self::TakenOver => StoreError::Closed,
         }
+    }
+
+    /// Says why the database cannot be opened, and what to do.
+    pub(crate) fn of_open(&self, address: &Address) -> StoreError {
+        let Self::Database(error) = self else { return self.of_store(&address.to_string()) };
+        let (user, database) = (address.user(), address.database());
+        let advice = match error.code() {
+            Some(code) if class(code) == "28" => {
+                format!("check user {user} and its password in database_password_file or the URL")
+            }
+            Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
+                format!("create it, as with createdb --owner {user} {database}, or correct the URL")
+            }
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                format!("grant the right to user {user}, or run wasmill database migrate as the owner")
+            }
+            Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {
+                "raise max_connections of the server, or end other clients".to_owned()
+            }
+            Some(_) => "see the log of the server".to_owned(),
+            None if is_of_tls(error) => {
+                "name the certificate of its authority with database_ca, or set sslmode in the URL".to_owned()
+            }
+            None if error.to_string().contains("authentication") => {
+                format!("give the password of user {user} in database_password_file or the URL")
+            }
+            None => "is the server up, and the address right?".to_owned(),
+        };
+        StoreError::Unavailable { message: format!("database {address}: {self}; {advice}") }
     }
 }
 
 fn class(code: &SqlState) -> &str {
     code.code().get(..2).unwrap_or_default()
+}
+
+/// The kinds of errors of the client are private; their texts are not.
+fn is_of_value(error: &tokio_postgres::Error) -> bool {
+    let text = error.to_string();
+    ["parameter", "column", "rows"].iter().any(|word| text.contains(word))
+}
+
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    error.to_string().contains("TLS")
 }

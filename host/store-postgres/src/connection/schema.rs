@@ -1,9 +1,7 @@
 //! The schema and its version.
 
-use wasmill_store::StoreError;
-
 use crate::connection::database::Connection;
-use crate::connection::fault::Result;
+use crate::connection::fault::{Error, Result};
 
 /// The steps from an empty schema to the current one.
 const STEPS: [&str; 1] = [include_str!("0001_schema.sql")];
@@ -11,32 +9,87 @@ const STEPS: [&str; 1] = [include_str!("0001_schema.sql")];
 /// The version that this build writes and reads.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
-const EXISTS: &str = "SELECT to_regclass('schema_version') IS NOT NULL";
+/// Two that migrate at once take turns.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('wasmill migrate ' || $1, 0))::text";
+const EXISTS: &str = "
+    SELECT has_schema_privilege(n.oid, 'USAGE'), to_regclass(quote_ident($1) || '.schema_version') IS NOT NULL
+    FROM pg_namespace n WHERE nspname = $1";
 const FOUND: &str = "SELECT version FROM schema_version";
+const MISSING_RIGHTS: &str = "
+    SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relkind = 'r' AND NOT (has_table_privilege(c.oid, 'SELECT')
+        AND (c.relname = 'schema_version' OR has_table_privilege(c.oid, 'INSERT')
+            AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')))
+    ORDER BY c.relname";
 
-/// Migrates the schema, in one transaction; creates it if it is missing.
-pub(crate) async fn migrate(
-    connection: &Connection,
-    schema: &str,
-    database: &str,
-) -> Result<std::result::Result<(), StoreError>> {
-    connection.batch(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await?;
+/// Returns the version of the schema; 0 if there are no tables.
+///
+/// # Errors
+///
+/// [`Error::Refused`] if the user may not look into the schema, or a newer version has migrated it.
+pub(crate) async fn found(connection: &Connection, schema: &str) -> Result<i64> {
+    let Some(row) = connection.optional(EXISTS, &[&schema]).await? else { return Ok(0) };
+    let (is_usable, has_tables): (bool, bool) = (row.get(0), row.get(1));
+    if !is_usable {
+        return Err(Error::Refused(format!(
+            "the user has no right to use schema {schema}; grant usage on it, and select, insert, update and delete \
+             on its tables"
+        )));
+    }
+    if !has_tables {
+        return Ok(0);
+    }
+    let found: i64 = connection.one(FOUND, &[]).await?.get(0);
+    if found > VERSION {
+        return Err(Error::Refused(format!(
+            "schema {schema} has version {found}, and this wasmill knows up to {VERSION}; start a newer wasmill"
+        )));
+    }
+    Ok(found)
+}
+
+/// Checks that the schema is of this version, and that the user may read and write its tables.
+pub(crate) async fn check(connection: &Connection, schema: &str) -> Result<()> {
+    let command = "run wasmill database migrate, or start the server with --database-migrate";
+    match found(connection, schema).await? {
+        0 => return Err(Error::Refused(format!("it has no tables of wasmill yet; {command}"))),
+        VERSION => {}
+        found => {
+            return Err(Error::Refused(format!(
+                "schema {schema} has version {found}, and this wasmill needs {VERSION}; {command}"
+            )));
+        }
+    }
+    let missing = connection.query(MISSING_RIGHTS, &[&schema]).await?;
+    let Some(first) = missing.first() else { return Ok(()) };
+    let (table, others): (String, usize) = (first.get(0), missing.len() - 1);
+    let others = if others == 0 { String::new() } else { format!(" and {others} others") };
+    Err(Error::Refused(format!(
+        "the user may not read and write table {schema}.{table}{others}; grant select, insert, update and delete on all \
+         tables in schema {schema}"
+    )))
+}
+
+/// Migrates the schema, in one transaction; creates it if it is missing. Returns the version before.
+pub(crate) async fn migrate(connection: &Connection, schema: &str) -> Result<i64> {
     connection.batch("BEGIN").await?;
-    let mut found = 0;
-    if connection.one(EXISTS, &[]).await?.get(0) {
-        found = connection.one(FOUND, &[]).await?.get(0);
-    } else {
+    connection.one(LOCK, &[&schema]).await?;
+    let before = found(connection, schema).await?;
+    if before == 0 {
+        // Whoever may not create schemas may use one that the owner of the database has created.
+        if connection.optional(EXISTS, &[&schema]).await?.is_none() {
+            connection.batch(&format!("CREATE SCHEMA \"{schema}\"")).await?;
+        }
         connection
             .batch("CREATE TABLE schema_version (version bigint NOT NULL); INSERT INTO schema_version VALUES (0)")
             .await?;
     }
-    if found > VERSION {
-        connection.batch("ROLLBACK").await?;
-        return Ok(Err(StoreError::Newer { database: database.to_owned(), found, supported: VERSION }));
-    }
-    for step in &STEPS[usize::try_from(found).unwrap_or(0)..] {
+    for step in &STEPS[usize::try_from(before).unwrap_or(0)..] {
         connection.batch(step).await?;
     }
-    connection.batch(&format!("UPDATE schema_version SET version = {VERSION}; COMMIT")).await?;
-    Ok(Ok(()))
+    if before < VERSION {
+        connection.batch(&format!("UPDATE schema_version SET version = {VERSION}")).await?;
+    }
+    connection.batch("COMMIT").await?;
+    Ok(before)
 }

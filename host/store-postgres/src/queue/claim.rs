@@ -97,7 +97,9 @@ pub(crate) struct ClaimReady {
 #[async_trait]
 impl Operation for ClaimReady {
     type Answer = UndeliveredClaims;
-    const DURABLE: bool = false;
+    // A crash of the server does not end this host: it would claim a forgotten task again beside the run of the first
+    // claim, and under the same token.
+    const DURABLE: bool = true;
 
     async fn run(&self, batch: &mut Batch<'_>) -> Result<UndeliveredClaims> {
         self.check_clock(batch).await?;

@@ -66,14 +66,15 @@ impl Operation for Finish {
     }
 }
 
-/// Finishes a stopped run. Not durable: the stop request is, so recovery does it again.
+/// Finishes a stopped run. Durable, though the stop request is: a crash of the server does not end this host, so
+/// nobody would do it again.
 #[derive(Debug)]
 pub(crate) struct FinishStopped(pub(crate) Finish);
 
 #[async_trait]
 impl Operation for FinishStopped {
     type Answer = bool;
-    const DURABLE: bool = false;
+    const DURABLE: bool = true;
 
     async fn run(&self, batch: &mut Batch<'_>) -> Result<bool> {
         self.0.run(batch).await

@@ -4,18 +4,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio_postgres::Config;
 use wasmill_store::StoreError;
 use wasmill_store::commit::OutageLog;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
+use crate::connection::server::{Purpose, Server};
 
 /// The idle connections; further ones are opened on demand.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    config: Config,
-    database: String,
+    server: Server,
     runtime: Handle,
     idle: Mutex<Vec<Arc<Connection>>>,
     permits: Arc<Semaphore>,
@@ -24,11 +23,11 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(crate) fn new(config: Config, database: String, runtime: Handle, readers: usize) -> Self {
+    pub(crate) fn new(server: Server, runtime: Handle, readers: usize) -> Self {
         let readers = u32::try_from(readers).unwrap_or(u32::MAX).clamp(1, 1_024);
         let permits = Arc::new(Semaphore::new(readers as usize));
         let outage_log = OutageLog::new("reading from the database");
-        Self { config, database, runtime, idle: Mutex::default(), permits, outage_log, readers }
+        Self { server, runtime, idle: Mutex::default(), permits, outage_log, readers }
     }
 
     /// Runs a query on a connection of its own.
@@ -46,7 +45,9 @@ impl Readers {
         let read = self.runtime.spawn(async move {
             let read = readers.run(query).await;
             drop(permit);
-            readers.outage_log.record(read.map_err(|error| error.of_store(&readers.database)))
+            readers
+                .outage_log
+                .record(read.map_err(|error| error.of_store(&readers.server.address.to_string())))
         });
         read.await.map_err(|_| StoreError::Closed)?
     }
@@ -66,7 +67,7 @@ impl Readers {
         let idle = self.idle().pop().filter(|connection| !connection.is_closed());
         let connection = match idle {
             Some(connection) => connection,
-            None => Connection::open(&self.config).await?,
+            None => self.server.connect(Purpose::Read).await?,
         };
         let read = query(connection.clone()).await;
         // A failed connection may be unusable; the next read opens another.

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Config;
 use wasmill_model::fault_point;
 use wasmill_store::commit::{AbandonedClaims, Committed, OutageLog, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
@@ -16,6 +15,7 @@ use wasmill_store::rules::finish::Finish;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
+use crate::connection::server::{LOCKED, Server};
 use crate::dependency::resolution;
 use crate::writer::batch::{Batch, Job, Operation};
 use crate::writer::{clock_skew, events, plugin_counts};
@@ -29,10 +29,7 @@ const RECONNECT_WAIT: Duration = Duration::from_millis(100);
 
 /// Runs batches on the write connection.
 pub(crate) struct Batcher {
-    config: Config,
-    database: String,
-    /// The lock that keeps other hosts away, taken again by each connection.
-    lock: String,
+    server: Server,
     connection: Option<Arc<Connection>>,
     incarnation: i64,
     batch: i64,
@@ -50,9 +47,7 @@ pub(crate) struct Batcher {
 
 /// What the batcher is started with.
 pub(crate) struct Start {
-    pub(crate) config: Config,
-    pub(crate) database: String,
-    pub(crate) lock: String,
+    pub(crate) server: Server,
     pub(crate) connection: Arc<Connection>,
     pub(crate) incarnation: i64,
     pub(crate) writer_state: WriterState,
@@ -73,21 +68,9 @@ struct Ran {
 
 impl Batcher {
     pub(crate) fn new(start: Start) -> Self {
-        let Start {
-            config,
-            database,
-            lock,
-            connection,
-            incarnation,
-            writer_state,
-            stats,
-            live_runs,
-            abandoned,
-        } = start;
+        let Start { server, connection, incarnation, writer_state, stats, live_runs, abandoned } = start;
         Self {
-            config,
-            database,
-            lock,
+            server,
             connection: Some(connection),
             incarnation,
             batch: 0,
@@ -124,7 +107,7 @@ impl Batcher {
             };
             self.stats.failed();
             tracing::debug!(commands = jobs.len(), %error, "a batch of the store was rolled back");
-            let fault = error.of_store(&self.database);
+            let fault = error.of_store(&self.server.address.to_string());
             if error.is_of_machine() {
                 self.abandoned.requeue(abandoned);
                 let refused = self.outage_log.record(Err(fault));
@@ -202,7 +185,7 @@ impl Batcher {
             .batch(if is_durable { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" })
             .await?;
         if connection.execute(FENCE, &[&self.incarnation, &number]).await? == 0 {
-            return Err(Error::Value("another host has taken over this database".to_owned()));
+            return Err(Error::TakenOver);
         }
         let mut batch = Batch::new(connection, self.writer_state, &self.live_runs);
         batch.plugin_counts = Some(self.stats.plugin_counts());
@@ -229,8 +212,8 @@ impl Batcher {
             return Ok(Arc::clone(connection));
         }
         self.connection = None;
-        let connection = Connection::open(&self.config).await?;
-        connection.batch(&self.lock).await?;
+        let connection = self.server.connect_anew().await?;
+        connection.one(LOCKED, &[&self.server.schema]).await?;
         self.connection = Some(Arc::clone(&connection));
         Ok(connection)
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmill_model::{Timestamp, Tracer};
 use wasmill_store::{Recovery, Store};
-use wasmill_store_postgres::{Database, PostgresConfig};
+use wasmill_store_postgres::{Address, Database, PostgresConfig};
 use wasmill_store_suite::Fixture;
 
 /// A server; it ends with the test process.
@@ -54,9 +54,12 @@ impl Fixture for Schema {
     }
 
     fn open_with(&self, waiting_max: u64, tracer: &Tracer, now: Timestamp) -> (Store, Recovery) {
-        let url = format!("host={} user=wasmill dbname=postgres", self.folder.display());
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        let address =
+            Address::new(&format!("postgres://wasmill@{folder}/postgres"), None, None).expect("a URL");
         let (schema, tracer) = (self.name.clone(), tracer.clone());
-        let config = PostgresConfig { schema, waiting_max, tracer, ..PostgresConfig::new(url) };
+        let config =
+            PostgresConfig { schema, migrate: true, waiting_max, tracer, ..PostgresConfig::new(address) };
         // On a thread without a runtime, since the test has one.
         let open = move || Database::open(config).and_then(|database| database.start(now));
         std::thread::spawn(open).join().expect("no panic").expect("the store opens")

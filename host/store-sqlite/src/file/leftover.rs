@@ -15,7 +15,7 @@ const APPLICATION_ID_AT: usize = 68;
 ///
 /// # Errors
 ///
-/// [`StoreError::Leftover`] if there is a log without its database, or beside a copy that was put in its place.
+/// [`StoreError::Refused`] if there is a log without its database, or beside a copy that was put in its place.
 pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
     let log = path.with_extension("db-wal");
     if !log.metadata().is_ok_and(|file| file.len() > 0) {
@@ -23,13 +23,13 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
     }
     let (database, log) = (path.display(), log.display());
     match application_id(path) {
-        None => Err(StoreError::Leftover {
+        None => Err(StoreError::Refused {
             message: format!(
                 "database {database} is missing or empty, and {log} has changes of it; put the database back, \
                  or move {log} away to start with an empty one"
             ),
         }),
-        Some(COPY_ID) => Err(StoreError::Leftover {
+        Some(COPY_ID) => Err(StoreError::Refused {
             message: format!(
                 "database {database} is a backup that was put in place, and {log} has changes of the database \
                  before it; move {log} and {} away, then start again",

@@ -206,7 +206,7 @@ async fn leave_log(from: &Folder, to: &Folder) {
 }
 
 fn leftover(folder: &Folder) -> String {
-    let StoreError::Leftover { message } = refusal(folder) else { panic!("it is refused for its log") };
+    let StoreError::Refused { message } = refusal(folder) else { panic!("it is refused for its log") };
     message
 }
 

@@ -50,7 +50,8 @@ pub(super) fn checks(settings: &Settings, holder: Option<&LockHolder>) -> Vec<Ch
         return fail(format!("{shown} is not writable: {error}"), fix);
     }
     let mut checks = Vec::new();
-    checks.push(match holder {
+    let is_embedded = settings.database.is_none();
+    checks.push(match holder.filter(|_| is_embedded) {
         Some(LockHolder { pid }) => {
             let pid = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             Check::warn(
@@ -63,10 +64,14 @@ pub(super) fn checks(settings: &Settings, holder: Option<&LockHolder>) -> Vec<Ch
         None if existing == *data => Check::ok(NAME, format!("{shown} is writable")),
         None => Check::ok(NAME, format!("{shown} does not exist yet and can be created")),
     });
-    checks.extend(database(data));
+    if is_embedded {
+        checks.extend(database(data));
+    }
     checks.extend(disk_space(&existing));
-    checks.push(disk(&existing));
-    checks.extend(network(&existing));
+    if is_embedded {
+        checks.push(disk(&existing));
+        checks.extend(network(&existing));
+    }
     checks
 }
 

@@ -12,13 +12,13 @@ use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, listen};
 use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::SchedulerConfig;
-use wasmill_store_sqlite::{Database, SqliteConfig};
 use wasmill_webhooks::WebhookConfig;
 
 use super::capacity::{runtime_config, slots};
 use super::loader_config::loader_config;
 use super::webhook_config::webhook_config;
 use crate::built_in::BUILT_IN;
+use crate::database::Database;
 use crate::exit;
 use crate::settings::Settings;
 use crate::traces::{self, Exporter};
@@ -63,7 +63,7 @@ impl Checked {
             traces::prepare(settings.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
         let exporter = exporter.map(|(exporter, work)| (exporter, Box::pin(work) as BoxFuture<'static, ()>));
         // Before the plugins, which may take a minute to compile: another host may use this folder.
-        let database = open_database(settings, &tracer).await?;
+        let database = Database::open(settings, &tracer).await?;
         let plugins_changed = Arc::new(Notify::new());
         let runtime = start_runtime(settings, slots, &plugins_changed).await?;
         let body_budget = BodyBudget::new(runtime.host_bytes());
@@ -85,16 +85,6 @@ impl Checked {
             plugins_changed,
         })
     }
-}
-
-async fn open_database(settings: &Settings, tracer: &Tracer) -> Result<Database> {
-    let store_config = SqliteConfig {
-        waiting_max: settings.waiting_max,
-        log_bytes_max: usize::try_from(settings.log_total.as_u64())?,
-        tracer: tracer.clone(),
-        ..SqliteConfig::new(&settings.data)
-    };
-    Ok(tokio::task::spawn_blocking(move || Database::open(store_config)).await??)
 }
 
 /// Listens on the address of a setting.

@@ -28,6 +28,9 @@ pub(super) fn protected_paths(settings: &Settings) -> Vec<ProtectedPath> {
         path(&settings.config, "the settings file of this server", false),
     ];
     protected.extend(settings.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
+    protected.extend(settings.database_ca.iter().map(|file| path(file, "the file database_ca", false)));
+    let passwords = settings.database_password_file.iter();
+    protected.extend(passwords.map(|file| path(file, "the file database_password_file", true)));
     let secrets = settings.webhook_secret_file.iter();
     protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
     protected.extend(certificate_files(&|name| std::env::var_os(name)));

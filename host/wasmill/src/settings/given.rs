@@ -41,7 +41,17 @@ pub(crate) struct ForBackup;
 
 impl Takes for ForBackup {
     fn takes(setting: &str) -> bool {
-        ["config", "data"].contains(&setting)
+        ["config", "data", "database"].contains(&setting)
+    }
+}
+
+/// Takes the settings of `database migrate`.
+#[derive(Clone, Debug)]
+pub(crate) struct ForMigrate;
+
+impl Takes for ForMigrate {
+    fn takes(setting: &str) -> bool {
+        ["config", "database", "database_password_file", "database_ca"].contains(&setting)
     }
 }
 

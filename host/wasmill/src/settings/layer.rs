@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 
 /// The values that one source has, such as the file. A setting with several values has several texts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Layer(BTreeMap<String, Vec<OsString>>);
 
 impl Layer {
@@ -25,6 +26,13 @@ impl Layer {
     /// Returns the flags that would set these values.
     pub(super) fn flags(&self) -> Vec<OsString> {
         self.0.iter().flat_map(|(setting, texts)| texts.iter().map(|text| flag(setting, text))).collect()
+    }
+}
+
+/// Names the settings only: a value may be a secret.
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 

@@ -1,0 +1,97 @@
+//! Looks at a database without becoming its host, and migrates it.
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use wasmill_store::StoreError;
+
+use crate::address::Address;
+use crate::config::SCHEMA;
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+use crate::connection::schema;
+use crate::connection::server::{LOCKED, Purpose, Server, version};
+
+const UNLOCK: &str = "SELECT pg_advisory_unlock_all()::text";
+const DURABILITY: &str = "
+    SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
+    ORDER BY name";
+
+/// How many round trips are timed.
+const ROUND_TRIPS: usize = 20;
+
+/// What a database is like.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The version of the server, such as `15.18`.
+    pub version: String,
+    /// How long it takes to answer.
+    pub round_trip: Duration,
+    /// Settings of the server that are off, with which a crash of it may lose what was accepted.
+    pub not_durable: Vec<String>,
+    /// Whether a host uses it.
+    pub is_in_use: bool,
+    /// Whether its tables are missing or of an older version.
+    pub is_behind: bool,
+    /// Why a host would not start on it, apart from another host.
+    pub refused: Option<StoreError>,
+}
+
+/// Looks at a database as a start would, and changes nothing. Blocks the thread.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] if the server cannot be reached or does not let the user in; [`StoreError::Refused`] if it
+/// is too old.
+pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
+    block_on(address, async |connection| {
+        let version = version(connection).await?;
+        let mut times = Vec::with_capacity(ROUND_TRIPS);
+        for _ in 0..ROUND_TRIPS {
+            let began = Instant::now();
+            connection.batch("").await?;
+            times.push(began.elapsed());
+        }
+        times.sort();
+        let settings = connection.query(DURABILITY, &[]).await?;
+        let not_durable = settings.iter().map(|row| row.get(0)).collect();
+        let is_behind = schema::found(connection, SCHEMA).await.is_ok_and(|found| found < schema::VERSION);
+        let refused = schema::check(connection, SCHEMA).await.err();
+        let is_in_use = refused.is_none() && !connection.one(LOCKED, &[&SCHEMA]).await?.get::<_, bool>(0);
+        connection.one(UNLOCK, &[]).await?;
+        let refused = refused.map(|error| error.of_open(address));
+        Ok(Examined {
+            version,
+            round_trip: times[ROUND_TRIPS / 2],
+            not_durable,
+            is_in_use,
+            is_behind,
+            refused,
+        })
+    })
+}
+
+/// Creates the tables, or brings them to the version of this build; returns the versions before and after. Blocks the
+/// thread.
+///
+/// # Errors
+///
+/// Those of [`examine`]; [`StoreError::Unavailable`] if the user may not create tables.
+pub fn migrate(address: &Address) -> std::result::Result<(i64, i64), StoreError> {
+    block_on(address, async |connection| {
+        version(connection).await?;
+        Ok((schema::migrate(connection, SCHEMA).await?, schema::VERSION))
+    })
+}
+
+fn block_on<T>(
+    address: &Address,
+    work: impl AsyncFnOnce(&Connection) -> Result<T>,
+) -> std::result::Result<T, StoreError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+        StoreError::Unavailable { message: format!("failed to start a thread of the store: {error}") }
+    })?;
+    let server = Server::new(address.clone(), SCHEMA);
+    let worked = runtime.block_on(async { work(&*server.connect(Purpose::Write).await?).await });
+    worked.map_err(|error| error.of_open(address))
+}
