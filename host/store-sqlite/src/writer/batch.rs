@@ -36,6 +36,8 @@ pub(crate) trait Job: fmt::Debug + Send {
     fn durable(&self) -> bool;
     fn cost(&self) -> u64;
     fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
+    /// Drops the answer of a run that was rolled back; claims in it count as abandoned.
+    fn roll_back(&mut self);
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -65,6 +67,10 @@ impl<O: Operation> Job for Pending<O> {
     fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         self.answer = Some(self.operation.run(batch)?);
         Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        self.answer = None;
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {

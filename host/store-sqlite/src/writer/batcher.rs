@@ -119,6 +119,9 @@ impl Batcher {
             return self.refuse(jobs, abandoned, fault);
         }
         if jobs.len() + abandoned.len() > 1 {
+            // Put back before anything is claimed again: the next claim has the same token.
+            jobs.iter_mut().for_each(|job| job.roll_back());
+            abandoned.extend(self.abandoned.take());
             // In order, as a command may depend on an earlier one.
             let rest_of_returned = abandoned.split_off(abandoned.len().div_ceil(2));
             let rest = if abandoned.is_empty() { jobs.split_off(jobs.len() / 2) } else { Vec::new() };

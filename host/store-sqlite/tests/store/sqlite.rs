@@ -5,10 +5,12 @@ use std::task::{Context, Waker};
 
 use rusqlite::Connection;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState};
+use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState, Transition};
 use wasmill_store::StoreError;
 use wasmill_store_sqlite::{Database, SqliteConfig};
-use wasmill_store_suite::fixture::{Fixture, StoreExt, at, claim_one, insert_one, new_task, plugin};
+use wasmill_store_suite::fixture::{
+    Fixture, StoreExt, at, claim, claim_one, get, insert_one, new_task, plugin,
+};
 
 use crate::folder::Folder;
 
@@ -200,14 +202,36 @@ async fn a_dropped_insert_is_stored_anyway() {
     assert!(folder.open().get(id).await.expect("read").is_some());
 }
 
+/// Lets every insert of such a task fail.
+fn poison(folder: &Folder) -> impl Fn() -> NewTask {
+    let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
+        BEGIN SELECT RAISE(ROLLBACK, 'the disk is on fire'); END";
+    Connection::open(folder.database()).expect("opened").execute_batch(poison).expect("poisoned");
+    || NewTask { plugin: plugin("poison"), ..new_task() }
+}
+
+#[tokio::test]
+async fn a_claim_beside_a_failing_command_is_kept() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let bad = poison(&folder);
+    for second in 0..50 {
+        let id = insert_one(&store).await;
+        let (claims, failed) = tokio::join!(claim(&store, 1, at(second)), store.insert(vec![bad()]));
+        failed.expect_err("it is poisoned");
+        // The claim ran twice under one token. The next batch puts back what nobody took.
+        store.insert(vec![NewTask { plugin: plugin("b"), ..new_task() }]).await.expect("inserted");
+        assert_eq!(get(&store, id).await.state, TaskState::Running);
+        let done = Transition::Completed("1".to_owned());
+        assert_eq!(store.finish(&claims.claimed[0].claim, done, None, at(second)).await, Ok(true));
+    }
+}
+
 #[tokio::test]
 async fn a_failed_batch_does_not_stop_the_store() {
     let folder = Folder::new();
     let store = folder.open();
-    let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
-        BEGIN SELECT RAISE(ROLLBACK, 'the disk is on fire'); END";
-    Connection::open(folder.database()).expect("opened").execute_batch(poison).expect("poisoned");
-    let bad = || NewTask { plugin: plugin("poison"), ..new_task() };
+    let bad = poison(&folder);
     let tasks = vec![new_task(), bad()];
     let lost = tasks[0].id;
     let Err(StoreError::Unavailable { message }) = store.insert(tasks).await else {
