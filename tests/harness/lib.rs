@@ -8,6 +8,7 @@ pub mod collector;
 mod command;
 pub mod document;
 pub mod mock_server;
+mod postgres;
 mod server;
 mod stream;
 pub mod terminal;
@@ -16,6 +17,7 @@ mod warm_cache;
 
 pub use client::{Answer, Client};
 pub use command::{CommandOutput, builds_plugins, command, wasmill, wasmill_with_stdin};
+pub use postgres::PostgresServer;
 pub use server::{Server, binary};
 pub use stream::{Event, Stream};
 

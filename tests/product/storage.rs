@@ -3,3 +3,4 @@
 mod data_folder;
 mod disk;
 mod durability;
+mod postgres;

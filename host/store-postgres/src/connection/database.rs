@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -14,6 +15,8 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// An open connection. Statements that are awaited together are sent together.
 pub(crate) struct Connection {
     client: Client,
+    /// Whose sender goes with the driver.
+    ended: watch::Receiver<()>,
     prepared: Mutex<HashMap<&'static str, Statement>>,
 }
 
@@ -23,18 +26,26 @@ impl Connection {
         client: Client,
         driver: impl Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send + 'static,
     ) -> Arc<Self> {
+        let (driving, ended) = watch::channel(());
         tokio::spawn(async move {
+            let _driving = driving;
             if let Err(error) = driver.await {
                 let error = Error::from(error);
                 tracing::debug!(%error, "a connection to the database ended");
             }
         });
-        Arc::new(Self { client, prepared: Mutex::default() })
+        Arc::new(Self { client, ended, prepared: Mutex::default() })
     }
 
     /// Returns true if the connection can no longer be used.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Resolves when the connection can no longer be used.
+    pub(crate) async fn closed(&self) {
+        // Nothing is ever sent.
+        let _ = self.ended.clone().changed().await;
     }
 
     /// Runs statements without values.

@@ -16,6 +16,12 @@ pub(crate) enum Error {
     Value(String),
     /// The database cannot be used as it is: why, and what to do.
     Refused(String),
+    /// The server did not answer in time.
+    Silent,
+    /// Another session holds the lock of the host.
+    Locked,
+    /// It could not be found out whether the transaction was committed.
+    Unknown,
     /// Another host has started on this database since.
     TakenOver,
 }
@@ -37,6 +43,11 @@ impl fmt::Display for Error {
                 (None, None) => write!(f, "{error}"),
             },
             Self::Value(message) | Self::Refused(message) => f.write_str(message),
+            Self::Silent => f.write_str("the server does not answer"),
+            Self::Locked => f.write_str("another session holds the lock of the host"),
+            Self::Unknown => {
+                f.write_str("the connection was lost, and it is unknown whether the change was stored")
+            }
             Self::TakenOver => f.write_str("another wasmill has taken over the database"),
         }
     }
@@ -50,7 +61,11 @@ impl Error {
 
     /// Returns true if the connection is gone, or of no use any more: the server ends, or has become a standby.
     pub(crate) fn is_lost(&self) -> bool {
-        let Self::Database(error) = self else { return false };
+        let error = match self {
+            Self::Database(error) => error,
+            Self::Silent | Self::Locked => return true,
+            Self::Value(_) | Self::Refused(_) | Self::Unknown | Self::TakenOver => return false,
+        };
         let Some(code) = error.code() else {
             // Of the connection, unless a value was of another type than its column.
             return error.is_closed() || !is_of_value(error);
@@ -68,15 +83,23 @@ impl Error {
 
     /// Returns true if nothing can be written right now; otherwise the failed command is at fault.
     pub(crate) fn is_of_machine(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        // Insufficient resources, a limit of time, intervention of an operator, errors of the system.
-        self.is_lost() || error.code().is_some_and(|code| matches!(class(code), "53" | "55" | "57" | "58"))
+        match self {
+            // Insufficient resources, a limit of time, intervention of an operator, errors of the system.
+            Self::Database(error) => {
+                self.is_lost()
+                    || error.code().is_some_and(|code| matches!(class(code), "53" | "55" | "57" | "58"))
+            }
+            Self::Silent | Self::Locked | Self::Unknown | Self::TakenOver => true,
+            Self::Value(_) | Self::Refused(_) => false,
+        }
     }
 
     /// Maps the error to what callers match.
     pub(crate) fn of_store(&self, database: &str) -> StoreError {
         match self {
-            Self::Database(_) => StoreError::Unavailable { message: format!("database {database}: {self}") },
+            Self::Database(_) | Self::Silent | Self::Locked | Self::Unknown => {
+                StoreError::Unavailable { message: format!("database {database}: {self}") }
+            }
             Self::Value(message) => {
                 StoreError::Corrupt { database: database.to_owned(), message: message.clone() }
             }

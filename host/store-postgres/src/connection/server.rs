@@ -1,7 +1,9 @@
 //! Opens connections to the server of the database, each for one use.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -21,6 +23,13 @@ const END_PREDECESSOR: &str = "
     SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity
     WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND usename = current_user
         AND datname = current_database()";
+
+/// For how long after a connection was lost requests wait for a new one; later ones fail at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const RECONNECT_WAIT: Duration = Duration::from_millis(100);
+
+/// Maximum time to log in and to free what a predecessor holds. A server that is stopped still accepts connections.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +55,10 @@ impl Server {
 
     /// Connects, on the runtime that this is called on.
     pub(crate) async fn connect(&self, purpose: Purpose) -> Result<Arc<Connection>> {
+        timeout(LOGIN_TIMEOUT, self.log_in(purpose)).await.map_err(|_| Error::Silent)?
+    }
+
+    async fn log_in(&self, purpose: Purpose) -> Result<Arc<Connection>> {
         let mut config = self.address.server.clone();
         // A claim is planned once, and compiling a plan takes longer than running it.
         let mut options = format!("-c search_path={} -c jit=off", self.schema);
@@ -78,7 +91,8 @@ impl Server {
     /// Connects in place of a write connection that is gone.
     pub(crate) async fn connect_anew(&self) -> Result<Arc<Connection>> {
         let connection = self.connect(Purpose::Write).await?;
-        connection.query(END_PREDECESSOR, &[]).await?;
+        let ended = timeout(LOGIN_TIMEOUT, connection.query(END_PREDECESSOR, &[])).await;
+        ended.map_err(|_| Error::Silent)??;
         Ok(connection)
     }
 }

@@ -1,15 +1,20 @@
 //! A few connections that only read, each for one query at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
 use wasmill_store::StoreError;
 use wasmill_store::commit::OutageLog;
 
 use crate::connection::database::Connection;
-use crate::connection::fault::Result;
-use crate::connection::server::{Purpose, Server};
+use crate::connection::fault::{Error, Result};
+use crate::connection::server::{PATIENCE, Purpose, RECONNECT_WAIT, Server};
+
+/// Maximum time of a query; the server ends it before, unless it is stopped itself.
+const SILENCE_MAX: Duration = Duration::from_secs(40);
 
 /// The idle connections; further ones are opened on demand.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(crate) struct Readers {
     runtime: Handle,
     idle: Mutex<Vec<Arc<Connection>>>,
     permits: Arc<Semaphore>,
+    /// Since when no connection can be opened.
+    lost_since: Mutex<Option<Instant>>,
     outage_log: OutageLog,
     readers: u32,
 }
@@ -27,7 +34,15 @@ impl Readers {
         let readers = u32::try_from(readers).unwrap_or(u32::MAX).clamp(1, 1_024);
         let permits = Arc::new(Semaphore::new(readers as usize));
         let outage_log = OutageLog::new("reading from the database");
-        Self { server, runtime, idle: Mutex::default(), permits, outage_log, readers }
+        Self {
+            server,
+            runtime,
+            idle: Mutex::default(),
+            permits,
+            lost_since: Mutex::default(),
+            outage_log,
+            readers,
+        }
     }
 
     /// Runs a query on a connection of its own.
@@ -67,14 +82,36 @@ impl Readers {
         let idle = self.idle().pop().filter(|connection| !connection.is_closed());
         let connection = match idle {
             Some(connection) => connection,
-            None => self.server.connect(Purpose::Read).await?,
+            None => self.connect().await?,
         };
-        let read = query(connection.clone()).await;
+        let read = timeout(SILENCE_MAX, query(connection.clone())).await.unwrap_or(Err(Error::Silent));
         // A failed connection may be unusable; the next read opens another.
         if read.is_ok() {
             self.idle().push(connection);
         }
         read
+    }
+
+    /// Connects; waits for a while if the server is gone, as for a restart.
+    async fn connect(&self) -> Result<Arc<Connection>> {
+        loop {
+            let error = match self.server.connect(Purpose::Read).await {
+                Ok(connection) => {
+                    *self.lost_since() = None;
+                    return Ok(connection);
+                }
+                Err(error) => error,
+            };
+            let lost_since = *self.lost_since().get_or_insert_with(Instant::now);
+            if !error.is_lost() || lost_since.elapsed() > PATIENCE {
+                return Err(error);
+            }
+            sleep(RECONNECT_WAIT).await;
+        }
+    }
+
+    fn lost_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.lost_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {

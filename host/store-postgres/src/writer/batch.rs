@@ -38,6 +38,10 @@ pub(crate) trait Job: fmt::Debug + Send + Sync {
     fn durable(&self) -> bool;
     fn cost(&self) -> u64;
     async fn run(&mut self, batch: &mut Batch<'_>) -> Result<()>;
+    /// Drops the answer of a run that was rolled back; claims in it count as abandoned.
+    fn roll_back(&mut self);
+    /// Tells the caller that nobody knows yet; the answer stays.
+    fn give_up(&mut self, error: StoreError);
     fn answer(self: Box<Self>, committed: std::result::Result<(), StoreError>);
 }
 
@@ -46,7 +50,8 @@ pub(crate) trait Job: fmt::Debug + Send + Sync {
 pub(crate) struct Pending<O: Operation> {
     operation: O,
     answer: Option<O::Answer>,
-    reply: oneshot::Sender<std::result::Result<O::Answer, StoreError>>,
+    /// `None` once the caller was told that nobody knows.
+    reply: Option<oneshot::Sender<std::result::Result<O::Answer, StoreError>>>,
 }
 
 impl<O: Operation> Pending<O> {
@@ -54,7 +59,7 @@ impl<O: Operation> Pending<O> {
         operation: O,
         reply: oneshot::Sender<std::result::Result<O::Answer, StoreError>>,
     ) -> Self {
-        Self { operation, answer: None, reply }
+        Self { operation, answer: None, reply: Some(reply) }
     }
 }
 
@@ -73,10 +78,22 @@ impl<O: Operation> Job for Pending<O> {
         Ok(())
     }
 
+    fn roll_back(&mut self) {
+        self.answer = None;
+    }
+
+    fn give_up(&mut self, error: StoreError) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Err(error));
+        }
+    }
+
     fn answer(self: Box<Self>, committed: std::result::Result<(), StoreError>) {
         // A committed batch has run all its jobs. The caller may have hung up.
         let Self { answer, reply, .. } = *self;
-        let _ = reply.send(committed.and_then(|()| answer.ok_or(StoreError::Closed)));
+        if let Some(reply) = reply {
+            let _ = reply.send(committed.and_then(|()| answer.ok_or(StoreError::Closed)));
+        }
     }
 }
 

@@ -8,24 +8,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::{sleep, timeout};
 use wasmill_model::fault_point;
+use wasmill_store::StoreError;
 use wasmill_store::commit::{AbandonedClaims, Committed, OutageLog, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::finish::Finish;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
-use crate::connection::server::{LOCKED, Server};
+use crate::connection::server::{LOCKED, PATIENCE, RECONNECT_WAIT, Server};
 use crate::dependency::resolution;
 use crate::writer::batch::{Batch, Job, Operation};
 use crate::writer::{clock_skew, events, plugin_counts};
 
 const FENCE: &str = "UPDATE host SET batch = $2 WHERE id = 0 AND incarnation = $1";
-const WHAT_WAS_COMMITTED: &str = "SELECT batch FROM host WHERE id = 0 AND incarnation = $1";
+/// Waits for a transaction of the last connection that has not ended yet.
+const COMMITTED: &str = "SELECT incarnation, batch FROM host WHERE id = 0 FOR UPDATE";
 
-/// How long a transaction whose outcome is unknown is asked for before its callers are told so.
-const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(5);
-const RECONNECT_WAIT: Duration = Duration::from_millis(100);
+/// How long the server may take for one transaction, and for its commit.
+const RUN_TIMEOUT: Duration = Duration::from_secs(90);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an idle writer tries to connect.
+const IDLE_RECONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs batches on the write connection.
 pub(crate) struct Batcher {
@@ -33,6 +38,11 @@ pub(crate) struct Batcher {
     connection: Option<Arc<Connection>>,
     incarnation: i64,
     batch: i64,
+    /// The last transaction, if its connection was lost while it was committed.
+    unknown: Option<Unknown>,
+    /// Since when there is no connection.
+    lost_since: Option<Instant>,
+    is_taken_over: bool,
     writer_state: WriterState,
     turn: (String, String),
     stats: Arc<WriterStats>,
@@ -66,6 +76,15 @@ struct Ran {
     began: Instant,
 }
 
+/// A transaction of which nobody knows whether it was committed.
+struct Unknown {
+    number: i64,
+    ran: Ran,
+    /// Whose callers were told so.
+    jobs: Vec<Box<dyn Job>>,
+    abandoned: Vec<Finish>,
+}
+
 impl Batcher {
     pub(crate) fn new(start: Start) -> Self {
         let Start { server, connection, incarnation, writer_state, stats, live_runs, abandoned } = start;
@@ -74,6 +93,9 @@ impl Batcher {
             connection: Some(connection),
             incarnation,
             batch: 0,
+            unknown: None,
+            lost_since: None,
+            is_taken_over: false,
             writer_state,
             turn: Default::default(),
             stats,
@@ -99,13 +121,20 @@ impl Batcher {
         // In order, as a command may depend on an earlier one.
         let mut parts = vec![(abandoned, jobs)];
         while let Some((mut abandoned, mut jobs)) = parts.pop() {
-            let Err(error) = self.try_commit(&mut jobs, &abandoned).await else {
+            let Err(error) = self.try_commit(&mut jobs, &mut abandoned).await else {
                 self.is_stuck = false;
                 let committed = self.outage_log.record(Ok(()));
                 jobs.into_iter().for_each(|job| job.answer(committed.clone()));
                 continue;
             };
             self.stats.failed();
+            if let (Error::Unknown, Some(unknown)) = (&error, &mut self.unknown) {
+                let fault = error.of_store(&self.server.address.to_string());
+                let fault = self.outage_log.record::<()>(Err(fault)).err().unwrap_or(StoreError::Closed);
+                jobs.iter_mut().for_each(|job| job.give_up(fault.clone()));
+                (unknown.jobs, unknown.abandoned) = (jobs, abandoned);
+                continue;
+            }
             tracing::debug!(commands = jobs.len(), %error, "a batch of the store was rolled back");
             let fault = error.of_store(&self.server.address.to_string());
             if error.is_of_machine() {
@@ -115,6 +144,7 @@ impl Batcher {
                 continue;
             }
             if jobs.len() + abandoned.len() > 1 {
+                self.roll_back(&mut jobs, &mut abandoned);
                 let rest = abandoned.split_off(abandoned.len().div_ceil(2));
                 if abandoned.is_empty() {
                     let rest = jobs.split_off(jobs.len() / 2);
@@ -132,43 +162,106 @@ impl Batcher {
         }
     }
 
-    async fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], abandoned: &[Finish]) -> Result<()> {
+    /// Commits a batch. If the connection is lost and nothing is stored, it is done again for a while.
+    async fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], abandoned: &mut Vec<Finish>) -> Result<()> {
+        loop {
+            let Err(error) = self.commit_once(jobs, abandoned).await else {
+                self.lost_since = None;
+                return Ok(());
+            };
+            if !error.is_lost() {
+                return Err(error);
+            }
+            let lost_since = *self.lost_since.get_or_insert_with(|| {
+                tracing::warn!(%error, "lost the connection to the database");
+                Instant::now()
+            });
+            if lost_since.elapsed() > PATIENCE {
+                return Err(error);
+            }
+            self.roll_back(jobs, abandoned);
+            sleep(RECONNECT_WAIT).await;
+        }
+    }
+
+    /// Drops what was answered and not committed. Claims among it are put back before anything is claimed again: the
+    /// next claim has the same token.
+    fn roll_back(&self, jobs: &mut [Box<dyn Job>], abandoned: &mut Vec<Finish>) {
+        jobs.iter_mut().for_each(|job| job.roll_back());
+        abandoned.extend(self.abandoned.take());
+    }
+
+    async fn commit_once(&mut self, jobs: &mut [Box<dyn Job>], abandoned: &mut Vec<Finish>) -> Result<()> {
         let connection = self.connected().await?;
+        // Connecting may have abandoned the claims of an earlier batch.
+        abandoned.extend(self.abandoned.take());
         let number = self.batch + 1;
-        let ran = match self.run(&connection, number, jobs, abandoned).await {
+        let run = timeout(RUN_TIMEOUT, self.run(&connection, number, jobs, abandoned)).await;
+        let ran = match run.unwrap_or(Err(Error::Silent)) {
             Ok(ran) => ran,
             Err(error) => {
-                if error.is_lost() || connection.batch("ROLLBACK").await.is_err() {
+                let rolled_back = async { connection.batch("ROLLBACK").await.is_ok() };
+                if error.is_lost() || !timeout(COMMIT_TIMEOUT, rolled_back).await.unwrap_or(false) {
                     self.connection = None;
                 }
+                self.is_taken_over |= matches!(error, Error::TakenOver);
                 return Err(error);
             }
         };
         if ran.is_durable {
             fault_point!("all written, not committed");
         }
+        let is_durable = ran.is_durable;
         let live_runs = Arc::clone(&self.live_runs);
         let publishing = live_runs.event_bus.publishing();
-        if let Err(error) = connection.batch("COMMIT").await
-            && !self.was_committed(number, &error).await
-        {
-            return Err(error);
+        let committed =
+            timeout(COMMIT_TIMEOUT, connection.batch("COMMIT")).await.unwrap_or(Err(Error::Silent));
+        match committed {
+            Ok(()) => self.publish(number, ran),
+            Err(error) if !error.is_lost() => return Err(error),
+            Err(error) => {
+                self.connection = None;
+                self.unknown = Some(Unknown { number, ran, jobs: Vec::new(), abandoned: Vec::new() });
+                self.find_out().await?;
+                if self.batch != number {
+                    return Err(error);
+                }
+            }
         }
-        if ran.is_durable {
+        if is_durable {
             fault_point!("committed, not answered");
         }
-        self.batch = number;
+        drop(publishing);
+        Ok(())
+    }
+
+    /// Finds out whether the last transaction was committed.
+    async fn find_out(&mut self) -> Result<()> {
+        let asked = Instant::now();
+        while let Err(error) = self.connected().await {
+            if !error.is_lost() {
+                return Err(error);
+            }
+            if asked.elapsed() > PATIENCE {
+                return Err(Error::Unknown);
+            }
+            sleep(RECONNECT_WAIT).await;
+        }
+        Ok(())
+    }
+
+    /// Publishes what a committed transaction has changed.
+    fn publish(&mut self, number: i64, ran: Ran) {
         let Ran { writer_state, turn, mut effects, is_durable, commands, began } = ran;
+        self.batch = number;
         (self.writer_state, self.turn) = (writer_state, turn);
         effects.publish(&self.live_runs, writer_state.events_reserved.unsigned_abs());
-        drop(publishing);
         let deliveries_dropped = effects.deliveries_dropped;
         let committed = Committed { commands, deliveries_dropped, synced: is_durable, took: began.elapsed() };
         self.stats.publish(writer_state, effects.count_delta, committed);
         if effects.wait_for_delivery {
             self.stats.wait_for_delivery.notify_one();
         }
-        Ok(())
     }
 
     /// Runs the commands in an open transaction.
@@ -206,33 +299,54 @@ impl Batcher {
         Ok(Ran { writer_state, turn, effects, is_durable, commands: jobs.len(), began })
     }
 
-    /// Returns the write connection; connects anew if it is gone.
+    /// Returns the write connection. Connects anew if it is gone, and then finds out about the last transaction.
     async fn connected(&mut self) -> Result<Arc<Connection>> {
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(Arc::clone(connection));
         }
         self.connection = None;
         let connection = self.server.connect_anew().await?;
-        connection.one(LOCKED, &[&self.server.schema]).await?;
+        let is_locked: bool = connection.one(LOCKED, &[&self.server.schema]).await?.get(0);
+        let row = connection.one(COMMITTED, &[]).await?;
+        let (incarnation, batch): (i64, i64) = (row.get(0), row.get(1));
+        if incarnation != self.incarnation {
+            self.is_taken_over = true;
+            return Err(Error::TakenOver);
+        }
+        if !is_locked {
+            return Err(Error::Locked);
+        }
+        tracing::info!("connected to the database again");
         self.connection = Some(Arc::clone(&connection));
+        if let Some(Unknown { number, ran, jobs, abandoned }) = self.unknown.take() {
+            if batch == number {
+                self.publish(number, ran);
+            } else {
+                self.abandoned.requeue(abandoned);
+            }
+            // Their callers know nothing of it: what they claimed is put back.
+            drop(jobs);
+        }
         Ok(connection)
     }
 
-    /// Returns true if the transaction of this number was committed although its connection was lost.
-    async fn was_committed(&mut self, number: i64, error: &Error) -> bool {
-        if !error.is_lost() {
-            return false;
+    /// Resolves when there is no connection and it is time to try.
+    pub(crate) async fn lost(&self) {
+        match &self.connection {
+            Some(connection) => connection.closed().await,
+            None => sleep(IDLE_RECONNECT_WAIT).await,
         }
-        let asked = Instant::now();
-        while asked.elapsed() < UNKNOWN_TIMEOUT {
-            if let Ok(connection) = self.connected().await
-                && let Ok(row) = connection.optional(WHAT_WAS_COMMITTED, &[&self.incarnation]).await
-            {
-                return row.is_some_and(|row| row.get::<_, i64>(0) == number);
-            }
-            tokio::time::sleep(RECONNECT_WAIT).await;
+    }
+
+    /// Connects again while nothing is to be written, so that a host that was taken over learns of it.
+    pub(crate) async fn reconnect(&mut self) {
+        if let Err(error) = self.connected().await {
+            tracing::debug!(%error, "failed to connect to the database");
         }
-        tracing::error!(%error, "it is unknown whether a batch of the store was committed");
-        false
+    }
+
+    /// Returns true if another host has started on this database; nothing can be written any more.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.is_taken_over
     }
 }

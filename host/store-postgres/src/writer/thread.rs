@@ -83,7 +83,7 @@ fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
 async fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) {
     let mut taken = Vec::with_capacity(BATCH_MAX);
     let mut large = VecDeque::new();
-    while take(&batcher, &mut messages, &mut taken, large.len()).await {
+    while take(&mut batcher, &mut messages, &mut taken, large.len()).await {
         let mut jobs = Vec::with_capacity(taken.len());
         for message in taken.drain(..) {
             match message {
@@ -95,6 +95,14 @@ async fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) 
         for batch in divide(jobs, &mut large, |job| job.cost()) {
             batcher.commit(batch).await;
         }
+        if batcher.is_taken_over() {
+            break;
+        }
+    }
+    if batcher.is_taken_over() {
+        tracing::error!("another wasmill has taken over the database; this one ends");
+        // What is queued is answered that the store is closed.
+        return;
     }
     // Claims may have been abandoned since the last batch.
     batcher.commit(Vec::new()).await;
@@ -103,13 +111,20 @@ async fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) 
 /// Takes queued commands; waits for one unless there is deferred work. Returns false once the queue is
 /// closed; the next host does the deferred work then.
 async fn take(
-    batcher: &Batcher,
+    batcher: &mut Batcher,
     messages: &mut mpsc::Receiver<Message>,
     taken: &mut Vec<Message>,
     large: usize,
 ) -> bool {
     if large == 0 && !batcher.has_backlog() {
-        return messages.recv_many(taken, BATCH_MAX).await > 0;
+        while !batcher.is_taken_over() {
+            tokio::select! {
+                received = messages.recv_many(taken, BATCH_MAX) => return received > 0,
+                () = batcher.lost() => {}
+            }
+            batcher.reconnect().await;
+        }
+        return false;
     }
     // Commands taken and not yet written are bounded, too.
     while taken.len() + large < BATCH_MAX {

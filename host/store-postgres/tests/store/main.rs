@@ -2,4 +2,9 @@
 //! them they are skipped, unless `WASMILL_TEST_REQUIRE` asks for all.
 
 mod cluster;
+mod lost;
+#[path = "../../../../tests/harness/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the product tests use all of it")]
+mod postgres;
+mod proxy;
 mod suite;

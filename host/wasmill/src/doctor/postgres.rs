@@ -24,7 +24,7 @@ pub(super) fn checks(settings: &Settings) -> (Vec<Check>, bool) {
             let is_in_use = examined.is_in_use;
             (report(&address, examined, settings.database_migrate), is_in_use)
         }
-        Err(error) => (vec![refused(&error)], false),
+        Err(error) => (vec![refused(NAME, &error)], false),
     }
 }
 
@@ -51,15 +51,15 @@ fn report(address: &Address, examined: Examined, migrates: bool) -> Vec<Check> {
     }
     checks.push(match refusal {
         Some(_) if is_behind && migrates => Check::ok("tables", "serve will migrate them"),
-        Some(error) => refused(&error),
+        Some(error) => refused("tables", &error),
         None => Check::ok("tables", "the user may read and write them, and they are of this version"),
     });
     checks
 }
 
-fn refused(error: &StoreError) -> Check {
+fn refused(name: &'static str, error: &StoreError) -> Check {
     // The message says what to do behind its last semicolon.
     let message = error.to_string();
     let (found, fix) = message.rsplit_once("; ").unwrap_or((&message, "see docs/how-to/postgresql.md"));
-    Check::fail(NAME, found, "serve does not start", fix)
+    Check::fail(name, found, "serve does not start", fix)
 }
