@@ -73,7 +73,9 @@ fn option_row(option: &str) -> Vec<String> {
     let (flag, text) = option.split_once('\n').expect("a description");
     let flag = flag.split([' ', '[']).next().expect("a flag");
     let (text, variable) = text.split_once("[env: ").expect("a variable");
-    let (variable, default) = variable.split_once("=]").expect("its end");
+    let (variable, default) = variable.split_once(']').expect("its end");
+    // One whose value is never shown has no sign behind it.
+    let variable = variable.trim_end_matches('=');
     let mut meaning = paragraphs(text);
     if let Some(values) = meaning.last_mut().filter(|last| last.starts_with("Possible values: ")) {
         let each = values.split(" - ").skip(1).filter_map(|value| value.split_once(':'));
