@@ -41,8 +41,7 @@ pub struct Examined {
 ///
 /// # Errors
 ///
-/// [`StoreError::Unavailable`] if the server cannot be reached or does not let the user in; [`StoreError::Refused`] if it
-/// is too old.
+/// [`StoreError::Refused`] if the server cannot be reached, does not let the user in, or is too old.
 pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
     block_on(address, async |connection| {
         let version = version(connection).await?;
@@ -76,7 +75,7 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
 ///
 /// # Errors
 ///
-/// Those of [`examine`]; [`StoreError::Unavailable`] if the user may not create tables.
+/// Those of [`examine`], and if the user may not create tables.
 pub fn migrate(address: &Address) -> std::result::Result<(i64, i64), StoreError> {
     block_on(address, async |connection| {
         version(connection).await?;

@@ -65,8 +65,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if the server cannot be reached or does not let the user in; [`StoreError::Refused`]
-    /// if another host uses the schema, or the schema, the rights of the user or the server are not as needed.
+    /// [`StoreError::Refused`] if the server cannot be reached or does not let the user in, if another host uses the
+    /// schema, or if the schema, the rights of the user or the server are not as needed.
     pub fn open(config: PostgresConfig) -> std::result::Result<Self, StoreError> {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("store").enable_all().build().map_err(

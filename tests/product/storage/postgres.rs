@@ -81,7 +81,7 @@ fn a_database_that_cannot_be_used_is_refused_with_advice_and_without_its_passwor
     refused(&empty.replace("/refuse", "/nothing"), &["does not exist", "createdb --owner wasmill nothing"]);
     refused(
         "postgres://app:s3cret@127.0.0.1:1/refuse",
-        &["postgres://app@127.0.0.1:1/refuse", "is the server up"],
+        &["postgres://app@127.0.0.1:1/refuse", "the address is right"],
     );
     refused("postgres://app:s3cret@localhost:none/refuse", &["invalid value for --database"]);
     refused("mysql://app:s3cret@localhost/refuse", &["not a URL such as postgres://"]);

@@ -131,12 +131,12 @@ impl Error {
             None if is_of_tls(error) => {
                 "name the certificate of its authority with database_ca, or set sslmode in the URL".to_owned()
             }
-            None if error.to_string().contains("authentication") => {
+            None if self.to_string().contains("password missing") => {
                 format!("give the password of user {user} in database_password_file or the URL")
             }
-            None => "is the server up, and the address right?".to_owned(),
+            None => "check that the server is up and the address is right".to_owned(),
         };
-        StoreError::Unavailable { message: format!("database {address}: {self}; {advice}") }
+        StoreError::Refused { message: format!("database {address}: {self}; {advice}") }
     }
 }
 

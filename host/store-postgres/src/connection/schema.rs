@@ -12,7 +12,10 @@ pub(crate) const VERSION: i64 = STEPS.len() as i64;
 /// Two that migrate at once take turns.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('wasmill migrate ' || $1, 0))::text";
 const EXISTS: &str = "
-    SELECT has_schema_privilege(n.oid, 'USAGE'), to_regclass(quote_ident($1) || '.schema_version') IS NOT NULL
+    SELECT has_schema_privilege(n.oid, 'USAGE'),
+        EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'schema_version'),
+        NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'schema_version'
+            AND NOT has_table_privilege(c.oid, 'SELECT'))
     FROM pg_namespace n WHERE nspname = $1";
 const FOUND: &str = "SELECT version FROM schema_version";
 const MISSING_RIGHTS: &str = "
@@ -29,7 +32,7 @@ const MISSING_RIGHTS: &str = "
 /// [`Error::Refused`] if the user may not look into the schema, or a newer version has migrated it.
 pub(crate) async fn found(connection: &Connection, schema: &str) -> Result<i64> {
     let Some(row) = connection.optional(EXISTS, &[&schema]).await? else { return Ok(0) };
-    let (is_usable, has_tables): (bool, bool) = (row.get(0), row.get(1));
+    let (is_usable, has_tables, is_readable): (bool, bool, bool) = (row.get(0), row.get(1), row.get(2));
     if !is_usable {
         return Err(Error::Refused(format!(
             "the user has no right to use schema {schema}; grant usage on it, and select, insert, update and delete \
@@ -38,6 +41,9 @@ pub(crate) async fn found(connection: &Connection, schema: &str) -> Result<i64> 
     }
     if !has_tables {
         return Ok(0);
+    }
+    if !is_readable {
+        check_rights(connection, schema).await?;
     }
     let found: i64 = connection.one(FOUND, &[]).await?.get(0);
     if found > VERSION {
@@ -60,6 +66,11 @@ pub(crate) async fn check(connection: &Connection, schema: &str) -> Result<()> {
             )));
         }
     }
+    check_rights(connection, schema).await
+}
+
+/// Checks that the user may read and write the tables.
+async fn check_rights(connection: &Connection, schema: &str) -> Result<()> {
     let missing = connection.query(MISSING_RIGHTS, &[&schema]).await?;
     let Some(first) = missing.first() else { return Ok(()) };
     let (table, others): (String, usize) = (first.get(0), missing.len() - 1);
