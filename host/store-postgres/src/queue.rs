@@ -3,9 +3,11 @@
 pub(crate) mod cancel;
 pub(crate) mod cancel_many;
 pub(crate) mod claim;
+pub(crate) mod end_rows;
 pub(crate) mod finish;
 pub(crate) mod idempotency;
 pub(crate) mod insert;
+pub(crate) mod new_rows;
 pub(crate) mod pause;
 pub(crate) mod promote;
 pub(crate) mod recover;

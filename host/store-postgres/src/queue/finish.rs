@@ -12,15 +12,13 @@ use crate::connection::fault::Result;
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
+use crate::queue::end_rows::EndRows;
 use crate::queue::remove::remove;
-use crate::queue::save::{drop_checkpoint, save};
+use crate::queue::save::save;
 use crate::read::rows::{get, nanos, seq, uuid};
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::gathered::Gathered;
 
-const END: &str = "
-    UPDATE task SET state = $4, finished_at = $5, cause = $6, message = $7, result = $8,
-        plugin_digest = coalesce($9, plugin_digest), host_crashes = host_crashes + $10, usage = coalesce($11, usage)
-    WHERE seq = $1 AND id = $2 AND claim_token = $3 AND state = 'running' AND stop_requested_at IS NULL";
 const WAIT: &str = "
     UPDATE task SET state = $14, sort_key = sort_key + coalesce($4, ready_at) - ready_at,
         ready_at = coalesce($4, ready_at), wait_ns = $12,
@@ -61,6 +59,10 @@ impl Operation for Finish {
         1 + large(bytes)
     }
 
+    fn gather<'a>(&'a self, rows: &mut Gathered<'a>) {
+        rows.ends.push(self);
+    }
+
     async fn run(&self, batch: &mut Batch<'_>) -> Result<bool> {
         Ok(finish(batch, self).await? == Finished::Moved)
     }
@@ -87,16 +89,17 @@ pub(crate) async fn finish(batch: &mut Batch<'_>, run: &Finish) -> Result<Finish
     if !TaskState::Running.may_become(to) {
         return Ok(Finished::Lost);
     }
-    if !move_task(batch, run).await? {
+    let seq = seq(claim.task_ref());
+    let is_written = to.is_final() && batch.written.ended.remove(&seq);
+    if !is_written && !move_task(batch, run).await? {
         return stop(batch, run).await;
     }
-    let seq = seq(claim.task_ref());
     batch.writer_state.observe_time(nanos(run.now));
-    if let Some(part) = run.log_to_keep() {
+    // The end of a first run has its log with it.
+    if let Some(part) = run.log_to_keep().filter(|_| !(to.is_final() && EndRows::writes_log(run))) {
         keep_log(batch, claim, &part).await?;
     }
     if to.is_final() {
-        drop_checkpoint(batch, seq).await?;
         record::ended(batch, seq, to, run.now).await?;
         if claim.has_webhook() {
             deliveries::begin(batch, seq, to, run.now).await?;
@@ -131,7 +134,11 @@ async fn stop(batch: &mut Batch<'_>, finish: &Finish) -> Result<Finished> {
 
 /// Applies the transition; false if the claim was revoked or the task has a stop request.
 async fn move_task(batch: &mut Batch<'_>, finish: &Finish) -> Result<bool> {
-    let Some(count) = finish.count() else { return end(batch, finish).await };
+    let Some(count) = finish.count() else {
+        let mut ends = EndRows::default();
+        ends.push(finish);
+        return Ok(!ends.write(batch.connection).await?.is_empty());
+    };
     if let Transition::Suspended(_, state) = &finish.next
         && !save(batch, &finish.claim, state).await?
     {
@@ -139,33 +146,6 @@ async fn move_task(batch: &mut Batch<'_>, finish: &Finish) -> Result<bool> {
     }
     keep_attempt(batch, finish).await?;
     wait(batch, finish, count).await
-}
-
-async fn end(batch: &Batch<'_>, finish: &Finish) -> Result<bool> {
-    let claim = &finish.claim;
-    let (cause, message) = finish.failure().unzip();
-    let result =
-        if let Transition::Completed(result) = &finish.next { Some(result.as_bytes()) } else { None };
-    let rows = batch
-        .connection
-        .execute(
-            END,
-            &[
-                &seq(claim.task_ref()),
-                &uuid(claim.id),
-                &claim.token(),
-                &finish.next.state().as_str(),
-                &nanos(finish.now),
-                &cause.map(|cause| cause.to_string()),
-                &message.map(str::as_bytes),
-                &result,
-                &claim.run().digest().as_deref(),
-                &i64::from(finish.is_crash()),
-                &finish.usage().map(|used| usage::text(&used)),
-            ],
-        )
-        .await?;
-    Ok(rows == 1)
 }
 
 /// Stores how the attempt ended, if another one replaces it in the task.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use wasmill_model::{NewTask, ScheduleName, Tag, TaskId, TaskState, Timestamp, Unique};
+use wasmill_model::{NewTask, TaskId, TaskState, Timestamp, Unique};
 use wasmill_store::commit::{WriterState, large};
 use wasmill_store::rules::submit::{self, WaitingLimits};
 use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
@@ -13,23 +13,13 @@ use crate::connection::fault::Result;
 use crate::delivery::deliveries;
 use crate::dependency::record::{self, DependencyTarget};
 use crate::queue::idempotency;
-use crate::read::rows::{group_text, millis, nanos, optional_time, size, task_id, time, uuid};
+use crate::queue::new_rows::NewRows;
+use crate::read::rows::{nanos, optional_time, size, task_id, time};
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::gathered::Gathered;
 
 const HOLDER: &str = "
     SELECT id, created_at, started_at FROM task WHERE unique_key = $1 AND finished_at IS NULL";
-/// Stores nothing if the id exists.
-const TASK: &str = "
-    INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
-        input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
-        unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
-    ON CONFLICT (id) DO NOTHING
-    RETURNING seq";
-const INPUT: &str = "INSERT INTO input (seq, body) VALUES ($1, $2)";
-const TAGS: &str =
-    "INSERT INTO tag (name, seq) SELECT DISTINCT name, $1::bigint FROM unnest($2::text[]) AS name";
-
 #[derive(Debug)]
 pub(crate) struct Insert {
     pub(crate) tasks: Vec<NewTask>,
@@ -49,6 +39,17 @@ impl Operation for Insert {
         self.tasks.iter().map(|task| 1 + large(task.input.as_ref().map_or(0, String::len))).sum()
     }
 
+    fn gather<'a>(&'a self, rows: &mut Gathered<'a>) {
+        let has_room = rows.waiting + (rows.new.len() as u64) < self.waiting_max;
+        if let [task] = &*self.tasks
+            && self.request.is_none()
+            && is_plain(task)
+            && has_room
+        {
+            rows.new.push(task, None, task.webhook.as_ref().map(deliveries::bits));
+        }
+    }
+
     async fn run(&self, batch: &mut Batch<'_>) -> Result<Self::Answer> {
         if let Some((request, now)) = &self.request
             && let Some(answered) = idempotency::find(batch.connection, request, *now).await?
@@ -58,7 +59,8 @@ impl Operation for Insert {
         let waiting_max = self.waiting_max;
         // Tasks whose unique key is held would not be stored.
         let new = self.tasks.iter().filter(|task| task.unique.is_none()).count() as u64;
-        if batch.writer_state.waiting.saturating_add(new) > waiting_max {
+        let is_written = |task: &NewTask| batch.written.new.contains_key(&task.id);
+        if !self.tasks.iter().all(is_written) && waiting(batch).saturating_add(new) > waiting_max {
             return Ok(Err(StoreError::Full { waiting_max }));
         }
         // One task is stored by one statement, or not at all.
@@ -67,11 +69,21 @@ impl Operation for Insert {
             batch.connection.batch("SAVEPOINT request").await?;
         }
         let (before, events_before) = (batch.writer_state, batch.effects.events.len());
+        if self.tasks.len() > 1 && self.tasks.iter().all(is_plain) {
+            let mut rows = NewRows::default();
+            for task in &self.tasks {
+                rows.push(task, None, task.webhook.as_ref().map(deliveries::bits));
+            }
+            batch.written.new.extend(rows.insert(batch.connection).await?);
+        }
         let tasks = match self.store(batch).await? {
             Ok(tasks) => tasks,
             Err(refusal) => {
                 if is_undoable {
                     batch.connection.batch("ROLLBACK TO request").await?;
+                    for task in &self.tasks {
+                        batch.written.new.remove(&task.id);
+                    }
                 }
                 // An end may have been recorded before.
                 let has_unresolved_ends = batch.writer_state.has_unresolved_ends;
@@ -90,6 +102,16 @@ impl Operation for Insert {
         }
         Ok(Ok(Submitted { tasks, replayed: false }))
     }
+}
+
+/// Returns true if nothing that is stored decides whether the task is.
+fn is_plain(task: &NewTask) -> bool {
+    task.unique.is_none() && task.dependencies.is_none() && task.waiting_max.is_none()
+}
+
+/// Returns the number of waiting tasks, including those that are written and not counted yet.
+fn waiting(batch: &Batch<'_>) -> u64 {
+    batch.writer_state.waiting.saturating_add(batch.written.new.len() as u64)
 }
 
 impl Insert {
@@ -126,7 +148,7 @@ impl Insert {
         {
             return Ok(submit::answer_held_key(unique, holder, &self.tasks[..index]));
         }
-        if batch.writer_state.waiting >= self.waiting_max {
+        if !batch.written.new.contains_key(&task.id) && waiting(batch) >= self.waiting_max {
             return Ok(Err(StoreError::Full { waiting_max: self.waiting_max }));
         }
         let mut awaited = Vec::new();
@@ -162,55 +184,24 @@ async fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> Result<Op
 
 /// Stores a task; false if its id exists.
 async fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -> Result<bool> {
-    let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
+    let seq = match batch.written.new.remove(&task.id) {
+        Some(seq) => seq,
+        None => {
+            let mut rows = NewRows::default();
+            let pending = (!awaited.is_empty()).then_some(size(awaited.len()));
+            rows.push(task, pending, task.webhook.as_ref().map(deliveries::bits));
+            let Some(seq) = rows.insert(batch.connection).await?.remove(&task.id) else { return Ok(false) };
+            seq
+        }
+    };
     let state = task.first_state();
-    let tags: Vec<_> = task.tags.iter().map(Tag::as_str).collect();
-    let row = batch
-        .connection
-        .optional(
-            TASK,
-            &[
-                &uuid(task.id),
-                &task.plugin.as_str(),
-                &state.as_str(),
-                &created_at,
-                &ready_at,
-                &ready_at.saturating_sub(task.priority.head_start_nanos()),
-                &(task.is_delayed && ready_at > created_at).then(|| ready_at - created_at),
-                &i64::from(task.attempts_max),
-                &millis(task.timeout),
-                &task.input.as_ref().map(|input| size(input.len())),
-                &task.backoff.map(|backoff| millis(backoff.first)),
-                &task.backoff.map(|backoff| backoff.factor),
-                &task.backoff.map(|backoff| millis(backoff.max)),
-                &task.backoff.map(|backoff| backoff.jitter),
-                &i64::from(task.priority.get()),
-                &group_text(task.group.as_ref()),
-                &task.unique.as_ref().map(|unique| unique.key.as_str()),
-                &(!tags.is_empty()).then_some(&tags),
-                &task.schedule.as_ref().map(ScheduleName::as_str),
-                &task.retry_of.map(uuid),
-                &(!awaited.is_empty()).then_some(size(awaited.len())),
-                &task.webhook.as_ref().map(deliveries::bits),
-                &task.trace.as_ref().map(ToString::to_string),
-            ],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(false) };
-    let seq: i64 = row.get(0);
-    if let Some(input) = &task.input {
-        batch.connection.execute(INPUT, &[&seq, &input.as_bytes()]).await?;
-    }
-    if !tags.is_empty() {
-        batch.connection.execute(TAGS, &[&seq, &tags]).await?;
-    }
     if let Some(webhook) = &task.webhook {
         deliveries::add(batch, seq, webhook).await?;
     }
     if state == TaskState::Blocked {
         record::add(batch, seq, task, awaited).await?;
     }
-    batch.writer_state.observe_time(created_at);
+    batch.writer_state.observe_time(nanos(task.created_at));
     batch.writer_state.record_move(None, Some(state));
     batch.effects.events.push(EventPayload {
         task: task.id,

@@ -12,6 +12,7 @@ use wasmill_store::rules::plugin_counts::AllPluginCounts;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
+use crate::writer::gathered::{Gathered, Written};
 
 /// A command of one kind.
 #[async_trait]
@@ -27,6 +28,9 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync + 'static {
         1
     }
 
+    /// Adds rows that one statement writes for all commands of the batch; `run` finds them written.
+    fn gather<'a>(&'a self, _rows: &mut Gathered<'a>) {}
+
     /// Applies the change. An error rolls the whole batch back, so a refusal belongs into the answer and must
     /// leave no changes behind.
     async fn run(&self, batch: &mut Batch<'_>) -> Result<Self::Answer>;
@@ -37,6 +41,7 @@ pub(crate) trait Operation: fmt::Debug + Send + Sync + 'static {
 pub(crate) trait Job: fmt::Debug + Send + Sync {
     fn durable(&self) -> bool;
     fn cost(&self) -> u64;
+    fn gather<'a>(&'a self, rows: &mut Gathered<'a>);
     async fn run(&mut self, batch: &mut Batch<'_>) -> Result<()>;
     /// Drops the answer of a run that was rolled back; claims in it count as abandoned.
     fn roll_back(&mut self);
@@ -71,6 +76,10 @@ impl<O: Operation> Job for Pending<O> {
 
     fn cost(&self) -> u64 {
         self.operation.cost()
+    }
+
+    fn gather<'a>(&'a self, rows: &mut Gathered<'a>) {
+        self.operation.gather(rows);
     }
 
     async fn run(&mut self, batch: &mut Batch<'_>) -> Result<()> {
@@ -108,6 +117,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) effects: Effects,
     /// Where the turns of the last claim ended: plugin and group.
     pub(crate) turn: (String, String),
+    /// What was written for commands that have not run yet.
+    pub(crate) written: Written,
     /// Counts as of the last commit; `None` during recovery.
     pub(crate) plugin_counts: Option<&'a AllPluginCounts>,
 }
@@ -119,7 +130,8 @@ impl<'a> Batch<'a> {
         live_runs: &'a LiveRuns,
     ) -> Self {
         let (effects, turn) = (Effects::default(), <(String, String)>::default());
-        Self { connection, writer_state, live_runs, effects, turn, plugin_counts: None }
+        let written = Written::default();
+        Self { connection, writer_state, live_runs, effects, turn, written, plugin_counts: None }
     }
 
     /// Returns the number of waiting tasks of a plugin, including this batch.

@@ -20,6 +20,7 @@ use crate::connection::fault::{Error, Result};
 use crate::connection::server::{LOCKED, PATIENCE, RECONNECT_WAIT, Server};
 use crate::dependency::resolution;
 use crate::writer::batch::{Batch, Job, Operation};
+use crate::writer::gathered::Gathered;
 use crate::writer::{clock_skew, events, plugin_counts};
 
 const FENCE: &str = "UPDATE host SET batch = $2 WHERE id = 0 AND incarnation = $1";
@@ -287,6 +288,9 @@ impl Batcher {
         for finish in abandoned {
             finish.run(&mut batch).await?;
         }
+        let mut rows = Gathered { waiting: batch.writer_state.waiting, ..Gathered::default() };
+        jobs.iter().for_each(|job| job.gather(&mut rows));
+        batch.written = rows.write(connection).await?;
         for job in jobs.iter_mut() {
             job.run(&mut batch).await?;
         }
