@@ -191,8 +191,8 @@ mod tests {
             "postgres://ann:s3cret@/tasks",
             "mysql://ann:s3cret@db.example.org/tasks",
         ] {
-            let error = parsed(url).expect_err(url);
-            assert!(!error.contains("s3cret"), "{url}: {error}");
+            let shown = parsed(url).map_or_else(|error| error, |address| format!("{address} {address:?}"));
+            assert!(!shown.contains("s3cret"), "{url}: {shown}");
         }
         let both = Address::new("postgres://ann:s3cret@db.example.org/tasks", Some("other"), None);
         assert!(both.expect_err("two passwords").contains("remove one"));
