@@ -146,15 +146,18 @@ impl Batcher {
             }
             if jobs.len() + abandoned.len() > 1 {
                 self.roll_back(&mut jobs, &mut abandoned);
-                let rest = abandoned.split_off(abandoned.len().div_ceil(2));
-                if abandoned.is_empty() {
-                    let rest = jobs.split_off(jobs.len() / 2);
+                // Each part has less than this batch had, whatever it claimed.
+                if jobs.is_empty() {
+                    let rest = abandoned.split_off(abandoned.len() / 2);
+                    parts.push((rest, Vec::new()));
+                    parts.push((abandoned, Vec::new()));
+                } else {
+                    let rest = jobs.split_off(jobs.len().div_ceil(2));
                     parts.push((Vec::new(), rest));
                     parts.push((Vec::new(), jobs));
-                } else {
-                    parts.push((rest, jobs));
                     parts.push((abandoned, Vec::new()));
                 }
+                parts.retain(|(abandoned, jobs)| !abandoned.is_empty() || !jobs.is_empty());
                 continue;
             }
             self.is_stuck = jobs.is_empty();

@@ -122,15 +122,22 @@ impl Batcher {
             // Put back before anything is claimed again: the next claim has the same token.
             jobs.iter_mut().for_each(|job| job.roll_back());
             abandoned.extend(self.abandoned.take());
-            // In order, as a command may depend on an earlier one.
-            let rest_of_returned = abandoned.split_off(abandoned.len().div_ceil(2));
-            let rest = if abandoned.is_empty() { jobs.split_off(jobs.len() / 2) } else { Vec::new() };
-            if abandoned.is_empty() {
-                self.commit_part(jobs, Vec::new());
-                return self.commit_part(rest, Vec::new());
+            // In order, as a command may depend on an earlier one. Each part has less than this batch had, whatever it
+            // claimed.
+            if jobs.is_empty() {
+                let rest = abandoned.split_off(abandoned.len() / 2);
+                self.commit_part(Vec::new(), abandoned);
+                return self.commit_part(Vec::new(), rest);
             }
-            self.commit_part(Vec::new(), abandoned);
-            return self.commit_part(jobs, rest_of_returned);
+            if !abandoned.is_empty() {
+                self.commit_part(Vec::new(), abandoned);
+            }
+            let rest = jobs.split_off(jobs.len().div_ceil(2));
+            self.commit_part(jobs, Vec::new());
+            if !rest.is_empty() {
+                self.commit_part(rest, Vec::new());
+            }
+            return;
         }
         self.is_stuck = jobs.is_empty();
         let failed = self.damage.record(Err(fault));
@@ -238,6 +245,7 @@ mod tests {
     use crate::queue::insert::Insert;
     use crate::queue::recover;
     use crate::writer::batch::Pending;
+    use wasmill_store::commit::UndeliveredClaims;
     use wasmill_store::rules::plugin_counts::AllPluginCounts;
 
     type Answer = oneshot::Receiver<Result<Result<wasmill_store::Submitted, StoreError>, StoreError>>;
@@ -273,6 +281,21 @@ mod tests {
         let task = NewTask { input: Some("x".repeat(1 << 20)), ..new_task("a") };
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max: 9, request: None }, reply)), answer)
+    }
+
+    fn claim(batcher: &Batcher) -> (Box<dyn Job>, oneshot::Receiver<Result<UndeliveredClaims, StoreError>>) {
+        let quotas = vec![wasmill_store::ClaimQuota::from("a".parse::<PluginName>().expect("a valid name"))];
+        let (now, abandoned) = (DateTime::UNIX_EPOCH, batcher.abandoned.clone());
+        let claim = ClaimReady { quotas, tasks_max: 9, available_memory: 9, now, abandoned };
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Pending::new(claim, reply)), answer)
+    }
+
+    /// Refuses tasks of the plugin `poison`.
+    fn poison(batcher: &Batcher) {
+        let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
+            BEGIN SELECT RAISE(ABORT, 'this row is on fire'); END";
+        batcher.connection.execute_batch(poison).expect("poisoned");
     }
 
     /// Limits the database to this many pages, or to its current size.
@@ -315,9 +338,7 @@ mod tests {
     fn a_failing_command_fails_no_other() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
-        let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
-            BEGIN SELECT RAISE(ABORT, 'this row is on fire'); END";
-        batcher.connection.execute_batch(poison).expect("poisoned");
+        poison(&batcher);
         for bad in [0, 1, 77, 99] {
             let before = batcher.writer_state.waiting;
             let jobs = (0..100).map(|place| insert(if place == bad { "poison" } else { "a" }, 1_000));
@@ -334,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_beside_a_failing_command_is_made_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut batcher = batcher(&dir.path().join("wasmill.db"));
+        poison(&batcher);
+        for is_first in [true, false] {
+            let (one, _stored) = insert("a", 9);
+            batcher.commit(vec![one]);
+            let ((claim, mut claimed), (bad, mut refused)) = (claim(&batcher), insert("poison", 9));
+            batcher.commit(if is_first { vec![claim, bad] } else { vec![bad, claim] });
+            assert!(refused.try_recv().expect("answered").is_err());
+            let claims = claimed.try_recv().expect("answered").expect("committed").into_claims();
+            assert_eq!(claims.claimed.len(), 1);
+            assert!(batcher.abandoned.take().is_empty(), "the next batch puts nothing back");
+        }
+    }
+
+    #[test]
     fn a_group_emptied_by_a_rolled_back_batch_is_found_again() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
@@ -341,14 +379,6 @@ mod tests {
         let (reply, _stored) = oneshot::channel();
         let insert_it = Insert { tasks: vec![grouped], waiting_max: 9, request: None };
         batcher.commit(vec![Box::new(Pending::new(insert_it, reply))]);
-        let claim = |batcher: &Batcher| {
-            let quotas =
-                vec![wasmill_store::ClaimQuota::from("a".parse::<PluginName>().expect("a valid name"))];
-            let (now, abandoned) = (DateTime::UNIX_EPOCH, batcher.abandoned.clone());
-            let claim = ClaimReady { quotas, tasks_max: 9, available_memory: 9, now, abandoned };
-            let (reply, answer) = oneshot::channel();
-            (Box::new(Pending::new(claim, reply)) as Box<dyn Job>, answer)
-        };
         let (lost, mut answer) = claim(&batcher);
         let (large_one, _refused) = insert_large();
         limit(&batcher, 1);
