@@ -77,6 +77,10 @@ async fn an_interrupted_stream_resumes_without_gap_or_repetition() {
             for _ in 0..300 {
                 client.submit(&json!({"plugin": "noop"})).await;
             }
+            // Else it may complete before one of them does.
+            while client.get("/stats").await.json["finished"]["completed"] != 300 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             client.submit(&misbehave(&json!({"do": "echo", "text": "the last"}))).await
         }
     });
