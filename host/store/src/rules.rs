@@ -4,4 +4,5 @@ pub mod dependency;
 pub mod fair_queue;
 pub mod finish;
 pub mod plugin_counts;
+pub mod prune;
 pub mod submit;

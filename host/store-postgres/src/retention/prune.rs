@@ -4,7 +4,8 @@
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use wasmill_model::{PluginName, Timestamp};
+use wasmill_model::PluginName;
+use wasmill_store::rules::prune::{DROPS_MAX, FinishedTask, LOOKS_MAX, PruneScan};
 use wasmill_store::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 
 use crate::connection::database::Connection;
@@ -14,18 +15,8 @@ use crate::queue::remove;
 use crate::read::rows::{get, nanos, optional_time, parsed, seq, size, state, task_ref, time};
 use crate::writer::batch::{Batch, Operation};
 
-/// Maximum tasks that one step removes.
-const ROWS_MAX: usize = 200;
-
-/// Bytes after which a step ends early, as large results take longer to remove.
-const BYTES_MAX: i64 = 4 << 20;
-
-/// Maximum rows per scan, and rows per query of it.
-const LOOKS_MAX: usize = 20_000;
+/// Rows per query of a scan.
 const ROWS_READ: usize = 1_000;
-
-/// Maximum pending deliveries counted beyond their bound, and so dropped by one scan.
-const DROPS_MAX: u64 = 100_000;
 
 const ENDED: &str = "
     SELECT task.seq, finished_at, (coalesce(length(result), 0) + coalesce(input_bytes, 0)
@@ -77,8 +68,6 @@ impl Operation for Prune {
 
 /// Scans finished tasks, oldest first, until enough beyond the bounds are found. `stored` is their recent
 /// number.
-///
-/// The newest `tasks_max` are kept: of the others, as many as exceed that number come first.
 pub(crate) async fn excess(
     connection: &Connection,
     bounds: &RetentionBounds,
@@ -86,8 +75,8 @@ pub(crate) async fn excess(
     stored: u64,
     tasks_max: usize,
 ) -> Result<Excess> {
-    let mut walked = match cursor.0 {
-        Some(walked) => walked,
+    let progress = match cursor.0 {
+        Some(progress) => progress,
         None => PruneProgress {
             finished_at: DateTime::from_timestamp_nanos(i64::MIN),
             task: task_ref(0),
@@ -95,42 +84,28 @@ pub(crate) async fn excess(
             drops_left: drops(connection, bounds).await?,
         },
     };
-    let too_many =
-        bounds.tasks_max.map_or(0, |limit| stored.saturating_sub(limit).saturating_sub(walked.kept));
-    let is_old = |finished_at: Timestamp| bounds.ended_since.is_some_and(|since| finished_at < since);
-    let mut steps = Steps::default();
-    let mut looked_at = 0;
+    let mut scan = PruneScan::new(bounds, progress, stored, tasks_max);
     loop {
         let values: crate::connection::database::Params<'_> =
-            &[&nanos(walked.finished_at), &seq(walked.task), &size(ROWS_READ)];
+            &[&nanos(scan.progress.finished_at), &seq(scan.progress.task), &size(ROWS_READ)];
         let rows = connection.query(ENDED, values).await?;
-        let is_all = rows.len() < ROWS_READ;
         for row in &rows {
-            if steps.count == tasks_max || looked_at == LOOKS_MAX {
-                return Ok(Excess { steps: steps.steps, cursor: PruneCursor(Some(walked)), is_all: false });
+            if scan.is_full() || scan.looked_at == LOOKS_MAX {
+                return Ok(scan.end(false));
             }
-            let finished_at = time(row, 1)?;
-            if looked_at as u64 >= too_many && !is_old(finished_at) {
-                return Ok(Excess { steps: steps.steps, cursor: PruneCursor(Some(walked)), is_all: true });
+            let next = FinishedTask {
+                task: task_ref(get(row, 0)?),
+                finished_at: time(row, 1)?,
+                bytes: get(row, 2)?,
+                is_wanted: get(row, 3)?,
+                pending_since: optional_time(row, 4)?,
+            };
+            if !scan.look(&next) {
+                return Ok(scan.end(true));
             }
-            looked_at += 1;
-            (walked.task, walked.finished_at) = (task_ref(get(row, 0)?), finished_at);
-            let is_wanted: bool = get(row, 3)?;
-            let pending_since = optional_time(row, 4)?;
-            let drops_delivery = pending_since.is_some_and(|since| {
-                walked.drops_left > 0 || bounds.pending_since.is_some_and(|oldest| since < oldest)
-            });
-            if is_wanted || (pending_since.is_some() && !drops_delivery) {
-                walked.kept += 1;
-                continue;
-            }
-            if drops_delivery {
-                walked.drops_left = walked.drops_left.saturating_sub(1);
-            }
-            steps.add(Prunable { task: walked.task, drops_delivery }, get(row, 2)?);
         }
-        if is_all {
-            return Ok(Excess { steps: steps.steps, cursor: PruneCursor(Some(walked)), is_all });
+        if rows.len() < ROWS_READ {
+            return Ok(scan.end(true));
         }
     }
 }
@@ -140,29 +115,4 @@ async fn drops(connection: &Connection, bounds: &RetentionBounds) -> Result<u64>
     let Some(limit) = bounds.pending_max else { return Ok(0) };
     let counted_max = i64::try_from(limit.saturating_add(DROPS_MAX)).unwrap_or(i64::MAX);
     Ok(deliveries::pending(connection, counted_max).await?.saturating_sub(limit))
-}
-
-/// Found tasks, divided into short steps.
-#[derive(Default)]
-struct Steps {
-    steps: Vec<PruneStep>,
-    count: usize,
-    /// Bytes of the last step.
-    bytes: i64,
-}
-
-impl Steps {
-    fn add(&mut self, task: Prunable, bytes: i64) {
-        self.count += 1;
-        match self.steps.last_mut() {
-            Some(step) if step.0.len() < ROWS_MAX && self.bytes < BYTES_MAX => {
-                step.0.push(task);
-                self.bytes += bytes;
-            }
-            _ => {
-                self.steps.push(PruneStep(vec![task]));
-                self.bytes = bytes;
-            }
-        }
-    }
 }

@@ -5,25 +5,13 @@
 
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
-use wasmill_model::Timestamp;
+use wasmill_store::rules::prune::{DROPS_MAX, FinishedTask, LOOKS_MAX, PruneScan};
 use wasmill_store::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 
 use crate::delivery::deliveries::PENDING;
 use crate::file::fault::is_of_machine;
 use crate::read::rows::{nanos, parsed, seq, size, state, task_ref};
 use crate::writer::batch::{Batch, Operation};
-
-/// Maximum tasks that one step removes: a few milliseconds that other writes wait for.
-const ROWS_MAX: usize = 200;
-
-/// Bytes after which a step ends early, as large results take longer to remove.
-const BYTES_MAX: i64 = 4 << 20;
-
-/// Maximum rows per scan, about 20 ms of a reader.
-const LOOKS_MAX: usize = 20_000;
-
-/// Maximum pending deliveries counted beyond their bound, and so dropped by one scan.
-const DROPS_MAX: u64 = 100_000;
 
 pub(crate) const ENDED: &str = "
     SELECT task.seq, finished_at, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
@@ -89,8 +77,6 @@ impl Operation for Prune {
 
 /// Scans finished tasks, oldest first, until enough beyond the bounds are found. `stored` is their recent
 /// number.
-///
-/// The newest `tasks_max` are kept: of the others, as many as exceed that number come first.
 pub(crate) fn excess(
     connection: &Connection,
     bounds: &RetentionBounds,
@@ -99,8 +85,8 @@ pub(crate) fn excess(
     tasks_max: usize,
 ) -> rusqlite::Result<Excess> {
     let snapshot = connection.unchecked_transaction()?;
-    let mut walked = match cursor.0 {
-        Some(walked) => walked,
+    let progress = match cursor.0 {
+        Some(progress) => progress,
         None => PruneProgress {
             finished_at: DateTime::from_timestamp_nanos(i64::MIN),
             task: task_ref(0),
@@ -108,42 +94,27 @@ pub(crate) fn excess(
             drops_left: drops(&snapshot, bounds)?,
         },
     };
-    let too_many =
-        bounds.tasks_max.map_or(0, |limit| stored.saturating_sub(limit).saturating_sub(walked.kept));
-    let is_old = |finished_at: Timestamp| bounds.ended_since.is_some_and(|since| finished_at < since);
-    let mut found = Candidate::default();
+    let mut scan = PruneScan::new(bounds, progress, stored, tasks_max);
     let mut statement = snapshot.prepare_cached(ENDED)?;
-    let mut rows = statement.query(params![nanos(walked.finished_at), seq(walked.task), size(LOOKS_MAX)])?;
-    let mut is_all = false;
-    for looked_at in 0.. {
-        if found.count == tasks_max {
-            break;
-        }
+    let mut rows =
+        statement.query(params![nanos(progress.finished_at), seq(progress.task), size(LOOKS_MAX)])?;
+    while !scan.is_full() {
         let Some(row) = rows.next()? else {
-            is_all = looked_at < LOOKS_MAX;
-            break;
+            let is_all = scan.looked_at < LOOKS_MAX;
+            return Ok(scan.end(is_all));
         };
-        let finished_at = DateTime::from_timestamp_nanos(row.get(1)?);
-        if looked_at as u64 >= too_many && !is_old(finished_at) {
-            is_all = true;
-            break;
+        let next = FinishedTask {
+            task: task_ref(row.get(0)?),
+            finished_at: DateTime::from_timestamp_nanos(row.get(1)?),
+            bytes: row.get(2)?,
+            is_wanted: row.get(3)?,
+            pending_since: row.get::<_, Option<i64>>(4)?.map(DateTime::from_timestamp_nanos),
+        };
+        if !scan.look(&next) {
+            return Ok(scan.end(true));
         }
-        (walked.task, walked.finished_at) = (task_ref(row.get(0)?), finished_at);
-        let is_wanted: bool = row.get(3)?;
-        let pending_since: Option<i64> = row.get(4)?;
-        let drops_delivery = pending_since.is_some_and(|since| {
-            walked.drops_left > 0 || bounds.pending_since.is_some_and(|oldest| since < nanos(oldest))
-        });
-        if is_wanted || (pending_since.is_some() && !drops_delivery) {
-            walked.kept += 1;
-            continue;
-        }
-        if drops_delivery {
-            walked.drops_left = walked.drops_left.saturating_sub(1);
-        }
-        found.add(Prunable { task: walked.task, drops_delivery }, row.get(2)?);
     }
-    Ok(Excess { steps: found.steps, cursor: PruneCursor(Some(walked)), is_all })
+    Ok(scan.end(false))
 }
 
 /// Returns how many pending deliveries exceed their bound.
@@ -152,29 +123,4 @@ fn drops(connection: &Connection, bounds: &RetentionBounds) -> rusqlite::Result<
     let counted_max = i64::try_from(limit.saturating_add(DROPS_MAX)).unwrap_or(i64::MAX);
     let pending: i64 = connection.prepare_cached(PENDING)?.query_one([counted_max], |row| row.get(0))?;
     Ok(pending.unsigned_abs().saturating_sub(limit))
-}
-
-/// Found tasks, divided into short steps.
-#[derive(Default)]
-struct Candidate {
-    steps: Vec<PruneStep>,
-    count: usize,
-    /// Bytes of the last step.
-    bytes: i64,
-}
-
-impl Candidate {
-    fn add(&mut self, task: Prunable, bytes: i64) {
-        self.count += 1;
-        match self.steps.last_mut() {
-            Some(step) if step.0.len() < ROWS_MAX && self.bytes < BYTES_MAX => {
-                step.0.push(task);
-                self.bytes += bytes;
-            }
-            _ => {
-                self.steps.push(PruneStep(vec![task]));
-                self.bytes = bytes;
-            }
-        }
-    }
 }
