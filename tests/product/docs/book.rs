@@ -171,6 +171,15 @@ fn every_promise_of_the_security_page_names_its_test() {
 }
 
 #[test]
+fn every_invariant_names_what_checks_it() {
+    let page = read("docs/explanation/invariants.md");
+    let invariants: Vec<_> = page.lines().filter(|line| line.starts_with("- ")).collect();
+    assert!(invariants.len() > 60, "{}", invariants.len());
+    let bare: Vec<_> = invariants.into_iter().filter(|line| !line.contains("[`")).collect();
+    assert!(bare.is_empty(), "no check is named: {bare:#?}");
+}
+
+#[test]
 fn every_file_says_what_it_is() {
     let sources = ["host", "tests", "plugins"].into_iter().flat_map(|folder| files(folder, ".rs"));
     let silent: Vec<_> = sources.filter(|file| !read(file).starts_with("//! ")).collect();
