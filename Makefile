@@ -6,6 +6,8 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 # Tests mostly wait: twice as many at a time as there are cores.
 TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 TEST = NEXTEST_TEST_THREADS=$(TEST_THREADS) RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
+# Which tests were skipped, and why.
+SKIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target))/skipped-tests
 GUEST_TARGET := wasm32-wasip2
 # All guests in Rust. Those under plugins/ share a target folder, so shared dependencies are compiled once.
 GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
@@ -38,8 +40,10 @@ build: setup ## Build the binary, target/release/wasmill
 # Tests use the profile of `make run`, so everything is compiled once. The scheduler's run separately: they need
 # tokio's test-util feature, which Cargo would otherwise enable for the whole workspace.
 test: build ## Run every test
+	@rm -f $(SKIPPED)
 	$(TEST) --release --locked -p wasmill-scheduler
-	$(TEST) --release --locked --workspace --exclude wasmill-scheduler
+	WASMILL_TEST_SKIPPED=$(SKIPPED) $(TEST) --release --locked --workspace --exclude wasmill-scheduler
+	@if [ -f $(SKIPPED) ]; then sort -u $(SKIPPED); fi
 
 test-browser: build ## Test the access policy and the API viewer in Chromium
 	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser

@@ -10,6 +10,7 @@ pub mod document;
 pub mod mock_server;
 mod postgres;
 mod server;
+mod skip;
 mod stream;
 pub mod terminal;
 pub mod tiny;
@@ -19,6 +20,7 @@ pub use client::{Answer, Client};
 pub use command::{CommandOutput, builds_plugins, command, wasmill, wasmill_with_stdin};
 pub use postgres::PostgresServer;
 pub use server::{Server, binary};
+pub use skip::skip;
 pub use stream::{Event, Stream};
 
 /// A plugin that misbehaves as its input says.

@@ -13,7 +13,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::black_hole::BlackHole;
-use wasmill_tests::{Client, PROGRAM, Server, binary, tiny};
+use wasmill_tests::{Client, PROGRAM, Server, binary, skip, tiny};
 
 /// Starts a server with a debug port and returns a client of that port.
 fn server_and_debug(args: &[&str]) -> (Server, Client) {
@@ -335,10 +335,7 @@ fn told_by_go(gzip: &[u8]) {
     let tools = tools.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     let go = tools.unwrap_or_default().join("wasmill/plugin-tools/python/bin/go");
     if !go.exists() {
-        let reason = format!("{} is not there: .ci/plugin-tools", go.display());
-        assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
-        // Not `eprintln!`, whose output the test harness hides if the test passes.
-        writeln!(std::io::stderr(), "a profile was not read by Go, {reason}").expect("stderr takes it");
+        skip(&format!("a profile was not read by {}, which is missing: .ci/plugin-tools", go.display()));
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");

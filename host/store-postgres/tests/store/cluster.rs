@@ -35,7 +35,7 @@ impl Schema {
 impl Fixture for Schema {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // Without PostgreSQL nothing here can be tested; the reason was told.
+        // Without PostgreSQL nothing here can be tested; `shared` has said why.
         let server = PostgresServer::shared().unwrap_or_else(|| std::process::exit(0));
         Self { name: format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed)), server }
     }

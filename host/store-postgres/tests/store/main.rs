@@ -7,4 +7,7 @@ mod lost;
 #[allow(dead_code, unreachable_pub, reason = "the product tests use all of it")]
 mod postgres;
 mod proxy;
+#[path = "../../../../tests/harness/skip.rs"]
+#[allow(unreachable_pub, reason = "the product tests use it")]
+mod skip;
 mod suite;
