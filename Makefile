@@ -16,7 +16,7 @@ PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/C
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test test-browser bench bench-growth bench-peers chaos soak api-fuzz docs lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test test-browser test-postgres bench bench-growth bench-peers chaos soak api-fuzz docs lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ test: build ## Run every test
 
 test-browser: build ## Test the access policy and the API viewer in Chromium
 	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser
+
+# In one process, since each starts a server of PostgreSQL of its own. Left out are tests without a server, those of the
+# command line and of the book, and those of the browser.
+test-postgres: build ## Run the product tests with the tasks in PostgreSQL
+	WASMILL_TEST_DATABASE=own RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --locked --workspace \
+	  --exclude wasmill-scheduler --test product -- --skip cli:: --skip docs:: --skip http::browser:: $(ARGS)
 
 bench: build ## Run the benchmarks: floors, throughput, latency, plugins (one part: ARGS=large, ARGS=suspended)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)

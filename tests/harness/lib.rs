@@ -7,6 +7,7 @@ mod client;
 pub mod collector;
 mod command;
 pub mod document;
+mod folder;
 pub mod mock_server;
 mod postgres;
 mod server;
@@ -18,6 +19,7 @@ mod warm_cache;
 
 pub use client::{Answer, Client};
 pub use command::{CommandOutput, builds_plugins, command, wasmill, wasmill_with_stdin};
+pub use folder::{ServerFolder, is_skipped, test_database};
 pub use postgres::PostgresServer;
 pub use server::{Server, binary};
 pub use skip::skip;

@@ -2,8 +2,9 @@
 //!
 //! The tests of `store-postgres` include this file: they do not build the product.
 
+use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use crate::skip::skip;
@@ -22,24 +23,72 @@ impl PostgresServer {
     /// If it does not start, or `WASMILL_TEST_REQUIRE=all` asks for it and it is not installed.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<PostgresServer>> = OnceLock::new();
-        SHARED.get_or_init(|| programs().map(Self::start)).as_ref()
+        SHARED.get_or_init(|| programs().map(Self::create_and_start)).as_ref()
     }
 
-    fn start(programs: PathBuf) -> Self {
+    fn create_and_start(programs: PathBuf) -> Self {
         let folder = tempfile::Builder::new().prefix("wasmill-pg").tempdir().expect("a folder").keep();
-        let script = format!(
-            "set -e; chown -R nobody {folder}; cd {folder}
-            run() {{ if [ \"$(id -u)\" = 0 ]; then setpriv --reuid=nobody --regid=nogroup --clear-groups \"$@\"; else \"$@\"; fi; }}
-            run {bin}/initdb -D {folder}/data -A trust -U wasmill --no-sync > {folder}/initdb.log
-            run {bin}/pg_ctl -D {folder}/data -w -l {folder}/log -o \"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=300\" start > /dev/null
-            (while kill -0 {pid} 2> /dev/null; do sleep 1; done; run {bin}/pg_ctl -D {folder}/data -m immediate stop; rm -rf {folder}) > /dev/null 2>&1 &",
-            folder = folder.display(),
-            bin = programs.display(),
+        let server = Self { folder, programs };
+        server.shell(&format!(
+            "chown -R nobody $folder
+            run initdb -D data -A trust -U wasmill --no-sync > initdb.log
+            run sh -c \"echo \\\"unix_socket_directories = '$folder'
+                listen_addresses = ''
+                fsync = off
+                max_connections = 300\\\" >> data/postgresql.conf\"
+            run pg_ctl -D data -w -l log start > /dev/null
+            (while kill -0 {pid} 2> /dev/null; do sleep 1; done; run pg_ctl -D data -m immediate stop; rm -rf $folder) \
+                > /dev/null 2>&1 &",
             pid = std::process::id(),
+        ));
+        server
+    }
+
+    /// Runs a script in its folder, in which `run` starts a program as the user of the server.
+    fn shell(&self, script: &str) {
+        let run = "run() { if [ \"$(id -u)\" = 0 ]; then setpriv --reuid=nobody --regid=nogroup --clear-groups \"$@\"; \
+            else \"$@\"; fi; }";
+        let done = Command::new("sh")
+            .args(["-ec", &format!("PATH=$programs:$PATH; cd $folder; {run}\n{script}")])
+            .env("folder", &self.folder)
+            .env("programs", &self.programs)
+            .status()
+            .expect("a shell");
+        assert!(done.success(), "PostgreSQL does not start: see {}", self.folder.display());
+    }
+
+    /// Restarts it as an administrator does: connections end, and new ones are refused meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart(&self) {
+        self.shell("run pg_ctl -D data -w -l log -m fast restart > /dev/null");
+    }
+
+    /// Kills it as `kill -9` does, and starts it again once its processes have noticed.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn crash(&self) {
+        self.shell(
+            "kill -9 $(head -1 data/postmaster.pid)
+            n=0; until run pg_ctl -D data -w -l log start > /dev/null 2>&1; do n=$((n+1)); [ $n -lt 100 ]; sleep 0.1; done",
         );
-        let started = Command::new("sh").args(["-c", &script]).status().expect("a shell");
-        assert!(started.success(), "PostgreSQL does not start: see {}", folder.display());
-        Self { folder, programs }
+    }
+
+    /// Kills one process of it, as the kernel does without memory; it then ends all others and recovers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not recover.
+    pub fn kill_backend(&self, pid: &str) {
+        // The process may have ended meanwhile. It takes a moment until the server notices.
+        self.shell(&format!(
+            "kill -9 {pid} || true; sleep 0.2
+            n=0; until pg_isready -q -h $folder; do n=$((n+1)); [ $n -lt 100 ]; sleep 0.1; done"
+        ));
     }
 
     /// Returns the folder of its socket.
@@ -59,28 +108,26 @@ impl PostgresServer {
     ///
     /// If it fails.
     pub fn run(&self, database: &str, sql: &str) -> String {
-        let psql = self.programs.join("psql");
-        let output = Command::new(psql)
-            .args([
-                "-X",
-                "-q",
-                "-t",
-                "-A",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-U",
-                "wasmill",
-                "-d",
-                database,
-                "-c",
-                sql,
-            ])
-            .arg("-h")
-            .arg(&self.folder)
-            .output()
-            .expect("psql runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        self.query(database, sql).expect("it runs")
+    }
+
+    /// Runs SQL in a database, as the superuser; returns rows as lines, and columns between bars.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the SQL does.
+    pub fn query(&self, database: &str, sql: &str) -> Result<String> {
+        let Output { status, stdout, stderr } = self.psql("wasmill", database).args(["-c", sql]).output()?;
+        let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+        if status.success() { Ok(text(&stdout)) } else { Err(Error::other(text(&stderr))) }
+    }
+
+    /// Returns its client, for this user.
+    pub fn psql(&self, user: &str, database: &str) -> Command {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", database, "-h"]);
+        psql.arg(&self.folder);
+        psql
     }
 
     /// Creates an empty database and returns its URL.

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::{Client, MISBEHAVE, NOOP, warm_cache};
+use crate::{Client, MISBEHAVE, NOOP, ServerFolder, warm_cache};
 
 /// Deadline for the start and the stop of a server.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -32,7 +31,7 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     reads_log: JoinHandle<()>,
     expects_errors: AtomicBool,
-    folder: Arc<TempDir>,
+    folder: Arc<ServerFolder>,
     args: Vec<String>,
     open_files: Option<u32>,
 }
@@ -129,8 +128,8 @@ impl Server {
     /// # Panics
     ///
     /// If the folder cannot be written.
-    pub fn folder_with_guests() -> Arc<TempDir> {
-        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    pub fn folder_with_guests() -> Arc<ServerFolder> {
+        let folder = ServerFolder::new();
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).expect("a folder for plugins");
         std::fs::write(plugins.join("misbehave.wasm"), MISBEHAVE).expect("a plugin");
@@ -152,12 +151,12 @@ impl Server {
     /// # Errors
     ///
     /// Fails with the output of the process if it exits instead of serving.
-    pub fn start_in(folder: Arc<TempDir>, args: &[&str]) -> Result<Self> {
+    pub fn start_in(folder: Arc<ServerFolder>, args: &[&str]) -> Result<Self> {
         Self::prepare(&folder)?;
         Self::launch(folder, args.iter().map(ToString::to_string).collect(), None)
     }
 
-    fn prepare(folder: &TempDir) -> Result<()> {
+    fn prepare(folder: &ServerFolder) -> Result<()> {
         let data = folder.path().join("data");
         if data.exists() { Ok(()) } else { warm_cache::fill(&data) }
     }
@@ -167,7 +166,7 @@ impl Server {
     /// # Errors
     ///
     /// Fails with the output of the process if it exits instead of serving.
-    pub fn start_with_open_files(folder: Arc<TempDir>, args: &[&str], open_files: u32) -> Result<Self> {
+    pub fn start_with_open_files(folder: Arc<ServerFolder>, args: &[&str], open_files: u32) -> Result<Self> {
         Self::prepare(&folder)?;
         Self::launch(folder, args.iter().map(ToString::to_string).collect(), Some(open_files))
     }
@@ -314,12 +313,21 @@ impl Server {
         self.folder.path()
     }
 
+    /// Runs a statement in its database; see [`ServerFolder::query`].
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        self.folder.query(sql).expect("it runs")
+    }
+
     /// Returns its whole log.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    fn launch(folder: Arc<TempDir>, args: Vec<String>, open_files: Option<u32>) -> Result<Self> {
+    fn launch(folder: Arc<ServerFolder>, args: Vec<String>, open_files: Option<u32>) -> Result<Self> {
         let mut command = match open_files {
             None => Command::new(binary()?),
             Some(most) => {
@@ -328,6 +336,7 @@ impl Server {
                 shell
             }
         };
+        folder.set_database(&mut command);
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
             .arg(folder.path().join("data"))

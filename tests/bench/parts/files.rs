@@ -1,11 +1,10 @@
 //! Cost of a guest's file calls: a module for WASI preview 1, in a folder on the local disk.
 
 use std::fs;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use wasmill_tests::{Server, tiny};
+use wasmill_tests::{Server, ServerFolder, tiny};
 
 use crate::report::{row, title};
 
@@ -63,7 +62,7 @@ const LOOPS: [(&str, u32, &str, &str); 4] = [
 /// Measures each loop.
 pub(crate) async fn measure() -> Result<()> {
     title("Cost of a guest's file calls, local disk");
-    let folder = Arc::new(tempfile::tempdir()?);
+    let folder = ServerFolder::new();
     let (plugins, granted) = (folder.path().join("plugins"), folder.path().join("granted"));
     fs::create_dir(&plugins)?;
     fs::create_dir(&granted)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use wasmill_tests::{NOOP, Server, binary};
+use wasmill_tests::{NOOP, Server, binary, embedded_only};
 
 fn doctor(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(binary().expect("a binary"));
@@ -138,6 +138,7 @@ fn two_ports_of_one_number_fail() {
 
 #[test]
 fn a_database_that_serve_would_refuse_fails_with_the_error_of_serve() {
+    embedded_only!("it damages the file of the database");
     let mut server = Server::start(&["--slots", "5"]);
     server.terminate();
     let folder = server.folder().to_owned();

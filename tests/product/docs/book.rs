@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
-use wasmill_tests::{Server, repository, wasmill};
+use wasmill_tests::{Server, embedded_only, repository, wasmill};
 
 /// Pages outside of the book.
 const TOP_PAGES: [&str; 5] =
@@ -242,6 +242,7 @@ fn words(cell: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_page_of_the_schema_lists_the_tables() {
+    embedded_only!("the page is about the embedded database");
     let server = Server::start(&[]);
     let database = server.folder().join("data/wasmill.db");
     let database =

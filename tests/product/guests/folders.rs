@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use tempfile::TempDir;
-use wasmill_tests::{Answer, Client, PROGRAM, Server, tiny};
+use wasmill_tests::{Answer, Client, PROGRAM, Server, ServerFolder, tiny};
 
 /// Deadline for what happens within seconds.
 const SOON: Duration = Duration::from_secs(60);
 
 /// Creates a folder with the program under these plugin names, and folders to grant.
-fn folder(plugins: &[(&str, String)]) -> Arc<TempDir> {
-    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+fn folder(plugins: &[(&str, String)]) -> Arc<ServerFolder> {
+    let folder = ServerFolder::new();
     for path in ["plugins", "work/out", "other", "secrets"] {
         fs::create_dir_all(folder.path().join(path)).expect("a folder");
     }

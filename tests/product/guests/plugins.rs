@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use wasmill_tests::{NOOP, Server, tiny, wasmill};
+use wasmill_tests::{NOOP, Server, ServerFolder, tiny, wasmill};
 
 /// Waits for a line of the log.
 async fn until_logged(server: &Server, text: &str) {
@@ -29,7 +29,7 @@ async fn a_file_that_only_looks_like_a_plugin_is_logged_once() {
 
 #[tokio::test]
 async fn a_server_without_plugin_files_says_what_to_do() {
-    let empty = Arc::new(tempfile::TempDir::new().expect("a folder"));
+    let empty = ServerFolder::new();
     let server = Server::start_in(Arc::clone(&empty), &[]).expect("a server");
     until_logged(&server, "the folder does not exist: create it").await;
     std::fs::create_dir(empty.path().join("plugins")).expect("a folder");

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use wasmill_tests::mock_server::{MockServer, Reply};
-use wasmill_tests::{Answer, Server, tiny};
+use wasmill_tests::{Answer, Server, ServerFolder, tiny};
 
 /// A generous deadline.
 const SOON: Duration = Duration::from_secs(60);
@@ -33,7 +32,7 @@ fn hostile() -> Value {
 }
 
 /// Creates a folder whose plugin `noop` accepts expressions.
-fn folder() -> Arc<TempDir> {
+fn folder() -> Arc<ServerFolder> {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     fs::write(plugins.join("noop.json"), EXPRESSION).expect("written");
@@ -42,7 +41,7 @@ fn folder() -> Arc<TempDir> {
 }
 
 /// Starts a server and waits until no plugin is compiling; on a busy machine it may serve before that.
-async fn start(folder: Arc<TempDir>) -> Server {
+async fn start(folder: Arc<ServerFolder>) -> Server {
     let server = Server::start_in(folder, &[]).expect("a server");
     let deadline = Instant::now() + SOON;
     while server.client().get("/plugins").await.text.contains(r#""state":"compiling""#) {

@@ -8,18 +8,17 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use wasmill_tests::black_hole::BlackHole;
 use wasmill_tests::collector::{Collector, ReceivedSpan};
 use wasmill_tests::mock_server::{MockServer, Reply};
-use wasmill_tests::{Answer, Client, PROGRAM, Server, command};
+use wasmill_tests::{Answer, Client, PROGRAM, Server, ServerFolder, command};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// Creates a folder whose plugin `program` may call this server.
-fn folder_that_may_call(target: &MockServer) -> Arc<TempDir> {
+fn folder_that_may_call(target: &MockServer) -> Arc<ServerFolder> {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     fs::write(plugins.join("program.wasm"), PROGRAM).expect("written");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use wasmill_tests::{Client, Server, binary};
+use wasmill_tests::{Client, Server, binary, embedded_only};
 
 /// Waits for this readiness.
 async fn until_ready(client: &Client, status: StatusCode) {
@@ -39,6 +39,7 @@ async fn done(client: &Client) -> String {
 
 #[tokio::test]
 async fn a_data_folder_that_comes_back_is_logged_with_the_length_of_the_outage() {
+    embedded_only!("the data folder has the cache of compiled plugins only");
     let server = Server::start(&[]);
     server.expect_errors();
     let client = server.client();
@@ -58,6 +59,7 @@ async fn a_data_folder_that_comes_back_is_logged_with_the_length_of_the_outage()
 
 #[tokio::test]
 async fn a_deleted_data_folder_is_detected_and_its_replacement_is_not_touched() {
+    embedded_only!("the data folder has the cache of compiled plugins only");
     let mut server = Server::start(&["--drain", "100ms"]);
     server.expect_errors();
     let client = server.client();
@@ -106,6 +108,7 @@ async fn a_deleted_data_folder_is_detected_and_its_replacement_is_not_touched() 
 
 #[tokio::test]
 async fn a_restored_data_folder_is_used_again() {
+    embedded_only!("the data folder has the cache of compiled plugins only");
     let server = Server::start(&[]);
     server.expect_errors();
     let client = server.client();
@@ -122,6 +125,7 @@ async fn a_restored_data_folder_is_used_again() {
 
 #[tokio::test]
 async fn a_lost_database_file_is_detected_and_no_data_is_lost() {
+    embedded_only!("the data folder has the cache of compiled plugins only");
     for part in ["wasmill.db-wal", "wasmill.db-shm", "wasmill.lock"] {
         let mut server = Server::start(&["--drain", "100ms"]);
         server.expect_errors();
@@ -152,6 +156,7 @@ fn backup(server: &Server, file: &Path) -> Output {
 
 #[tokio::test]
 async fn a_backup_onto_the_live_database_is_refused_without_damage() {
+    embedded_only!("`wasmill backup` copies the embedded database");
     let server = Server::start(&[]);
     let client = server.client();
     let id = done(&client).await;

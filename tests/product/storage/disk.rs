@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use serde_json::json;
-use wasmill_tests::{Client, Server, binary};
+use wasmill_tests::{Client, Server, binary, embedded_only};
 
 /// A small file system mounted on the data folder of a server.
 struct Volume(PathBuf);
@@ -67,6 +67,7 @@ fn errors(server: &Server) -> Vec<String> {
 
 #[tokio::test]
 async fn a_full_disk_is_logged_once_and_loses_nothing() {
+    embedded_only!("the volume of the database is that of its own server");
     let mut server = Server::start(&["--drain", "1s"]);
     assert!(server.terminate().success());
     let Some(volume) = Volume::mount(&server.folder().join("data"), "size=32m") else { return };
@@ -112,6 +113,7 @@ async fn a_full_disk_is_logged_once_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_host_on_a_full_disk_can_be_stopped() {
+    embedded_only!("the volume of the database is that of its own server");
     let mut server = Server::start(&["--drain", "100ms"]);
     assert!(server.terminate().success());
     let Some(volume) = Volume::mount(&server.folder().join("data"), "size=32m") else { return };
@@ -132,6 +134,7 @@ async fn a_host_on_a_full_disk_can_be_stopped() {
 
 #[tokio::test]
 async fn a_read_only_volume_is_refused_at_start_with_the_reason() {
+    embedded_only!("the volume of the database is that of its own server");
     let mut server = Server::start(&[]);
     assert!(server.terminate().success());
     let Some(volume) = Volume::mount(&server.folder().join("data"), "size=32m") else { return };
@@ -150,6 +153,7 @@ async fn a_read_only_volume_is_refused_at_start_with_the_reason() {
 
 #[tokio::test]
 async fn a_damaged_database_is_refused_with_instructions() {
+    embedded_only!("it damages the file of the database");
     let mut server = Server::start(&[]);
     let client = server.client();
     for _ in 0..50 {
@@ -215,6 +219,7 @@ fn backup(server: &Server, args: &[&str]) -> Output {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_under_load_contains_every_task_accepted_before_it() {
+    embedded_only!("`wasmill backup` copies the embedded database");
     let server = Server::start(&["--slots", "50"]);
     let client = server.client();
     let mut before = Vec::new();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wasmill_tests::mock_server::{MockServer, Reply};
-use wasmill_tests::{Client, Server};
+use wasmill_tests::{Client, Server, embedded_only};
 
 const FAILED: &str = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n";
 const WELL: &str = "HTTP/1.1 204 Well\r\n\r\n";
@@ -126,6 +126,7 @@ async fn retention_keeps_up_under_load() {
 
 #[tokio::test]
 async fn an_idle_server_writes_nothing() {
+    embedded_only!("it watches the log of the embedded database");
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "noop"})).await;
