@@ -1,15 +1,12 @@
 //! Compares what clients were promised with the final state.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hyper::{Method, StatusCode};
-use rusqlite::{Connection, OpenFlags};
-use wasmill_model::TaskId;
-use wasmill_tests::{Answer, Client};
+use wasmill_tests::{Answer, Client, ServerFolder};
 
 use crate::ledger::{Entry, Fault, Ledger, end_of};
 
@@ -111,42 +108,35 @@ pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Returns everything that a claim or a recovery would change of each task, from a database that no server has open.
-pub(crate) fn tasks(data: &Path) -> Result<Vec<String>> {
-    let database = Connection::open_with_flags(data.join("wasmill.db"), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let mut statement = database.prepare(
-        "SELECT hex(id) || ' state ' || state || ' attempt ' || attempt || ' claims ' || claim_token || ' crashes '
-            || host_crashes || ' ready ' || ready_at || ' started ' || ifnull(started_at, 'never')
+/// Returns everything that a claim or a recovery would change of each task.
+pub(crate) fn tasks(folder: &ServerFolder) -> Result<Vec<String>> {
+    folder.query(&format!(
+        "SELECT {} || ' state ' || state || ' attempt ' || attempt || ' claims ' || claim_token || ' crashes '
+            || host_crashes || ' ready ' || ready_at || ' started ' || coalesce(CAST(started_at AS text), 'never')
         FROM task ORDER BY seq",
-    )?;
-    let rows = statement.query_map([], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        folder.id_column()
+    ))
 }
 
 /// Checks the database itself, which no server has open.
-pub(crate) fn in_database(data: &Path, ledger: &Ledger) -> Result<()> {
-    let path = data.join("wasmill.db");
-    let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let integrity: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    if integrity != "ok" {
-        ledger.report(Fault::Odd, format!("the database is damaged: {integrity}"));
+pub(crate) fn in_database(folder: &ServerFolder, ledger: &Ledger) -> Result<()> {
+    if let Err(damage) = folder.check_database() {
+        ledger.report(Fault::Odd, format!("{damage:#}"));
     }
-    let mut statement = database.prepare("SELECT id, state, finished_at IS NOT NULL FROM task")?;
-    let rows = statement
-        .query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
+    let id = folder.id_column();
     let mut ids = HashSet::new();
-    for row in rows {
-        let (id, state, is_over): (_, _, bool) = row?;
-        if !ids.insert(id) {
-            ledger.report(Fault::Twice, format!("{:?} is in the database twice", TaskId::from_bytes(id)));
+    for id in folder.query(&format!("SELECT {id} FROM task"))? {
+        if let Some(id) = ids.replace(id) {
+            ledger.report(Fault::Twice, format!("{id} is in the database twice"));
         }
-        if !is_over {
-            ledger.report(Fault::Stuck, format!("{:?} is {state}", TaskId::from_bytes(id)));
-        }
+    }
+    for open in
+        folder.query(&format!("SELECT {id} || ' is ' || state FROM task WHERE finished_at IS NULL"))?
+    {
+        ledger.report(Fault::Stuck, open);
     }
     for (id, known) in ledger.all() {
-        let bytes = id.parse::<TaskId>().context("an id")?;
-        match ids.contains(bytes.as_bytes()) {
+        match ids.contains(&id.replace('-', "")) {
             true if known.deleted => ledger.report(Fault::CameBack, format!("{id} is in the database")),
             false if !known.delete_sent => ledger.report(Fault::Lost, format!("{id} is not in the database")),
             _ => {}

@@ -1,6 +1,7 @@
 //! Disruptions of the server: kills, stops, a full disk, other plugins, drains, failing starts.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use wasmill_tests::{Client, Server, tiny};
+use wasmill_tests::{Client, Server, ServerFolder, test_database, tiny};
 
 use crate::check;
 use crate::clients::Clients;
+use crate::database;
 use crate::disk::Disk;
 use crate::rng::Rng;
 
@@ -21,6 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Disrupts one server after another on the same folders.
 pub(crate) struct Disruptions {
     server: Option<Server>,
+    folder: Arc<ServerFolder>,
     handle: Handle,
     disk: Disk,
     rng: Rng,
@@ -29,15 +32,23 @@ pub(crate) struct Disruptions {
     stops: u32,
     drains: u32,
     fills: u32,
+    database_faults: u32,
     swaps: u32,
     failing_starts: u32,
     recoveries: Vec<Duration>,
 }
 
 impl Disruptions {
-    pub(crate) fn new(server: Server, handle: Handle, disk: Disk, rng: Rng) -> Self {
+    pub(crate) fn new(
+        server: Server,
+        folder: Arc<ServerFolder>,
+        handle: Handle,
+        disk: Disk,
+        rng: Rng,
+    ) -> Self {
         Self {
             server: Some(server),
+            folder,
             handle,
             disk,
             rng,
@@ -46,6 +57,7 @@ impl Disruptions {
             stops: 0,
             drains: 0,
             fills: 0,
+            database_faults: 0,
             swaps: 0,
             failing_starts: 0,
             recoveries: Vec::new(),
@@ -57,6 +69,10 @@ impl Disruptions {
         sleep(self.rng.millis(200, 1_500));
         let start = self.start.elapsed();
         let (what, made) = match self.rng.below(14) {
+            6..8 if let Some(server) = test_database() => {
+                self.database_faults += 1;
+                (database::disrupt(server, &mut self.rng), Ok(()))
+            }
             0..4 => ("kill", self.kill(clients)),
             4 | 5 => ("stop", self.stop()),
             6 | 7 => ("full disk", self.fill(clients)),
@@ -87,6 +103,7 @@ impl Disruptions {
             ("stops (SIGSTOP, then SIGCONT)", self.stops.to_string()),
             ("drains (SIGTERM, half of them after POST /drain)", self.drains.to_string()),
             ("disk fills", if self.disk.is_small() { self.fills.to_string() } else { "skipped".to_owned() }),
+            ("faults of PostgreSQL, half of them crashes", self.database_faults.to_string()),
             ("swaps of a plugin, half of them broken", self.swaps.to_string()),
             ("starts that failed and changed nothing", self.failing_starts.to_string()),
             ("recovery, start of the process to a task running: p50", show(sorted.get(sorted.len() / 2))),
@@ -178,11 +195,10 @@ impl Disruptions {
         let server = self.server_mut()?;
         let status = server.terminate();
         ensure!(status.success(), "the server failed to stop cleanly: {}", server.log());
-        let folder = server.folder().to_owned();
-        std::fs::write(folder.join("no-secret"), "whsec_none")?;
+        std::fs::write(self.folder.path().join("no-secret"), "whsec_none")?;
         let taken = TcpListener::bind("127.0.0.1:0")?;
         let taken = taken.local_addr()?.to_string();
-        let before = check::tasks(&folder.join("data"))?;
+        let before = check::tasks(&self.folder)?;
         for _ in 0..1 + self.rng.below(4) {
             let wrong = match self.rng.below(5) {
                 0 => ["--webhook-secret-file", "no-secret"],
@@ -196,7 +212,7 @@ impl Disruptions {
                 bail!("a server started with {wrong:?}");
             }
             self.failing_starts += 1;
-            let after = check::tasks(&folder.join("data"))?;
+            let after = check::tasks(&self.folder)?;
             let changed = before.iter().zip(&after).find(|(before, after)| before != after);
             ensure!(
                 changed.is_none() && before.len() == after.len(),

@@ -4,10 +4,12 @@
 //! The choice of actions comes from a printed seed; their timing depends on the machine. At the end, every response
 //! that any client got is compared with what the server and its database say.
 //!
-//! `CHAOS_SECONDS` (120) sets how long the disruptions last, `CHAOS_SEED` repeats the choices of a run.
+//! `CHAOS_SECONDS` (120) sets how long the disruptions last, `CHAOS_SEED` repeats the choices of a run. With
+//! `WASMILL_TEST_DATABASE=own` the tasks are in PostgreSQL, whose processes are killed and restarted, too.
 
 mod check;
 mod clients;
+mod database;
 mod disk;
 mod disruptions;
 mod ledger;
@@ -51,13 +53,16 @@ fn main() -> Result<()> {
     std::fs::write(plugins.join("program.toml"), permissions)?;
 
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let server =
-        Server::start_in(folder, &["--slots", "60", "--drain", "1s", "--debug-listen", "127.0.0.1:0"])?;
+    let server = Server::start_in(
+        Arc::clone(&folder),
+        &["--slots", "60", "--drain", "1s", "--debug-listen", "127.0.0.1:0"],
+    )?;
     // A full disk is expected, and logged as an error.
     server.expect_errors();
     let ledger = Arc::new(Ledger::new(shared));
     let clients = Clients::start(&load, &server, &ledger, (CLIENTS, ODD_CLIENTS), seed);
-    let mut disruptions = Disruptions::new(server, load.handle().clone(), disk, Rng::new(seed));
+    let mut disruptions =
+        Disruptions::new(server, Arc::clone(&folder), load.handle().clone(), disk, Rng::new(seed));
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         disruptions.make(&clients)?;
@@ -68,7 +73,7 @@ fn main() -> Result<()> {
     let debug = debug_port(&server).context("the log shows the debug port")?;
     load.block_on(check::nothing_computes(&server.client(), &debug, &ledger));
     ensure!(server.terminate().success(), "the server failed to stop cleanly: {}", server.log());
-    check::in_database(&server.folder().join("data"), &ledger)?;
+    check::in_database(&folder, &ledger)?;
 
     let faults = ledger.faults();
     println!();
