@@ -9,7 +9,13 @@ mod connection;
 mod delivery;
 mod dependency;
 mod examine;
+#[cfg(test)]
+mod plans;
 mod postgres;
+#[cfg(test)]
+#[path = "../../../tests/harness/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the product tests use all of it")]
+mod postgres_server;
 mod queue;
 mod read;
 mod retention;

@@ -37,6 +37,11 @@ impl Connection {
         Arc::new(Self { client, ended, prepared: Mutex::default() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Returns true if the connection can no longer be used.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()

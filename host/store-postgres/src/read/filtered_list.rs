@@ -102,6 +102,31 @@ const OPEN: &str = concat!(
     " ORDER BY t.state = 'running', t.seq LIMIT $3"
 );
 
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 21] = [
+    OPEN,
+    ALL.scan,
+    ALL.last,
+    WAITING.scan,
+    WAITING.last,
+    RUNNING.scan,
+    RUNNING.last,
+    FAILED.scan,
+    FAILED.last,
+    CANCELLED.scan,
+    CANCELLED.last,
+    TAGGED.scan,
+    TAGGED.last,
+    OF_SCHEDULE.scan,
+    OF_SCHEDULE.last,
+    OF_GROUP.scan,
+    OF_GROUP.last,
+    OF_KEY.scan,
+    OF_KEY.last,
+    OF_ID.scan,
+    OF_ID.last,
+];
+
 /// A filter as values of a statement.
 struct Values {
     states: Option<Vec<&'static str>>,

@@ -24,6 +24,8 @@ const PAGE_BYTES: usize = 4 << 20;
 const TASK: &str = select_tasks!("WHERE id = $1");
 const ROWS: &str = select_tasks!("WHERE seq = ANY ($1) ORDER BY seq DESC");
 const PAGE: &str = select_tasks!("WHERE seq < $1 ORDER BY seq DESC LIMIT $2");
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 3] = [TASK, ROWS, PAGE];
 const IDS: &str = "SELECT id FROM task WHERE seq = ANY ($1) ORDER BY seq DESC";
 const ATTEMPTS: &str = "
     SELECT attempt.attempt, outcome, attempt.message, attempt.started_at, attempt.finished_at, attempt.plugin_digest

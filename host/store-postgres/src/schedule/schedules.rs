@@ -27,6 +27,8 @@ macro_rules! select_schedules {
 
 const ALL: &str = select_schedules!("NULL::text", "ORDER BY name");
 const ONE: &str = select_schedules!("task", "WHERE name = $1");
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 2] = [ALL, ONE];
 const DUE: &str = "SELECT name FROM schedule WHERE NOT paused AND next_at <= $1 ORDER BY next_at LIMIT $2";
 const NEXT: &str = "SELECT min(next_at) FROM schedule WHERE NOT paused AND next_at > $1";
 const COUNT: &str = "SELECT count(*) FROM schedule";

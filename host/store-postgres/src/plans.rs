@@ -1,0 +1,183 @@
+//! Tests the query plans: a scan of all tasks would make every call slower with every task that ever finished.
+//!
+//! The statements are read from the source, so that none is forgotten.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::address::Address;
+use crate::connection::database::Connection;
+use crate::connection::schema;
+use crate::connection::server::{Purpose, Server};
+use crate::postgres_server::PostgresServer;
+use crate::read::{filtered_list, queries};
+use crate::schedule::schedules;
+
+/// Tables that grow with every task that is stored.
+const LARGE: [&str; 9] =
+    ["task", "input", "log", "checkpoint", "tag", "attempt", "dependent", "webhook", "idempotency"];
+
+/// Statements that read a whole table, once at each start.
+const AT_START: [&str; 2] = ["queue/recover.rs COUNTS", "writer/plugin_counts.rs WAITING"];
+
+/// 20,000 tasks, most of which are finished, with all that they have beside them.
+const FILL: &str = "
+    INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, started_at, finished_at, attempt, attempts_max,
+        claim_token, timeout_ms, task_group, unique_key, tags, schedule, input_bytes, log_lines, result)
+    SELECT gen_random_uuid(), 'plugin-' || n % 10, state, n, n, n, CASE WHEN has_run THEN n END,
+        CASE WHEN is_over THEN n END, 1, 3, 1, 60000, CASE WHEN n % 5 = 0 THEN 'group-' || n % 500 ELSE '' END,
+        CASE WHEN n % 7 = 0 THEN 'key-' || n END, ARRAY['tag-' || n % 50], CASE WHEN n % 40 = 0 THEN 'schedule-' || n % 8 END,
+        10, 1, CASE WHEN state = 'completed' THEN '1'::bytea END
+    FROM (SELECT n, state, state IN ('completed', 'failed', 'cancelled') AS is_over,
+            state IN ('running', 'completed', 'failed') AS has_run
+        FROM (SELECT n, CASE WHEN n < 18000 THEN (ARRAY['completed', 'completed', 'completed', 'completed', 'completed',
+                    'completed', 'completed', 'completed', 'failed', 'cancelled'])[1 + n % 10]
+                WHEN n < 18050 THEN 'running'
+                ELSE (ARRAY['available', 'available', 'available', 'available', 'scheduled', 'suspended', 'blocked'])[1 + n % 7]
+            END AS state FROM generate_series(1, 20000) AS n) AS states) AS tasks;
+    INSERT INTO input SELECT seq, '{\"n\": 1}' FROM task;
+    INSERT INTO log SELECT seq, 'a line' FROM task;
+    INSERT INTO tag SELECT 'tag-' || seq % 50, seq FROM task;
+    INSERT INTO checkpoint SELECT seq, 'state' FROM task WHERE state IN ('running', 'suspended');
+    INSERT INTO attempt SELECT seq, 1, 'trap', 'm', 1, 2 FROM task;
+    INSERT INTO dependent SELECT seq, false, false, NULL FROM task WHERE seq % 3 = 0;
+    INSERT INTO dependency SELECT seq, 0, id, CASE WHEN seq > 18000 THEN seq - 1 END FROM task WHERE seq % 3 = 0;
+    INSERT INTO webhook SELECT seq, 'http://example.org', 'http://example.org', CASE WHEN seq % 100 = 0 THEN 'pending'
+        ELSE 'delivered' END, seq, CASE WHEN seq % 100 = 0 THEN seq END FROM task;
+    INSERT INTO webhook_attempt SELECT seq, 1, 1, 1 FROM task;
+    INSERT INTO idempotency (key, digest, created_at, answer) SELECT 'key-' || seq, 'd', seq, 'a' FROM task;
+    ANALYZE";
+
+/// A statement, and the file and name of its constant.
+struct Found {
+    name: String,
+    sql: String,
+}
+
+#[tokio::test]
+async fn no_statement_scans_all_tasks() {
+    let Some(postgres) = PostgresServer::shared() else { return };
+    let address = Address::new(&postgres.create("plans"), None, None).expect("a URL");
+    let connection = Server::new(address, "wasmill").connect(Purpose::Write).await.expect("connected");
+    schema::migrate(&connection, "wasmill").await.expect("migrated");
+    connection.batch(FILL).await.expect("filled");
+    let statements = statements();
+    assert!(statements.len() > 100, "{}", statements.len());
+    for Found { name, sql } in &statements {
+        if AT_START.contains(&name.as_str()) {
+            continue;
+        }
+        // A host runs a statement with a plan of its own at first, later perhaps with one for all values.
+        for (mode, has_values) in [("force_generic_plan", false), ("force_custom_plan", true)] {
+            let plan = plan(&connection, sql, mode, has_values).await;
+            let plan = plan.unwrap_or_else(|error| panic!("{name}: {error}: {sql}"));
+            let scanned =
+                plan.lines().filter_map(|line| line.split_once("Seq Scan on ")?.1.split(' ').next());
+            let large: Vec<_> = scanned.filter(|table| LARGE.contains(table)).collect();
+            assert!(large.is_empty(), "{name} with {mode} scans {large:?}:\n{sql}\n{plan}");
+        }
+    }
+}
+
+/// Explains a statement, without values or with some that are of the filled tables.
+async fn plan(
+    connection: &Connection,
+    sql: &str,
+    mode: &str,
+    has_values: bool,
+) -> Result<String, tokio_postgres::Error> {
+    let client = connection.client();
+    let prepared = client.prepare(sql).await?;
+    let values: Vec<_> =
+        prepared.params().iter().map(|kind| if has_values { value(kind.name()) } else { "NULL" }).collect();
+    let values = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
+    client.batch_execute(&format!("SET plan_cache_mode = {mode}; PREPARE explained AS {sql}")).await?;
+    let rows = client.simple_query(&format!("EXPLAIN EXECUTE explained{values}")).await?;
+    client.batch_execute("DEALLOCATE explained").await?;
+    let line = |row: &tokio_postgres::SimpleQueryMessage| match row {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    };
+    Ok(rows.iter().filter_map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// Returns a value of this type.
+fn value(kind: &str) -> &'static str {
+    match kind {
+        "int8" => "10000",
+        "text" => "'plugin-3'",
+        "bool" => "true",
+        "float8" => "0.5",
+        "uuid" => "'01900000-0000-7000-8000-000000000000'",
+        "bytea" => "'\\x00'",
+        "_int8" => "'{10000}'",
+        "_text" => "'{plugin-3}'",
+        "_float8" => "'{0.5}'",
+        "_uuid" => "'{01900000-0000-7000-8000-000000000000}'",
+        "_bytea" => "'{x}'",
+        _ => panic!("no value of type {kind}"),
+    }
+}
+
+/// Returns every statement that a host runs.
+fn statements() -> Vec<Found> {
+    let source =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests")).join("src");
+    let mut found = Vec::new();
+    for folder in fs::read_dir(&source).expect("a folder").flatten().filter(|entry| entry.path().is_dir()) {
+        // Those of `connection` run once, while the database is opened.
+        if folder.file_name() != "connection" {
+            for file in fs::read_dir(folder.path()).expect("a folder").flatten() {
+                read(&source, &file.path(), &mut found);
+            }
+        }
+    }
+    let expanded = [
+        ("read/queries.rs", &queries::EXPANDED[..]),
+        ("read/filtered_list.rs", &filtered_list::EXPANDED[..]),
+        ("schedule/schedules.rs", &schedules::EXPANDED[..]),
+    ];
+    for (file, statements) in expanded {
+        let number = |(number, sql): (usize, &&str)| Found {
+            name: format!("{file} {number}"),
+            sql: (*sql).to_owned(),
+        };
+        found.extend(statements.iter().enumerate().map(number));
+    }
+    found
+}
+
+/// Reads the constants of a file. Those that macros make are in a list of their module.
+fn read(source: &Path, file: &Path, found: &mut Vec<Found>) {
+    let text = fs::read_to_string(file).expect("a source file");
+    let file = file.strip_prefix(source).expect("it is there").display().to_string();
+    let expanded =
+        text.split_once("const EXPANDED").map_or("", |(_, list)| list.split(';').nth(1).unwrap_or_default());
+    for (name, value) in text.split("const ").skip(1).filter_map(|rest| rest.split_once(": &str =")) {
+        let value = value.trim_start();
+        let Some(literal) = value.strip_prefix('"') else {
+            assert!(expanded.contains(name), "{file}: {name} is in no list");
+            continue;
+        };
+        let sql = unescaped(literal);
+        if ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"]
+            .iter()
+            .any(|word| sql.trim_start().starts_with(word))
+        {
+            found.push(Found { name: format!("{file} {name}"), sql });
+        }
+    }
+}
+
+/// Returns the text of a literal, from behind its first quote.
+fn unescaped(literal: &str) -> String {
+    let mut text = String::new();
+    let mut rest = literal.chars();
+    while let Some(next) = rest.next().filter(|next| *next != '"') {
+        match next {
+            '\\' => text.extend(rest.next()),
+            next => text.push(next),
+        }
+    }
+    text
+}
