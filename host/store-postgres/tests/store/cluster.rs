@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio_postgres::{Client, Config, NoTls};
 use wasmill_model::{Timestamp, Tracer};
 use wasmill_store::{Recovery, Store};
 use wasmill_store_postgres::{Address, Database, PostgresConfig};
@@ -29,6 +30,15 @@ impl Schema {
     /// Returns the URL of the database, without a proxy.
     pub(crate) fn url(&self) -> String {
         self.server.url("postgres")
+    }
+
+    /// Connects beside the store.
+    pub(crate) async fn connect(&self) -> Client {
+        let mut config: Config = self.url().parse().expect("a URL");
+        let (client, driver) =
+            config.options(format!("-c search_path={}", self.name)).connect(NoTls).await.expect("connected");
+        tokio::spawn(driver);
+        client
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the backend in PostgreSQL: the suite of all backends. They need the programs of a PostgreSQL server; without
 //! them they are skipped, unless `WASMILL_TEST_REQUIRE` asks for all.
 
+mod batches;
 mod cluster;
 mod lost;
 #[path = "../../../../tests/harness/postgres.rs"]
