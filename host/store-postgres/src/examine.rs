@@ -10,7 +10,7 @@ use crate::config::SCHEMA;
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::connection::schema;
-use crate::connection::server::{LOCKED, Purpose, Server, version};
+use crate::connection::server::{LOCKED, Purpose, Server};
 
 const UNLOCK: &str = "SELECT pg_advisory_unlock_all()::text";
 const DURABILITY: &str = "
@@ -43,8 +43,8 @@ pub struct Examined {
 ///
 /// [`StoreError::Refused`] if the server cannot be reached, does not let the user in, or is too old.
 pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
-    block_on(address, async |connection| {
-        let version = version(connection).await?;
+    block_on(address, async |server, connection| {
+        let version = server.check(connection).await?;
         let mut times = Vec::with_capacity(ROUND_TRIPS);
         for _ in 0..ROUND_TRIPS {
             let began = Instant::now();
@@ -77,20 +77,20 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
 ///
 /// Those of [`examine`], and if the user may not create tables.
 pub fn migrate(address: &Address) -> std::result::Result<(i64, i64), StoreError> {
-    block_on(address, async |connection| {
-        version(connection).await?;
+    block_on(address, async |server, connection| {
+        server.check(connection).await?;
         Ok((schema::migrate(connection, SCHEMA).await?, schema::VERSION))
     })
 }
 
 fn block_on<T>(
     address: &Address,
-    work: impl AsyncFnOnce(&Connection) -> Result<T>,
+    work: impl AsyncFnOnce(&Server, &Connection) -> Result<T>,
 ) -> std::result::Result<T, StoreError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
         StoreError::Unavailable { message: format!("failed to start a thread of the store: {error}") }
     })?;
     let server = Server::new(address.clone(), SCHEMA);
-    let worked = runtime.block_on(async { work(&*server.connect(Purpose::Write).await?).await });
+    let worked = runtime.block_on(async { work(&server, &*server.connect(Purpose::Write).await?).await });
     worked.map_err(|error| error.of_open(address))
 }

@@ -20,7 +20,7 @@ use crate::config::PostgresConfig;
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 use crate::connection::schema;
-use crate::connection::server::{LOCKED, Purpose, Server, version};
+use crate::connection::server::{LOCKED, Purpose, Server};
 use crate::queue::recover;
 use crate::read::readers::Readers;
 use crate::writer::batcher::{Batcher, Start};
@@ -124,7 +124,7 @@ impl Database {
 /// Connects, and checks everything that a host depends on.
 async fn open(server: &Server, migrate: bool) -> Result<Arc<Connection>> {
     let connection = server.connect(Purpose::Write).await?;
-    version(&connection).await?;
+    server.check(&connection).await?;
     if migrate && schema::found(&connection, &server.schema).await? < schema::VERSION {
         let before = schema::migrate(&connection, &server.schema).await?;
         tracing::info!(before, now = schema::VERSION, "migrated the tables of the database");

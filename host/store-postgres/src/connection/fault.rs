@@ -7,6 +7,10 @@ use wasmill_store::StoreError;
 
 use crate::address::Address;
 
+/// What to do if a pooler lends sessions for a transaction.
+pub(crate) const NO_POOLER: &str = "a pooler in between lends sessions for a transaction, as pgbouncer does with \
+    pool_mode=transaction; set pool_mode=session for this database, or name the server itself";
+
 /// Why a statement failed.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -126,6 +130,11 @@ impl Error {
             }
             Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {
                 "raise max_connections of the server, or end other clients".to_owned()
+            }
+            Some(code)
+                if [SqlState::DUPLICATE_PSTATEMENT, SqlState::INVALID_SQL_STATEMENT_NAME].contains(code) =>
+            {
+                NO_POOLER.to_owned()
             }
             Some(_) => "see the log of the server".to_owned(),
             None if is_of_tls(error) => {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::address::Address;
 use crate::connection::database::Connection;
-use crate::connection::fault::{Error, Result};
+use crate::connection::fault::{Error, NO_POOLER, Result};
 
 /// The oldest version whose features are used.
 pub(crate) const VERSION_MIN: u32 = 15;
@@ -23,6 +23,11 @@ const END_PREDECESSOR: &str = "
     SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity
     WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND usename = current_user
         AND datname = current_database()";
+
+/// A claim is planned once, and compiling a plan takes longer than running it.
+const WRITE_SETTINGS: &str = "SET jit = off; SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10s'";
+const READ_SETTINGS: &str =
+    "SET jit = off; SET statement_timeout = '30s'; SET default_transaction_read_only = on";
 
 /// For how long after a connection was lost requests wait for a new one; later ones fail at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,32 +65,44 @@ impl Server {
 
     async fn log_in(&self, purpose: Purpose) -> Result<Arc<Connection>> {
         let mut config = self.address.server.clone();
-        // A claim is planned once, and compiling a plan takes longer than running it.
-        let mut options = format!("-c search_path={} -c jit=off", self.schema);
-        match purpose {
-            Purpose::Write => {
-                config.application_name(&self.writer_name);
-                options += " -c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s";
-            }
-            Purpose::Read => {
-                config.application_name("wasmill reader");
-                options += " -c statement_timeout=30s -c default_transaction_read_only=on";
-            }
-        }
-        if let Some(own) = self.address.server.get_options() {
-            options = format!("{own} {options}");
-        }
-        config.options(options);
-        match self.address.tls.clone() {
+        let (name, settings) = match purpose {
+            Purpose::Write => (&*self.writer_name, WRITE_SETTINGS),
+            Purpose::Read => ("wasmill reader", READ_SETTINGS),
+        };
+        config.application_name(name);
+        let connection = match self.address.tls.clone() {
             Some(tls) => {
                 let (client, driver) = config.connect(tls).await?;
-                Ok(Connection::new(client, driver))
+                Connection::new(client, driver)
             }
             None => {
                 let (client, driver) = config.connect(NoTls).await?;
-                Ok(Connection::new(client, driver))
+                Connection::new(client, driver)
             }
+        };
+        // By a statement, since pgbouncer refuses settings at the start of a connection.
+        connection.batch(&format!("SET search_path = {}; {settings}", self.schema)).await?;
+        Ok(connection)
+    }
+
+    /// Checks that the server is not too old, and that this connection has a session of its own: a pooler that lends
+    /// sessions for a transaction mixes up locks, settings and prepared statements. Returns the version, such as `15.18`.
+    pub(crate) async fn check(&self, connection: &Connection) -> Result<String> {
+        const VERSION: &str = "
+            SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_backend_pid()";
+        const SESSION: &str = "SELECT pg_backend_pid()";
+        let row = connection.one(VERSION, &[]).await?;
+        let (shown, major, session): (String, i32, i32) = (row.get(0), row.get(1), row.get(2));
+        if u32::try_from(major).is_ok_and(|major| major < VERSION_MIN) {
+            return Err(Error::Refused(format!(
+                "the server is PostgreSQL {shown}, and wasmill needs {VERSION_MIN} or later; upgrade it"
+            )));
         }
+        let other = self.connect(Purpose::Read).await?;
+        if other.one(SESSION, &[]).await?.get::<_, i32>(0) == session {
+            return Err(Error::Refused(format!("two connections have the same session; {NO_POOLER}")));
+        }
+        Ok(shown)
     }
 
     /// Connects in place of a write connection that is gone.
@@ -95,18 +112,4 @@ impl Server {
         ended.map_err(|_| Error::Silent)??;
         Ok(connection)
     }
-}
-
-/// Returns the version of the server, such as `15.18`; fails if it is too old.
-pub(crate) async fn version(connection: &Connection) -> Result<String> {
-    const VERSION: &str =
-        "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000";
-    let row = connection.one(VERSION, &[]).await?;
-    let (shown, major): (String, i32) = (row.get(0), row.get(1));
-    if u32::try_from(major).is_ok_and(|major| major < VERSION_MIN) {
-        return Err(Error::Refused(format!(
-            "the server is PostgreSQL {shown}, and wasmill needs {VERSION_MIN} or later; upgrade it"
-        )));
-    }
-    Ok(shown)
 }
