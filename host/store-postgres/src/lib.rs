@@ -20,6 +20,10 @@ mod queue;
 mod read;
 mod retention;
 mod schedule;
+#[cfg(test)]
+#[path = "../../../tests/harness/skip.rs"]
+#[allow(unreachable_pub, reason = "the product tests use it")]
+mod skip;
 mod writer;
 
 pub use address::Address;
