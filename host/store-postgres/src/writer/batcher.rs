@@ -292,10 +292,18 @@ impl Batcher {
             finish.run(&mut batch).await?;
         }
         let mut rows = Gathered { waiting: batch.writer_state.waiting, ..Gathered::default() };
-        jobs.iter().for_each(|job| job.gather(&mut rows));
+        let mut has_new = Vec::with_capacity(jobs.len());
+        for job in jobs.iter() {
+            let before = rows.new.len();
+            job.gather(&mut rows);
+            has_new.push(rows.new.len() > before);
+        }
         batch.written = rows.write(connection).await?;
-        for job in jobs.iter_mut() {
-            job.run(&mut batch).await?;
+        // First those whose tasks are there already: a claim would find them before they are counted.
+        for is_first in [true, false] {
+            for (job, _) in jobs.iter_mut().zip(&has_new).filter(|(_, has_new)| **has_new == is_first) {
+                job.run(&mut batch).await?;
+            }
         }
         // Last, so that tasks that finish in this batch unblock their dependents in the same transaction.
         resolution::resolve(&mut batch).await?;

@@ -28,7 +28,7 @@ async fn in_one_batch<T>(schema: &Schema, store: &Store, others: impl Future<Out
     let first = tokio::spawn(async move { insert_one(&first).await });
     let is_stalled = async || other.query_one(STALLED, &[&pid]).await.expect("a row").get::<_, i64>(0) == 1;
     while !is_stalled().await {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let freed = async {
         // `others` has been polled before.
@@ -65,4 +65,18 @@ async fn a_claim_beside_a_failing_command_is_made_once() {
         assert_eq!((task.state, task.attempt), (TaskState::Running, 1));
         store.claim(&plugins, 9, at(2)).await.expect("claimed");
     }
+}
+
+#[tokio::test]
+async fn a_claim_between_two_submits_counts_each_task_once() {
+    let schema = Schema::new();
+    let store = schema.open();
+    let plugins = [plugin("a")];
+    let (_, claims, _) = in_one_batch(&schema, &store, async {
+        tokio::join!(insert_one(&store), store.claim(&plugins, 9, at(1)), insert_one(&store))
+    })
+    .await;
+    assert_eq!(claims.expect("claimed").claimed.len(), 3);
+    let counts = store.counts().await.expect("read");
+    assert_eq!((counts.waiting, counts.running), (0, 3));
 }
