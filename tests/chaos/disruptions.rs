@@ -69,7 +69,7 @@ impl Disruptions {
         sleep(self.rng.millis(200, 1_500));
         let start = self.start.elapsed();
         let (what, made) = match self.rng.below(14) {
-            6..8 if let Some(server) = test_database() => {
+            5..9 if let Some(server) = test_database() => {
                 self.database_faults += 1;
                 (database::disrupt(server, &mut self.rng), Ok(()))
             }
