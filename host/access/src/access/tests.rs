@@ -1,0 +1,135 @@
+use std::sync::Mutex;
+
+use wasmill_model::Timestamp;
+
+use super::*;
+use crate::edit::{KeyFile, NewKey};
+use crate::file::KeyFiles;
+use crate::throttle::WRONG_MAX;
+use crate::{Scopes, SecretKey};
+
+struct TestClock(Mutex<Timestamp>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    clock: Arc<TestClock>,
+    key: SecretKey,
+    access: Access,
+}
+
+fn keys(folder: &tempfile::TempDir) -> Keys {
+    KeyFiles::new(folder.path(), None, None).unwrap().read().unwrap()
+}
+
+/// A folder with one key, which ends at eight.
+fn bench() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let scopes: Scopes = [Scope::Submit].into_iter().collect();
+    let new = NewKey { name: "ci".into(), scopes, expires: Some(at("2026-11-29T08:00:00Z")) };
+    let key = KeyFile::new(folder.path()).create(&new).unwrap();
+    let clock = Arc::new(TestClock(Mutex::new(at("2026-11-29T07:00:00Z"))));
+    let access = Access::new(keys(&folder), false, Arc::clone(&clock) as Arc<dyn Clock>);
+    Bench { folder, clock, key, access }
+}
+
+fn refusal(access: &Access, text: Option<&[u8]>) -> Option<Refusal> {
+    access.check(text, PEER).err()
+}
+
+#[test]
+fn only_the_whole_text_of_a_key_in_force_is_accepted() {
+    let Bench { clock, key, access, .. } = bench();
+    let text = key.reveal().as_bytes();
+    let identity = access.check(Some(text), PEER).unwrap();
+    assert_eq!(identity.id().map(|id| &**id), Some(key.id()));
+    assert!(identity.may(Scope::Submit) && !identity.may(Scope::Read));
+    assert!(
+        identity.may_read(Some(key.id())) && !identity.may_read(None) && !identity.may_read(Some("other"))
+    );
+    assert_eq!(identity.key().unwrap().last_used().get(), Some((clock.now(), PEER)));
+    assert_eq!(refusal(&access, None), Some(Refusal::Missing));
+    let mut changed = text.to_owned();
+    changed[20] ^= 1;
+    let other = SecretKey::random();
+    for wrong in [&b""[..], &text[..61], &changed, other.reveal().as_bytes(), &[0xff; 62]] {
+        assert_eq!(refusal(&access, Some(wrong)), Some(Refusal::Unknown), "{wrong:?}");
+    }
+    *clock.0.lock().unwrap() = at("2026-11-29T08:00:00Z");
+    assert_eq!(refusal(&access, Some(text)), Some(Refusal::Expired));
+}
+
+#[test]
+fn a_server_without_keys_is_open_until_there_is_one_and_never_again() {
+    let Bench { folder, clock, key, .. } = bench();
+    let access = Access::new(Keys::default(), false, clock);
+    assert!(access.check(None, PEER).unwrap().may(Scope::Admin));
+    access.replace(keys(&folder));
+    assert_eq!(refusal(&access, None), Some(Refusal::Missing));
+    access.replace(Keys::default());
+    assert_eq!(refusal(&access, Some(key.reveal().as_bytes())), Some(Refusal::Unknown));
+    assert!(!access.is_open());
+}
+
+#[test]
+fn wrong_keys_are_throttled_and_lock_no_other_key_out() {
+    let Bench { key, access, .. } = bench();
+    let stranger = SecretKey::random();
+    for _ in 0..WRONG_MAX {
+        assert_eq!(refusal(&access, Some(stranger.reveal().as_bytes())), Some(Refusal::Unknown));
+    }
+    let throttled = refusal(&access, Some(stranger.reveal().as_bytes()));
+    assert_eq!(throttled, Some(Refusal::Throttled { retry_after_secs: 61 }));
+    assert_eq!(refusal(&access, Some(key.reveal().as_bytes())), None);
+    let elsewhere = access.check(Some(stranger.reveal().as_bytes()), "10.0.0.8".parse().unwrap());
+    assert_eq!(elsewhere.err(), Some(Refusal::Unknown));
+}
+
+#[tokio::test]
+async fn an_identity_ends_when_its_key_is_revoked_or_changed_and_not_before() {
+    let Bench { folder, key, access, .. } = bench();
+    let identity = access.check(Some(key.reveal().as_bytes()), PEER).unwrap();
+    let file = KeyFile::new(folder.path());
+    let new = NewKey { name: "other".into(), scopes: [Scope::Admin].into_iter().collect(), expires: None };
+    file.create(&new).unwrap();
+    let mut ended = std::pin::pin!(access.ended(&identity));
+    assert!(poll_once(&mut ended).is_none());
+    access.replace(keys(&folder));
+    assert!(poll_once(&mut ended).is_none(), "another key was added");
+    file.revoke("ci").unwrap();
+    access.replace(keys(&folder));
+    ended.await;
+}
+
+/// Polls once.
+fn poll_once<F: Future>(future: &mut std::pin::Pin<&mut F>) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[tokio::test]
+async fn an_identity_ends_at_its_expiry() {
+    let Bench { clock, key, access, .. } = bench();
+    let identity = access.check(Some(key.reveal().as_bytes()), PEER).unwrap();
+    *clock.0.lock().unwrap() = at("2026-11-29T07:59:59.999Z");
+    let ended = access.ended(&identity);
+    let later = async {
+        tokio::task::yield_now().await;
+        *clock.0.lock().unwrap() = at("2026-11-29T08:00:00Z");
+    };
+    tokio::join!(ended, later);
+}

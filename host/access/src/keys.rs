@@ -1,0 +1,112 @@
+//! The keys in force, found by id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq as _;
+use wasmill_model::Timestamp;
+
+use crate::key::{self, KeyHash};
+use crate::last_used::LastUsed;
+use crate::scope::Scopes;
+
+/// One key, without its secret.
+#[derive(Debug)]
+pub struct Key {
+    /// Public id, which tasks name in `submitted_by`.
+    pub id: Arc<str>,
+    /// Name for people; the keys of a rotation share it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it ends; `None` for never.
+    pub expires: Option<Timestamp>,
+    pub(crate) hash: KeyHash,
+    pub(crate) last_used: Arc<LastUsed>,
+}
+
+impl Key {
+    /// Returns true once it has ended.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Returns when it was last used on this server since the start.
+    pub fn last_used(&self) -> &LastUsed {
+        &self.last_used
+    }
+
+    fn is(&self, presented: &KeyHash) -> bool {
+        self.hash.ct_eq(presented).into()
+    }
+}
+
+/// The keys in force.
+#[derive(Debug, Default)]
+pub struct Keys {
+    by_id: HashMap<Arc<str>, Arc<Key>>,
+    /// Ids of keys whose text has no id, such as the admin key of the environment.
+    without_id: Vec<Arc<str>>,
+}
+
+impl Keys {
+    /// Returns false if a key has this id already.
+    pub(crate) fn add(&mut self, key: Key, has_id: bool) -> bool {
+        let id = Arc::clone(&key.id);
+        if self.by_id.contains_key(&id) {
+            return false;
+        }
+        if !has_id {
+            self.without_id.push(Arc::clone(&id));
+        }
+        self.by_id.insert(id, Arc::new(key));
+        true
+    }
+
+    /// Returns the keys, by name and id.
+    pub fn list(&self) -> Vec<&Arc<Key>> {
+        let mut keys: Vec<_> = self.by_id.values().collect();
+        keys.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        keys
+    }
+
+    /// Returns true if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Returns true if the id of this text belongs to a key.
+    pub(crate) fn knows_id_of(&self, text: &[u8]) -> bool {
+        key::id_of(text).is_some_and(|id| self.by_id.contains_key(id))
+    }
+
+    /// Finds the key of this text. An unknown one is hashed and compared all the same.
+    pub(crate) fn find(&self, text: &[u8]) -> Option<&Arc<Key>> {
+        let presented = key::hash(text);
+        if let Some(id) = key::id_of(text) {
+            let Some(key) = self.by_id.get(id) else {
+                let _ = [0; 32].ct_eq(&presented);
+                return None;
+            };
+            return key.is(&presented).then_some(key);
+        }
+        let known = self.without_id.iter().filter_map(|id| self.by_id.get(id));
+        known.fold(None, |found, key| if key.is(&presented) { Some(key) } else { found })
+    }
+
+    /// Returns what this set says of the same key.
+    pub(crate) fn current(&self, key: &Key) -> Option<&Key> {
+        self.by_id.get(&key.id).map(|current| &**current).filter(|current| current.hash == key.hash)
+    }
+
+    /// Keeps the times of last use of the keys that stay.
+    pub(crate) fn inherit(&mut self, before: &Self) {
+        for (id, key) in &mut self.by_id {
+            if let Some(old) = before.by_id.get(id)
+                && let Some(key) = Arc::get_mut(key)
+            {
+                key.last_used = Arc::clone(&old.last_used);
+            }
+        }
+    }
+}

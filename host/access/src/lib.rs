@@ -1,0 +1,21 @@
+//! Who may do what: keys, their scopes, the files that hold them, and the check of each request.
+//!
+//! `api` calls the check, `wasmill` reads and changes the files. Knows neither HTTP nor the database.
+
+mod access;
+mod edit;
+mod file;
+mod key;
+mod keys;
+mod last_used;
+mod scope;
+mod throttle;
+mod watch;
+
+pub use access::{Access, Identity, Refusal};
+pub use edit::{EditError, KeyFile, NewKey};
+pub use file::{ADMIN_KEY_CHARS_MIN, KeyFiles, KeysError};
+pub use key::{InvalidKey, SecretKey, check_key};
+pub use keys::{Key, Keys};
+pub use last_used::{LastUsed, read_last_used};
+pub use scope::{InvalidScope, Scope, Scopes};
