@@ -48,6 +48,8 @@ pub struct NewTask {
     pub trace: Option<TraceContext>,
     /// Its group within the plugin; groups are served round robin. `None` for no group.
     pub group: Option<Group>,
+    /// The id of the key that submitted it; `None` without one, and for a schedule.
+    pub submitted_by: Option<Arc<str>>,
     /// Maximum waiting tasks of its plugin, this one included; `None` if only the limit of all tasks applies.
     pub waiting_max: Option<u64>,
 }
@@ -74,6 +76,7 @@ impl NewTask {
             webhook: None,
             trace: None,
             group: None,
+            submitted_by: None,
             waiting_max: None,
         }
     }
@@ -156,6 +159,8 @@ pub struct Task {
     pub trace: Option<TraceContext>,
     /// Its group.
     pub group: Option<Group>,
+    /// The id of the key that submitted it.
+    pub submitted_by: Option<Arc<str>>,
     /// Whether it has a webhook.
     pub has_webhook: bool,
 }
@@ -219,6 +224,7 @@ mod tests {
             pending_dependencies: None,
             trace: None,
             group: None,
+            submitted_by: None,
             has_webhook: false,
         }
     }

@@ -37,6 +37,7 @@ CREATE TABLE task (
     unique_key      text   COLLATE "C",
     tags            text[] COLLATE "C",
     schedule        text   COLLATE "C",
+    submitted_by    text   COLLATE "C",
     retry_of        uuid,
     pending_dependencies bigint,
     -- The outcomes that trigger its webhook, a bit for each; NULL without a webhook.

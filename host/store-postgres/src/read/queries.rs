@@ -162,6 +162,8 @@ pub(crate) async fn again(
         // It belongs to the trace of its own request.
         trace: None,
         group: group(&row, 17)?,
+        // It belongs to the key of its own request.
+        submitted_by: None,
         waiting_max: None,
     };
     Ok(Some((state(&row, 1)?, task)))

@@ -26,7 +26,7 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL ",
+            "webhook_on IS NOT NULL, submitted_by ",
             "FROM task ",
             $tail
         )
@@ -72,6 +72,7 @@ pub(crate) fn task_row(row: &Row) -> Result<TaskRow> {
         backoff: backoff(row, 28)?,
         stop_requested_at: optional_time(row, 32)?,
         has_webhook: get(row, 33)?,
+        submitted_by: get::<Option<&str>>(row, 34)?.map(Arc::from),
     };
     Ok(TaskRow { seq: get(row, 0)?, token: get(row, 1)?, task })
 }

@@ -121,9 +121,9 @@ pub(crate) const HOLDER: &str = "
 pub(crate) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max,
         timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority,
-        task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace)
+        task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace, submitted_by)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-        ?22, ?23, ?24)";
+        ?22, ?23, ?24, ?25)";
 pub(crate) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(crate) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -180,6 +180,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -
         (!awaited.is_empty()).then_some(size(awaited.len())),
         task.webhook.as_ref().map(deliveries::bits),
         task.trace.as_ref().map(ToString::to_string),
+        task.submitted_by,
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;

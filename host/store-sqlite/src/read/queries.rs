@@ -198,6 +198,8 @@ pub(crate) fn again(
             // It belongs to the trace of its own request.
             trace: None,
             group: group(row, 17)?,
+            // It belongs to the key of its own request.
+            submitted_by: None,
             waiting_max: None,
         };
         let dependant = row.get::<_, bool>(12)?.then(|| row.get::<_, i64>(13)).transpose()?;

@@ -44,6 +44,8 @@ CREATE TABLE task (
     tags            TEXT,
     -- The schedule that created it, which may be gone.
     schedule        TEXT,
+    -- The id of the key that submitted it, which may be gone.
+    submitted_by    TEXT,
     -- The id of the task that it retries, which may be gone.
     retry_of        BLOB,
     -- How many of its dependencies have not finished; NULL for a task without any.

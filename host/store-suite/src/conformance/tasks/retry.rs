@@ -87,13 +87,21 @@ pub async fn a_retry_copies_the_request_of_its_task(fixture: &impl Fixture) {
         unique: Some(unique),
         webhook: Some(hook(&[TaskState::Failed])),
         group: "g".parse().ok(),
+        submitted_by: Some("7f3k9q2m".into()),
         ..new_task()
     };
     store.insert(vec![task.clone()]).await.expect("inserted");
     let id = TaskId::new();
     let (state, again) = store.clone_for_retry(task.id, id, at(9)).await.expect("read").expect("there");
     assert_eq!(state, TaskState::Scheduled);
-    let expected = NewTask { id, created_at: at(9), run_at: None, retry_of: Some(task.id), ..task.clone() };
+    let expected = NewTask {
+        id,
+        created_at: at(9),
+        run_at: None,
+        retry_of: Some(task.id),
+        submitted_by: None,
+        ..task.clone()
+    };
     assert_eq!(again, expected);
     store.cancel(task.id, at(9)).await.expect("cancelled");
     store.insert(vec![again]).await.expect("inserted");
