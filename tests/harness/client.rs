@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -21,6 +21,7 @@ pub struct Client {
     server: SocketAddr,
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
     is_documented: bool,
+    key: Option<String>,
 }
 
 /// A response.
@@ -63,12 +64,17 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Self { server, http, is_documented: true }
+        Self { server, http, is_documented: true, key: None }
     }
 
     /// Skips the validation against the OpenAPI document, as for the debug port.
     pub fn undocumented(self) -> Self {
         Self { is_documented: false, ..self }
+    }
+
+    /// Sends this key with each request.
+    pub fn with_key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
     }
 
     /// Sends a request and reads the whole response.
@@ -130,6 +136,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.server));
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
         }
         let mut bytes = Bytes::new();
         if let Some((content_type, body)) = body {
@@ -229,7 +238,7 @@ impl Client {
     ///
     /// If there is no response.
     pub async fn follow(&self, path: &str, last: Option<&str>) -> Stream {
-        Stream::open(self.server, path, last).await.expect("an answer")
+        Stream::open(self.server, path, last, self.key.as_deref()).await.expect("an answer")
     }
 
     /// Submits a task and returns its id. Retries while its plugin compiles, which on a busy machine can take

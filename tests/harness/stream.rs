@@ -8,7 +8,7 @@ use anyhow::Result;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST, HeaderMap};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -47,7 +47,7 @@ impl Stream {
     /// # Errors
     ///
     /// Fails if the server is unreachable or disconnects.
-    pub async fn open(server: SocketAddr, path: &str, last: Option<&str>) -> Result<Self> {
+    pub async fn open(server: SocketAddr, path: &str, last: Option<&str>, key: Option<&str>) -> Result<Self> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(TcpStream::connect(server).await?)).await?;
         let connection = tokio::spawn(async move {
@@ -55,6 +55,9 @@ impl Stream {
             let _ = connection.await;
         });
         let mut request = Request::get(path).header(HOST, "localhost").header(ACCEPT, "text/event-stream");
+        if let Some(key) = key {
+            request = request.header(AUTHORIZATION, format!("Bearer {key}"));
+        }
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }

@@ -1,5 +1,6 @@
 //! The REST API: requests, answers, connections.
 
+mod access;
 mod access_policy;
 mod agreement;
 mod bodies;

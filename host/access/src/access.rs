@@ -27,7 +27,9 @@ struct Shared {
 }
 
 /// Who sent a request.
-#[derive(Clone, Debug)]
+///
+/// The default has no key, and may do everything; a server in the open mode knows no other.
+#[derive(Clone, Debug, Default)]
 pub struct Identity(Option<Arc<Key>>);
 
 impl Identity {

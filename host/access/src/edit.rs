@@ -47,6 +47,9 @@ pub enum EditError {
         /// What is wrong.
         why: String,
     },
+    /// The new key would be invalid.
+    #[error("the key is refused: {0}")]
+    Refused(String),
     /// A key has this name already.
     #[error(
         "there is a key of the name {0} already; `wasmill key rotate {0}` replaces it, `wasmill key revoke {0}` ends it"
@@ -125,7 +128,7 @@ impl KeyFile {
         name: &str,
         ends: Timestamp,
         expires: impl Fn(bool) -> Option<Timestamp>,
-    ) -> Result<(SecretKey, Option<Timestamp>), EditError> {
+    ) -> Result<(SecretKey, NewKey), EditError> {
         self.change(|blocks| {
             let invalid = |why| self.invalid(why);
             let mut newest: Option<Key> = None;
@@ -142,7 +145,7 @@ impl KeyFile {
             let newest = newest.ok_or_else(|| self.unknown(name))?;
             let expires = expires(newest.expires.is_none());
             let new = NewKey { name: name.to_owned(), scopes: newest.scopes, expires };
-            Ok((self.append(blocks, &new)?, expires))
+            Ok((self.append(blocks, &new)?, new))
         })
     }
 
@@ -179,7 +182,7 @@ impl KeyFile {
         }
         let mut rows = file::parse(&text).map_err(|why| self.invalid(why))?;
         let row = rows.pop().ok_or_else(|| self.invalid("the new key is missing".to_owned()))?;
-        row.to_key().map_err(|why| self.invalid(format!("the new key: {why}")))?;
+        row.to_key().map_err(EditError::Refused)?;
         blocks.keys.push((text, row));
         Ok(key)
     }
@@ -263,8 +266,11 @@ fn with_expiry(block: &str, ends: Timestamp) -> String {
         rest.is_some_and(|rest| rest.trim_start().starts_with('='))
     };
     let line = format!("{EXPIRES} = {}\n", shown_time(ends));
-    let mut lines: Vec<_> = block.split_inclusive('\n').filter(|line| !is_expiry(line)).collect();
-    lines.insert(1, &line);
+    let mut lines: Vec<_> = block.split_inclusive('\n').collect();
+    match lines.iter_mut().find(|line| is_expiry(line)) {
+        Some(found) => *found = &line,
+        None => lines.insert(1, &line),
+    }
     lines.concat()
 }
 

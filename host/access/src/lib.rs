@@ -10,6 +10,7 @@ mod keys;
 mod last_used;
 mod scope;
 mod throttle;
+mod used_file;
 mod watch;
 
 pub use access::{Access, Identity, Refusal};
@@ -17,5 +18,6 @@ pub use edit::{EditError, KeyFile, NewKey};
 pub use file::{ADMIN_KEY_CHARS_MIN, KeyFiles, KeysError};
 pub use key::{InvalidKey, SecretKey, check_key};
 pub use keys::{Key, Keys};
-pub use last_used::{LastUsed, read_last_used};
+pub use last_used::LastUsed;
 pub use scope::{InvalidScope, Scope, Scopes};
+pub use used_file::read_last_used;

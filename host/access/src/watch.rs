@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use crate::access::Access;
 use crate::file::{KeyFiles, KeysError, Stamps, stamp};
 use crate::keys::Keys;
-use crate::last_used::LastUsedFile;
+use crate::used_file::LastUsedFile;
 
 /// A revoked key is out within two seconds, the time to read the files and the end of streams included.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -11,6 +11,6 @@ mod schemas;
 
 pub(crate) use self::document::document;
 pub(crate) use self::operation::Operation;
-pub(crate) use self::request::{Param, RequestSpec, RequestSpecs};
+pub(crate) use self::request::{Needs, Param, RequestSpec, RequestSpecs};
 pub(crate) use self::response::ResponseSpec;
 pub(crate) use self::schemas::Schemas;

@@ -6,72 +6,87 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
+use wasmill_access::Scope;
 
+use crate::http::authorize::{Authorizer, authorize};
 use crate::http::trace;
 use crate::http::undocumented::{DocumentedRequests, reject_undocumented};
+use crate::openapi::Needs;
 use crate::problem::layer;
 use crate::routes::Routes;
 use crate::state::Api;
 use crate::{event, metrics, openapi, plugin, queue, schedule, service, task, webhook};
 
-/// All routes, each with its specification and its handler.
+const WATCH: Needs = Needs::Scope(Scope::Watch);
+const READ: Needs = Needs::Scope(Scope::Read);
+const SUBMIT: Needs = Needs::Scope(Scope::Submit);
+const CANCEL: Needs = Needs::Scope(Scope::Cancel);
+const SCHEDULE: Needs = Needs::Scope(Scope::Schedule);
+const PLUGINS: Needs = Needs::Scope(Scope::Plugins);
+const METRICS: Needs = Needs::Scope(Scope::Metrics);
+const ADMIN: Needs = Needs::Scope(Scope::Admin);
+/// Or the task is the key's own.
+const WATCH_TASK: Needs = Needs::Task(Scope::Watch);
+const READ_TASK: Needs = Needs::Task(Scope::Read);
+
+/// All routes, each with what its key needs, its specification and its handler.
 fn routes() -> Routes {
     server(plugins_and_schedules(tasks(Routes::new())))
 }
 
 fn tasks(routes: Routes) -> Routes {
     routes
-        .add(task::submit::spec(), task::submit::submit)
-        .add(task::list::spec(), task::list::list)
-        .add(task::batch::spec(), task::batch::batch)
-        .add(task::retry_many::spec(), task::retry_many::retry_many)
-        .add(task::cancel_many::spec(), task::cancel_many::cancel_many)
-        .add(task::get::spec(), task::get::task)
-        .add(task::cancel::remove_spec(), task::cancel::remove)
-        .add(task::status::spec(), task::status::status)
-        .add(task::result::spec(), task::result::result)
-        .add(task::input::spec(), task::input::input)
-        .add(task::logs::spec(), task::logs::logs)
-        .add(event::stream::task_events_spec(), event::stream::task_events)
-        .add(webhook::get::webhook_spec(), webhook::get::webhook)
-        .add(webhook::get::redeliver_spec(), webhook::get::redeliver)
-        .add(event::stream::all_events_spec(), event::stream::all_events)
-        .add(task::retry::spec(), task::retry::retry)
-        .add(task::cancel::cancel_spec(), task::cancel::cancel)
+        .add(SUBMIT, task::submit::spec(), task::submit::submit)
+        .add(WATCH, task::list::spec(), task::list::list)
+        .add(SUBMIT, task::batch::spec(), task::batch::batch)
+        .add(Needs::Copies, task::retry_many::spec(), task::retry_many::retry_many)
+        .add(CANCEL, task::cancel_many::spec(), task::cancel_many::cancel_many)
+        .add(READ_TASK, task::get::spec(), task::get::task)
+        .add(CANCEL, task::cancel::remove_spec(), task::cancel::remove)
+        .add(WATCH_TASK, task::status::spec(), task::status::status)
+        .add(READ_TASK, task::result::spec(), task::result::result)
+        .add(READ_TASK, task::input::spec(), task::input::input)
+        .add(READ_TASK, task::logs::spec(), task::logs::logs)
+        .add(WATCH_TASK, event::stream::task_events_spec(), event::stream::task_events)
+        .add(READ_TASK, webhook::get::webhook_spec(), webhook::get::webhook)
+        .add(Needs::Copy, webhook::get::redeliver_spec(), webhook::get::redeliver)
+        .add(WATCH, event::stream::all_events_spec(), event::stream::all_events)
+        .add(Needs::Copy, task::retry::spec(), task::retry::retry)
+        .add(CANCEL, task::cancel::cancel_spec(), task::cancel::cancel)
 }
 
 fn plugins_and_schedules(routes: Routes) -> Routes {
     routes
-        .add(plugin::list::list_spec(), plugin::list::list)
-        .add(plugin::list::plugin_spec(), plugin::list::plugin)
-        .add(plugin::upload::put_spec(), plugin::upload::put)
-        .add(plugin::upload::delete_spec(), plugin::upload::delete)
-        .add(queue::pause::pause_plugin_spec(), queue::pause::pause_plugin)
-        .add(queue::pause::resume_plugin_spec(), queue::pause::resume_plugin)
-        .add(schedule::list::list_spec(), schedule::list::list)
-        .add(schedule::list::schedule_spec(), schedule::list::schedule)
-        .add(schedule::put::spec(), schedule::put::put)
-        .add(schedule::list::delete_spec(), schedule::list::delete)
-        .add(schedule::actions::pause_spec(), schedule::actions::pause)
-        .add(schedule::actions::resume_spec(), schedule::actions::resume)
-        .add(schedule::actions::run_spec(), schedule::actions::run)
+        .add(WATCH, plugin::list::list_spec(), plugin::list::list)
+        .add(WATCH, plugin::list::plugin_spec(), plugin::list::plugin)
+        .add(PLUGINS, plugin::upload::put_spec(), plugin::upload::put)
+        .add(PLUGINS, plugin::upload::delete_spec(), plugin::upload::delete)
+        .add(PLUGINS, queue::pause::pause_plugin_spec(), queue::pause::pause_plugin)
+        .add(PLUGINS, queue::pause::resume_plugin_spec(), queue::pause::resume_plugin)
+        .add(WATCH, schedule::list::list_spec(), schedule::list::list)
+        .add(READ, schedule::list::schedule_spec(), schedule::list::schedule)
+        .add(SCHEDULE, schedule::put::spec(), schedule::put::put)
+        .add(SCHEDULE, schedule::list::delete_spec(), schedule::list::delete)
+        .add(SCHEDULE, schedule::actions::pause_spec(), schedule::actions::pause)
+        .add(SCHEDULE, schedule::actions::resume_spec(), schedule::actions::resume)
+        .add(SCHEDULE, schedule::actions::run_spec(), schedule::actions::run)
 }
 
 fn server(routes: Routes) -> Routes {
     let routes = service::docs::FILES
         .iter()
-        .fold(routes, |routes, file| routes.add(file.spec(), || async { file.serve() }));
+        .fold(routes, |routes, file| routes.add(Needs::Nothing, file.spec(), || async { file.serve() }));
     routes
-        .add(service::index::spec(), service::index::index)
-        .add(queue::pause::pause_spec(), queue::pause::pause)
-        .add(queue::pause::resume_spec(), queue::pause::resume)
-        .add(queue::drain::spec(), queue::drain::drain)
-        .add(queue::stats::spec(), queue::stats::stats)
-        .add(metrics::get::spec(), metrics::get::get)
-        .add(service::health::healthz_spec(), service::health::healthz)
-        .add(service::health::readyz_spec(), service::health::readyz)
-        .add(service::openapi::spec(), || async { service::openapi::openapi(document()) })
-        .add(service::docs::spec(), service::docs::page)
+        .add(Needs::Nothing, service::index::spec(), service::index::index)
+        .add(ADMIN, queue::pause::pause_spec(), queue::pause::pause)
+        .add(ADMIN, queue::pause::resume_spec(), queue::pause::resume)
+        .add(ADMIN, queue::drain::spec(), queue::drain::drain)
+        .add(WATCH, queue::stats::spec(), queue::stats::stats)
+        .add(METRICS, metrics::get::spec(), metrics::get::get)
+        .add(Needs::Nothing, service::health::healthz_spec(), service::health::healthz)
+        .add(Needs::Nothing, service::health::readyz_spec(), service::health::readyz)
+        .add(Needs::Nothing, service::openapi::spec(), || async { service::openapi::openapi(document()) })
+        .add(Needs::Nothing, service::docs::spec(), service::docs::page)
 }
 
 /// Returns the OpenAPI document, which is built once per process.
@@ -83,8 +98,9 @@ fn document() -> &'static str {
 /// Builds the router with all its layers.
 pub fn router(api: Api) -> Router {
     let routes = routes();
-    let documented =
-        DocumentedRequests { specs: Arc::new(routes.request_specs()), body: api.config.body.clone() };
+    let specs = Arc::new(routes.request_specs());
+    let authorizer = Authorizer { api: api.clone(), specs: Arc::clone(&specs) };
+    let documented = DocumentedRequests { specs, body: api.config.body.clone() };
     // The header `Allow` cannot be read in the fallback: axum adds it later.
     let allowed_methods = Arc::new(routes.allowed_methods());
     let method_not_allowed = move |request: Request| async move {
@@ -95,6 +111,7 @@ pub fn router(api: Api) -> Router {
     routes
         .into_router()
         .route_layer(from_fn_with_state(documented, reject_undocumented))
+        .route_layer(from_fn_with_state(authorizer, authorize))
         .fallback(layer::unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(api.tracer.clone(), trace::trace))

@@ -22,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
+use wasmill_access::Access;
 use wasmill_runtime::CLIENT_DESCRIPTORS;
 
 use self::access_policy::Decision;
@@ -29,6 +30,7 @@ pub use self::access_policy::{
     AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin,
 };
 use self::connection::{Connection, Exchange, RequestBody, Timeouts};
+use crate::http::authorize::Peer;
 use crate::http::body_budget::BodyBudget;
 use crate::http::sse::EVENT_STREAM;
 
@@ -105,6 +107,7 @@ pub struct Server {
 struct Shared {
     router: TowerToHyperService<Router>,
     access_policy: AccessPolicy,
+    access: Access,
     body_budget: BodyBudget,
     timeouts: Timeouts,
 }
@@ -120,6 +123,7 @@ impl Server {
         listener: TcpListener,
         router: Router,
         access_policy: AccessPolicy,
+        access: Access,
         body_budget: BodyBudget,
         config: ServerConfig,
     ) -> std::io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
@@ -133,7 +137,7 @@ impl Server {
             half_closed: HALF_CLOSED_TIMEOUT,
         };
         let router = TowerToHyperService::new(router);
-        let shared = Arc::new(Shared { router, access_policy, body_budget, timeouts });
+        let shared = Arc::new(Shared { router, access_policy, access, body_budget, timeouts });
         let run = async move {
             accept(listener, shared, config, stopped).await;
             drop(finishing);
@@ -222,8 +226,12 @@ async fn stream_overdue(mut stopping: watch::Receiver<()>, exchange: Arc<Exchang
 
 impl Shared {
     /// Answers one request: by the access policy, or by its route.
-    async fn respond(&self, request: Request<RequestBody>, peer: IpAddr) -> Response<Body> {
-        let origin = match self.access_policy.check(&request, peer) {
+    async fn respond(&self, mut request: Request<RequestBody>, peer: IpAddr) -> Response<Body> {
+        let is_open = self.access.is_open();
+        if !is_open {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        let origin = match self.access_policy.check(&request, peer, is_open) {
             Ok(Decision::Allow(origin)) => origin,
             Ok(Decision::Preflight(origin)) => return access_policy::preflight(origin),
             Err(problem) => {

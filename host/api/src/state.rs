@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmill_access::Access;
 use wasmill_model::{Clock, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Scheduler, Schedules};
@@ -41,6 +42,8 @@ pub struct Api(Arc<ApiParts>);
 pub struct ApiParts {
     /// Limits and defaults.
     pub config: Arc<ApiConfig>,
+    /// The keys in force.
+    pub access: Access,
     /// The task store.
     pub store: Store,
     /// The scheduler.

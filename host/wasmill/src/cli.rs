@@ -1,5 +1,6 @@
 //! The command line: commands, options and the text of `--help`.
 
+pub(crate) mod key;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod server;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum};
 use wasmill_model::PluginName;
 
+use crate::cli::key::KeyCommand;
 use crate::cli::run::{RunArgs, SubmitArgs};
 use crate::cli::schedule::ScheduleCommand;
 use crate::cli::server::{
@@ -163,6 +165,9 @@ pub(crate) enum Command {
     /// List, set and run schedules, which submit tasks at set times
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Create, list, rotate and revoke the keys that a server asks for
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// List, check, create and upload plugins
     #[command(subcommand)]
     Plugin(PluginCommand),

@@ -5,6 +5,7 @@
 mod address;
 mod events;
 mod header;
+mod key;
 mod problem;
 mod views;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use anyhow::Result;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use wasmill_egress::{self as egress, ConnectError, ConnectionQuota, Connector, RequestError, Route};
@@ -117,7 +118,13 @@ impl Client {
     /// Creates a client of the server given on the command line.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self> {
         let address: Address = args.server.parse().map_err(|why: String| cli_error(Exit::Usage, why))?;
-        let headers = header::read(&args.header).map_err(|why| cli_error(Exit::Usage, why))?;
+        let mut headers = header::read(&args.header).map_err(|why| cli_error(Exit::Usage, why))?;
+        // A proxy in front of the server may take credentials of its own.
+        if !headers.contains_key(AUTHORIZATION) {
+            let key = key::read(&address, args.key_file.as_deref());
+            let key = key.map_err(|why| cli_error(Exit::Usage, why))?;
+            headers.extend(key.map(|key| (AUTHORIZATION, key)));
+        }
         let roots = args.ca.as_deref().filter(|_| address.endpoint.tls);
         let connector = connector(roots, ConnectionQuota::Own).map_err(|why| {
             let path = roots.unwrap_or(Path::new("")).display();

@@ -5,6 +5,7 @@
 
 mod compiler;
 mod data;
+mod keys;
 mod memory;
 mod plugins;
 mod ports;
@@ -54,6 +55,7 @@ fn checks(settings: &Settings) -> Vec<Check> {
     checks.extend(data::checks(settings, holder.as_ref()));
     checks.extend(database);
     checks.extend(plugins::checks(settings));
+    checks.extend(keys::checks(settings));
     checks.extend(ports::checks(settings, holder.as_ref()));
     checks.extend(compiler::checks(settings));
     checks.push(webhooks::secrets(settings));

@@ -19,8 +19,12 @@ use crate::terminal::text::sanitize;
 /// The variable with the webhook secrets. It has no flag, because flags are visible in process lists.
 pub(crate) const WEBHOOK_SECRET: &str = "WASMILL_WEBHOOK_SECRET";
 
+/// The variables with keys: that of a server for the first minutes, and that of commands.
+pub(crate) const ADMIN_KEY: &str = "WASMILL_ADMIN_KEY";
+pub(crate) const KEY: &str = "WASMILL_KEY";
+
 /// Known names that are not settings: the secrets, and a variable that cargo passes to programs it starts.
-const NON_SETTINGS: [&str; 2] = [WEBHOOK_SECRET, "WASMILL_IO_STUB"];
+const NON_SETTINGS: [&str; 4] = [WEBHOOK_SECRET, ADMIN_KEY, KEY, "WASMILL_IO_STUB"];
 
 /// The prefix of variables that this project's tests read.
 const TEST_PREFIX: &str = "WASMILL_TEST_";

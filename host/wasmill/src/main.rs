@@ -11,6 +11,7 @@ mod doctor;
 mod environment;
 mod exit;
 mod input;
+mod key;
 mod migrate;
 mod output;
 mod plugin;
@@ -64,6 +65,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Database(DatabaseCommand::Migrate(args)) => migrate::migrate(args).map(done),
         Command::Doctor(args) => Ok(doctor::doctor(args)),
         Command::Schedule(command) => commands::schedule(&command),
+        Command::Key(command) => key::key(command).map(done),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => completions::completions(shell).map(done),
         Command::Compile { request } => {

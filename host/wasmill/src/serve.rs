@@ -1,5 +1,6 @@
 //! `wasmill serve`: starts all components, and stops them in order on a signal.
 
+pub(crate) mod access;
 mod banner;
 pub(crate) mod capacity;
 mod checked;
@@ -80,6 +81,7 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
     let webhooks = Webhooks::new(checked.webhook_config, store.clone(), Arc::clone(&clock));
     let api = Api::new(ApiParts {
         config: Arc::new(checked.api_config),
+        access: checked.access.clone(),
         store: store.clone(),
         scheduler: scheduler.clone(),
         schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
@@ -94,7 +96,8 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
     });
     let access_policy = settings.access_policy();
     let (server, serve) = api_server(checked.listener, &api, &access_policy, body_budget.clone())?;
-    let debug = DebugState { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
+    let debug =
+        DebugState { access: api.access.clone(), scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
     let debug_server = checked
         .debug_listener
         .map(|listener| debug_server(listener, debug, &access_policy, body_budget))
@@ -103,9 +106,12 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
     let mut supervisor = Supervisor::default();
     let exporter = supervisor.run_optional("traces", checked.exporter);
     let debug_server = supervisor.run_optional("debug port", debug_server);
+    if let Some(follow_keys) = checked.follow_keys {
+        supervisor.run("keys", follow_keys);
+    }
     run_background_tasks(&mut supervisor, api, settings.retention(), plugins_changed);
     supervisor.run("server", serve);
-    print_banner(&settings, &server, &wasm, slots, recovery.waiting);
+    print_banner(&settings, &server, &checked.access, &wasm, slots, recovery.waiting);
     // Last: a failed start has claimed no task.
     supervisor.run("scheduler", scheduler.clone().run());
 
@@ -237,6 +243,7 @@ fn api_server(
         listener,
         router(api.clone()),
         access_policy.clone(),
+        api.access.clone(),
         body_budget,
         ServerConfig::default(),
     )?)
@@ -254,9 +261,11 @@ fn debug_server(
         stop_timeout: DEBUG_STOP_TIMEOUT,
         ..ServerConfig::default()
     };
+    let access = debug.access.clone();
+    let keys = if access.is_open() { "has no authentication" } else { "asks for a key" };
     let (server, serve) =
-        Server::new(listener, debug_router(debug), access_policy.clone(), body_budget, config)?;
-    tracing::info!(address = %server.address(), "debug port is open and has no authentication");
+        Server::new(listener, debug_router(debug), access_policy.clone(), access, body_budget, config)?;
+    tracing::info!(address = %server.address(), "debug port is open and {keys}");
     Ok((server, serve))
 }
 

@@ -27,7 +27,7 @@ use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
 pub(crate) use self::database_url::DatabaseUrl;
-pub(crate) use self::given::{ForBackup, ForMigrate, ForRun, Given};
+pub(crate) use self::given::{ForBackup, ForKeys, ForMigrate, ForRun, Given};
 pub(crate) use self::listen::parse_listen;
 use self::log_filter::{LOG, parse_log_filter};
 pub(crate) use self::value::count;
@@ -223,8 +223,8 @@ pub(crate) struct Settings {
         default_value = "1MiB")]
     pub(crate) body_max: ByteSize,
 
-    /// Address and port of the debug port, which shows what every task is doing, and CPU profiles. It has no
-    /// authentication, so addresses other than loopback are rejected unless --debug-remote is given [default: none]
+    /// Address and port of the debug port, which shows what every task is doing, and CPU profiles. Addresses other
+    /// than loopback are rejected unless --debug-remote is given [default: none]
     #[arg(long, env, value_name = "ADDRESS", value_parser = parse_listen)]
     pub(crate) debug_listen: Option<SocketAddr>,
 
@@ -232,6 +232,15 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "BOOL", num_args = 0..=1, default_value = "false",
         default_missing_value = "true", action = ArgAction::Set, value_parser = parse_bool)]
     pub(crate) debug_remote: bool,
+
+    /// Who may use the API
+    #[arg(long, env, value_name = "MODE", default_value = "auto")]
+    pub(crate) auth: AuthMode,
+
+    /// File with keys, in addition to those of `wasmill key create`; it may name secrets by file or variable. The
+    /// variable WASMILL_ADMIN_KEY may hold one key with all rights [default: none]
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) keys_file: Option<PathBuf>,
 
     /// Host names of this server, separated by commas, such as tasks.example.org; requests for other names are
     /// rejected, except IP addresses, names without a dot and localhost [default: none]
@@ -294,6 +303,17 @@ pub(crate) struct Settings {
     /// Format of the log on stderr
     #[arg(long, env, value_name = "FORMAT", default_value = "human")]
     pub(crate) log_format: LogFormat,
+}
+
+/// Who may use the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuthMode {
+    /// Everyone on this machine until there is a key; on other addresses than loopback, keys are needed
+    Auto,
+    /// Keys are needed
+    Keys,
+    /// Everyone who reaches the port may do everything
+    None,
 }
 
 /// The format of log lines.

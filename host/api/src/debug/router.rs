@@ -2,12 +2,13 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::state::DebugState;
 use super::{heap, profile, tasks};
+use crate::http::authorize::require_admin;
 use crate::problem::layer;
 
 /// Response of `GET /debug`.
@@ -32,6 +33,7 @@ pub fn debug_router(debug: DebugState) -> Router {
         .method_not_allowed_fallback(
             |request: Request| async move { layer::method_not_allowed(&request, None) },
         )
+        .route_layer(from_fn_with_state(debug.access.clone(), require_admin))
         .layer(CatchPanicLayer::custom(layer::panicked))
         .layer(from_fn(layer::finish))
         .with_state(debug)

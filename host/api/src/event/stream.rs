@@ -8,9 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
+use wasmill_access::Scope;
 use wasmill_model::{PluginName, Progress, Task, TaskId, TaskPhase, TaskState, Timestamp};
 use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSubscriber};
 
+use crate::http::authorize::Sender;
 use crate::http::params::Params;
 use crate::http::sse::{self, ChunkSource};
 use crate::openapi::{Operation, ResponseSpec};
@@ -56,6 +58,7 @@ struct EventView<'a> {
 
 pub(crate) async fn task_events(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -63,6 +66,7 @@ pub(crate) async fn task_events(
     let permit = api.stream_limit.permit()?;
     let mut follower = api.store.subscribe(id);
     let task = api.store.get_after_events(id).await?;
+    let submitted_by = task.as_ref().and_then(|task| task.submitted_by.clone());
     let resumes = sse::last_event_id(&headers).is_some_and(|last| follower.resume_from(last));
     let mut pending = None;
     if resumes && task.as_ref().is_none_or(|task| task.state.is_final()) {
@@ -76,12 +80,14 @@ pub(crate) async fn task_events(
         require_task(id, Ok(task))?;
     }
     let scheduler = api.scheduler.clone();
+    let has_notes = sender.may_read(submitted_by.as_deref());
     let stream = TaskEventStream {
         api,
         id,
         follower,
         pending,
         needs_snapshot: !resumes,
+        has_notes,
         plugin: None,
         is_finished: false,
     };
@@ -90,6 +96,7 @@ pub(crate) async fn task_events(
 
 pub(crate) async fn all_events(
     State(api): State<Api>,
+    Sender(sender): Sender,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -100,7 +107,13 @@ pub(crate) async fn all_events(
         follower.resume_from(last);
     }
     Ok(sse::stream(
-        AllEventStream { follower, plugin, skipped: 0, next_read_at: None },
+        AllEventStream {
+            follower,
+            plugin,
+            has_notes: sender.may(Scope::Read),
+            skipped: 0,
+            next_read_at: None,
+        },
         api.scheduler.clone(),
         permit,
     ))
@@ -154,6 +167,8 @@ struct TaskEventStream {
     pending: Option<Received>,
     /// Whether a snapshot of the task must be sent first.
     needs_snapshot: bool,
+    /// Whether the client may read the notes of the guest.
+    has_notes: bool,
     plugin: Option<PluginName>,
     is_finished: bool,
 }
@@ -214,7 +229,7 @@ impl TaskEventStream {
         };
         self.is_finished = snapshot.payload.kind.is_last();
         let progress = task.and_then(|task| task.progress);
-        let mut chunk = write(&snapshot, progress.as_ref(), true);
+        let mut chunk = write(&snapshot, progress.as_ref(), true, self.has_notes);
         self.plugin = Some(snapshot.payload.plugin);
         if !self.is_finished {
             chunk.push_str(&self.send(newer));
@@ -225,7 +240,7 @@ impl TaskEventStream {
     fn send(&mut self, events: Vec<Event>) -> String {
         let mut chunk = String::new();
         for event in events {
-            chunk.push_str(&write(&event, None, false));
+            chunk.push_str(&write(&event, None, false, self.has_notes));
             if event.payload.kind.is_last() {
                 self.is_finished = true;
                 break;
@@ -270,11 +285,15 @@ fn deleted(task: TaskId, plugin: PluginName, seq: u64, time: Timestamp) -> Event
     Event { seq, payload: EventPayload { task, plugin, attempt: 0, time, kind: EventKind::Deleted } }
 }
 
-fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
+fn write(event: &Event, progress: Option<&Progress>, snapshot: bool, has_notes: bool) -> String {
     let Event { seq, payload: EventPayload { task, plugin, attempt, time, kind } } = event;
     let progress = match kind {
         EventKind::Progress(progress) => Some(progress),
         _ => progress,
+    };
+    let shown = |progress: &Progress| Progress {
+        note: if has_notes { progress.note.clone() } else { String::new() },
+        ..*progress
     };
     let view = EventView {
         seq: *seq,
@@ -283,7 +302,7 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
         time: Rfc3339(*time),
         state: kind.phase().map_or("deleted", TaskPhase::as_str),
         attempt: *attempt,
-        progress: progress.cloned().map(ProgressView::from),
+        progress: progress.map(shown).map(ProgressView::from),
         cause: if let EventKind::Failed(cause) = kind { Some(cause.to_string()) } else { None },
         ready_at: match kind {
             EventKind::Suspended(at) | EventKind::Retrying(at) => Some(Rfc3339(*at)),
@@ -299,6 +318,8 @@ struct AllEventStream {
     follower: Subscriber,
     /// Only events of this plugin, if set.
     plugin: Option<PluginName>,
+    /// Whether the client may read the notes of guests.
+    has_notes: bool,
     /// Events filtered out since the last one sent.
     skipped: usize,
     /// Earliest time of the next read.
@@ -326,7 +347,7 @@ impl AllEventStream {
                 self.skipped = 0;
                 format!("id: {}\n\n", last.seq)
             }
-            _ => wanted.into_iter().map(|event| write(event, None, false)).collect(),
+            _ => wanted.into_iter().map(|event| write(event, None, false, self.has_notes)).collect(),
         }
     }
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::http::body::{self, BodyConfig};
 use crate::http::params::Params;
-use crate::openapi::{RequestSpec, RequestSpecs};
+use crate::openapi::{Needs, RequestSpec, RequestSpecs};
 use crate::problem::Problem;
 
 /// What the layer compares requests with.
@@ -47,7 +47,8 @@ pub(crate) async fn reject_undocumented(
 impl DocumentedRequests {
     /// Returns what the document allows for the matched operation; nothing for an undocumented one.
     fn request_spec(&self, request: &Request) -> &RequestSpec {
-        static NOTHING: RequestSpec = RequestSpec { params: Vec::new(), has_body: false };
+        static NOTHING: RequestSpec =
+            RequestSpec { needs: Needs::Nothing, params: Vec::new(), has_body: false };
         let method = match *request.method() {
             Method::GET | Method::HEAD => "get",
             Method::POST => "post",

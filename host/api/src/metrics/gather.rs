@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wasmill_model::{PluginName, Timestamp, Tracer, TracerStats, Usage};
+use wasmill_model::{PluginName, TimeDelta, Timestamp, Tracer, TracerStats, Usage};
 use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
 use wasmill_scheduler::{ScheduleStats, SchedulerStats};
 use wasmill_store::{DeliveryBacklog, PluginCounts};
@@ -17,6 +17,7 @@ use crate::state::Api;
 /// Collects all metrics at about the same time.
 pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     let mut metrics = server_metrics(api);
+    metrics.extend(keys_metrics(api));
     metrics.extend(tasks_metrics(&api.store.plugin_counts()));
     // If the database cannot be read, the other metrics matter even more.
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();
@@ -69,6 +70,39 @@ fn server_metrics(api: &Api) -> Vec<Metric> {
         Metric::counter("wasmill_log_events", "Log events by level")
             .with(&[("level", "error")], read(errors))
             .with(&[("level", "warn")], read(warnings)),
+    ]
+}
+
+fn keys_metrics(api: &Api) -> [Metric; 4] {
+    let (keys, now) = (api.access.keys(), api.clock.now());
+    let mut ends = Metric::gauge(
+        "wasmill_key_expires_seconds",
+        "Time until a key ends, negative since then; missing if it never does",
+    );
+    let mut used = Metric::gauge(
+        "wasmill_key_last_used_seconds",
+        "Time since a key was last used; missing if not since the start",
+    );
+    let seconds = |time: TimeDelta| time.num_milliseconds() as f64 / 1_000.0;
+    for key in keys.list() {
+        let labels = [("key", &*key.name), ("id", &*key.id)];
+        if let Some(expires) = key.expires {
+            ends.add(&labels, seconds(expires - now));
+        }
+        if let Some((last, _)) = key.last_used().get() {
+            used.add(&labels, seconds(now - last));
+        }
+    }
+    [
+        Metric::gauge("wasmill_keys", "Keys in force; 0 if none is asked for")
+            .value(keys.list().len() as f64),
+        Metric::gauge(
+            "wasmill_keys_stale",
+            "1 while the files of keys cannot be read, and earlier keys are in force",
+        )
+        .value(bool_value(api.access.is_stale())),
+        ends,
+        used,
     ]
 }
 

@@ -3,6 +3,7 @@
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+use wasmill_access::Scope;
 
 use super::operation::{Operation, Tag};
 use super::schemas::Schemas;
@@ -11,6 +12,9 @@ use crate::problem::kind;
 const DESCRIPTION: &str = "Wasmill runs each task as a fresh, sandboxed instance of a WebAssembly plugin. \
     Every error is `application/problem+json` (RFC 9457) with a stable `code`. \
     Undocumented query parameters, repeated parameters that are not lists, and undocumented bodies are refused with 422. Operations that create tasks support `Idempotency-Key`; the other operations are idempotent and ignore it. Responses may gain keys; existing keys keep their type and meaning.";
+
+const KEY_DESCRIPTION: &str = "A key of `wasmill key create`, unless the server is open. An operation lists the \
+    scopes that its key needs; with two lists, `submit` suffices for tasks that the same key submitted.";
 
 /// Builds the document; `callbacks` documents the requests that the server sends.
 pub(crate) fn document(operations: Vec<Operation>, callbacks: fn(&mut Schemas) -> Value) -> Value {
@@ -44,7 +48,11 @@ pub(crate) fn document(operations: Vec<Operation>, callbacks: fn(&mut Schemas) -
         "tags": Tag::ALL.map(|(tag, description)| json!({"name": tag.as_str(), "description": description})),
         "paths": paths,
         "webhooks": webhooks,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": KEY_DESCRIPTION}},
+        },
+        "x-scopes": Scope::ALL.map(|scope| json!({"scope": scope.as_str(), "may": scope.meaning()})),
         "x-problems": kind::ALL.iter().map(|kind| json!({
             "status": kind.status.as_u16(),
             "code": kind.code,

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
+use wasmill_access::Scope;
 
-use super::request::{Param, RequestSpec};
+use super::request::{Needs, Param, RequestSpec};
 use super::response::{self, ResponseSpec};
 use super::schemas::{SchemaOf, Schemas};
-use crate::problem::kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, ProblemKind};
+use crate::problem::kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, KEY_CHECK, ProblemKind};
 use crate::schema::{IdSchema, NameSchema, plain};
 
 /// The body of an operation without one: empty, or an empty object.
@@ -46,6 +47,8 @@ impl Tag {
 pub(crate) struct Operation {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
+    /// Set by the route table.
+    needs: Needs,
     id: &'static str,
     tag: Tag,
     summary: &'static str,
@@ -96,6 +99,7 @@ impl Operation {
         Self {
             method,
             path,
+            needs: Needs::Nothing,
             id,
             tag,
             summary,
@@ -105,6 +109,15 @@ impl Operation {
             responses: Vec::new(),
             problems,
         }
+    }
+
+    /// Sets what the key of a request has to allow.
+    pub(crate) fn needs(mut self, needs: Needs) -> Self {
+        if needs != Needs::Nothing {
+            self.problems.extend(KEY_CHECK);
+        }
+        self.needs = needs;
+        self
     }
 
     /// Adds a description.
@@ -176,7 +189,7 @@ impl Operation {
             name: parameter["name"].as_str().unwrap_or_default().to_owned(),
             is_list: parameter["schema"]["type"] == "array",
         };
-        RequestSpec { params: queries.map(param).collect(), has_body: self.body.is_some() }
+        RequestSpec { needs: self.needs, params: queries.map(param).collect(), has_body: self.body.is_some() }
     }
 
     /// Returns the OpenAPI object of the operation.
@@ -187,6 +200,10 @@ impl Operation {
         let mut operation = json!({
             "operationId": self.id, "tags": [self.tag.as_str()], "summary": self.summary,
         });
+        let keys = self.needs.alternatives().into_iter();
+        let keys =
+            keys.map(|scopes| json!({"key": scopes.into_iter().map(Scope::as_str).collect::<Vec<_>>()}));
+        operation["security"] = keys.collect();
         if !self.detail.is_empty() {
             operation["description"] = self.detail.into();
         }

@@ -2,9 +2,40 @@
 
 use std::collections::HashMap;
 
+use wasmill_access::Scope;
+
+/// What the key of a request has to allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Not even a key.
+    Nothing,
+    /// This scope.
+    Scope(Scope),
+    /// This scope; or `submit`, if the same key submitted the task of the path.
+    Task(Scope),
+    /// `submit`, for a copy of the task of the path, which the key may read.
+    Copy,
+    /// `submit` and `read`, for copies of any tasks.
+    Copies,
+}
+
+impl Needs {
+    /// Returns the scopes that suffice: all of one list.
+    pub(crate) fn alternatives(self) -> Vec<Vec<Scope>> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Scope(scope) => vec![vec![scope]],
+            Self::Task(scope) => vec![vec![scope], vec![Scope::Submit]],
+            Self::Copy => vec![vec![Scope::Submit]],
+            Self::Copies => vec![vec![Scope::Submit, Scope::Read]],
+        }
+    }
+}
+
 /// What an operation accepts.
 #[derive(Debug)]
 pub(crate) struct RequestSpec {
+    pub(crate) needs: Needs,
     pub(crate) params: Vec<Param>,
     /// Whether a body is read; otherwise it must be empty.
     pub(crate) has_body: bool,

@@ -43,6 +43,16 @@ kinds! {
         "a web page of another origin sent the request";
     UNTRUSTED_PROXY: FORBIDDEN "untrusted-proxy", "Untrusted proxy",
         "a proxy that is not trusted forwarded the request";
+    KEY_MISSING: UNAUTHORIZED "key-missing", "Key missing",
+        "the server asks for a key, and the request has none";
+    KEY_UNKNOWN: UNAUTHORIZED "key-unknown", "Unknown key",
+        "the server has no such key, or no longer";
+    KEY_EXPIRED: UNAUTHORIZED "key-expired", "Key expired",
+        "the key has expired";
+    NOT_PERMITTED: FORBIDDEN "not-permitted", "Not permitted",
+        "the key lacks a scope, which the detail names";
+    TOO_MANY_WRONG_KEYS: TOO_MANY_REQUESTS "too-many-wrong-keys", "Too many wrong keys", retry after 60,
+        "the address has sent too many unknown keys within a minute";
     OVERLOADED: SERVICE_UNAVAILABLE "overloaded", "Server overloaded", retry after 1,
         "too many bytes of bodies are in flight";
     INVALID_ID: BAD_REQUEST "invalid-id", "Invalid task id",
@@ -136,6 +146,10 @@ kinds! {
 /// Problems of any operation: from the access policy, the body budget, and bugs.
 pub(crate) const ANY_OPERATION: [ProblemKind; 5] =
     [INTERNAL, INVALID_HOST, UNKNOWN_HOST, UNTRUSTED_PROXY, OVERLOADED];
+
+/// Problems of operations that need a key.
+pub(crate) const KEY_CHECK: [ProblemKind; 5] =
+    [KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, NOT_PERMITTED, TOO_MANY_WRONG_KEYS];
 
 /// Problems of operations that use the store.
 pub(crate) const STORE_ACCESS: [ProblemKind; 2] = [DRAINING, STORE_UNAVAILABLE];

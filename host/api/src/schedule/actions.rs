@@ -4,10 +4,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
+use wasmill_access::Identity;
 use wasmill_model::{NewTask, ScheduleName, TaskId, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{RunNowOutcome, Submitted};
 
+use crate::http::authorize::Sender;
 use crate::http::idempotency_key;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -20,25 +22,32 @@ use crate::view::schedule::{ScheduleDetailView, example};
 
 pub(crate) async fn pause(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    set(&api, &name, true).await
+    set(&api, &sender, &name, true).await
 }
 
 /// Resumes with the next time from now; runs due while paused are not caught up.
 pub(crate) async fn resume(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    set(&api, &name, false).await
+    set(&api, &sender, &name, false).await
 }
 
-async fn set(api: &Api, name: &str, paused: bool) -> Result<impl IntoResponse + use<>, Problem> {
+async fn set(
+    api: &Api,
+    sender: &Identity,
+    name: &str,
+    paused: bool,
+) -> Result<impl IntoResponse + use<>, Problem> {
     let known: ScheduleName = name.parse().map_err(|_| unknown_schedule(name))?;
     let schedule = api.store.pause_schedule(known, paused, api.clock.now()).await?;
     let schedule = schedule.ok_or_else(|| unknown_schedule(name))?;
     api.schedules.wake();
-    Ok(Json(ScheduleDetailView::new(&schedule)))
+    Ok(Json(ScheduleDetailView::new(&schedule).shown_to(sender)))
 }
 
 /// Starts a run now, even if the schedule is paused; its next due time is unchanged.

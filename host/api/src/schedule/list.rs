@@ -12,6 +12,7 @@ use wasmill_runtime::InputBudget;
 use wasmill_scheduler::Prepare;
 use wasmill_store::RemoveScheduleOutcome;
 
+use crate::http::authorize::Sender;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::kind;
@@ -20,10 +21,15 @@ use crate::state::Api;
 use crate::task::submit::check_one;
 use crate::view::schedule::{ScheduleDetailView, ScheduleView, example};
 
-pub(crate) async fn list(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Sender(sender): Sender,
+) -> Result<impl IntoResponse, Problem> {
     let schedules = api.store.schedules().await?;
     // Computing the next runs of a thousand schedules takes long.
-    let views = move || schedules.iter().map(ScheduleView::new).collect::<Vec<_>>();
+    let views = move || {
+        schedules.iter().map(|schedule| ScheduleView::new(schedule).shown_to(&sender)).collect::<Vec<_>>()
+    };
     let views = tokio::task::spawn_blocking(views).await;
     Ok(Json(views.map_err(|_| Problem::internal_error("computing the next runs panicked"))?))
 }

@@ -1,11 +1,13 @@
 //! Decides from its headers whether a request is served at all.
 //!
-//! The server calls it before the router, on every listener. The API has no credentials, so anything that
-//! reaches the port may act, including web pages in a user's browser. Three checks keep those out:
+//! The server calls it before the router, on every listener. Without keys, anything that reaches
+//! the port may act, including web pages in a user's browser. Three checks keep those out:
 //! - The `Host` must be a name that nobody else can point at this machine, which prevents DNS rebinding.
 //! - An unsafe request must not come from a page of another origin. This is the algorithm of
 //!   `http.CrossOriginProtection` in Go 1.25.
 //! - A request with headers of a proxy is refused unless the proxy is trusted: its sender is not the peer.
+//!
+//! With keys the first and the last are left out: such a page and such a sender have no key.
 //!
 //! It is an allow list, and never reads a body.
 
@@ -40,8 +42,9 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// CORS headers for pages of an allowed origin.
 const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE");
-const CORS_HEADERS: HeaderValue =
-    HeaderValue::from_static("content-type, idempotency-key, last-event-id, prefer, traceparent, tracestate");
+const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, last-event-id, prefer, traceparent, tracestate",
+);
 const CORS_EXPOSED: HeaderValue =
     HeaderValue::from_static("link, location, preference-applied, retry-after, idempotent-replayed");
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
@@ -127,16 +130,23 @@ pub(crate) enum Decision {
 }
 
 impl AccessPolicy {
-    /// Checks a request from this peer.
-    pub(crate) fn check<B>(&self, request: &Request<B>, peer: IpAddr) -> Result<Decision, Problem> {
+    /// Checks a request from this peer; `is_open` if it needs no key.
+    pub(crate) fn check<B>(
+        &self,
+        request: &Request<B>,
+        peer: IpAddr,
+        is_open: bool,
+    ) -> Result<Decision, Problem> {
         let host = host(request)?;
-        if let Some(host) = host
+        if is_open
+            && let Some(host) = host
             && !self.is_allowed_host(host.name)
         {
             return Err(unknown_host(host.name));
         }
         let headers = request.headers();
-        if let Some(header) = PROXY_HEADERS.iter().find(|name| headers.contains_key(*name))
+        if is_open
+            && let Some(header) = PROXY_HEADERS.iter().find(|name| headers.contains_key(*name))
             && !self.is_trusted_proxy(peer)
         {
             return Err(untrusted_proxy(header.as_str(), peer));
@@ -332,9 +342,9 @@ fn cross_origin(origin: Option<&HeaderValue>) -> Problem {
 fn untrusted_proxy(header: &str, peer: IpAddr) -> Problem {
     let peer = peer.to_canonical();
     let detail = format!(
-        "the header {header} shows that a proxy forwarded the request, and this server has no \
-         authentication; if the proxy authenticates its clients, start the server with --trust-proxy \
-         {peer}"
+        "the header {header} shows that a proxy forwarded the request, and this server asks for no key; \
+         make one with `wasmill key create`, or, if the proxy authenticates its clients, start the server \
+         with --trust-proxy {peer}"
     );
     Problem::of(kind::UNTRUSTED_PROXY, detail)
 }

@@ -5,6 +5,9 @@ use std::sync::Mutex;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use wasmill_access::Keys;
+use wasmill_model::SystemClock;
+
 use super::*;
 
 /// Deadline for anything a test waits for.
@@ -36,8 +39,9 @@ async fn serve(config: ServerConfig) -> (Server, SocketAddr, Arc<Mutex<Option<on
         .route("/large", get(|| async { vec![b'x'; 32 << 20] }))
         .route("/never", get(never));
     let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let open = Access::new(Keys::default(), false, Arc::new(SystemClock));
     let (server, run) =
-        Server::new(listener, router, AccessPolicy::default(), BodyBudget::new(Arc::default()), config)
+        Server::new(listener, router, AccessPolicy::default(), open, BodyBudget::new(Arc::default()), config)
             .unwrap();
     let address = server.address();
     tokio::spawn(run);

@@ -14,6 +14,7 @@ use wasmill_model::{NewTask, TaskId, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
 
+use crate::http::authorize::Sender;
 use crate::http::body::{IsNdjson, is_blank, read_batch};
 use crate::http::idempotency_key;
 use crate::http::trace::{self, Caller};
@@ -23,6 +24,7 @@ use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
 use crate::problem::store::{key_taken, plugin_queue_full, unknown_dependency};
 use crate::state::Api;
+use crate::task::lookup;
 use crate::task::request::dependencies::BATCH_DEPENDENCIES_MAX;
 use crate::task::submit;
 use crate::view::task::TaskCreated;
@@ -32,6 +34,7 @@ const TASKS_MAX: usize = 10_000;
 
 pub(crate) async fn batch(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Caller(caller): Caller,
     headers: HeaderMap,
     body: Body,
@@ -51,9 +54,12 @@ pub(crate) async fn batch(
     // Checking ten thousand requests takes long, so it runs on a blocking thread.
     let (checking, reading) = (api.clone(), bytes.clone());
     let mut tasks = api.check_pool.run(move || check(&checking, &reading, is_ndjson, now)).await??;
-    if caller.is_some() {
-        tasks.iter_mut().for_each(|task| task.trace.clone_from(&caller));
+    for task in &mut tasks {
+        task.trace.clone_from(&caller);
+        task.submitted_by = sender.id().cloned();
     }
+    let pointer = |index, place| format!("/{index}/depends_on/{place}");
+    lookup::check_dependencies(&api, &sender, &tasks, pointer).await?;
     let submitted = match api.store.submit(tasks, request.map(|request| (request, now))).await {
         Err(StoreError::KeyTaken { index, key, holder }) => {
             return Err(key_taken(&format!("/{index}/unique_key"), &key, holder));

@@ -8,6 +8,7 @@ use serde_json::json;
 use wasmill_model::TaskState;
 use wasmill_store::{Filter, ListQuery};
 
+use crate::http::authorize::Sender;
 use crate::http::params::{Params, whole_number};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -15,12 +16,16 @@ use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
 use crate::state::Api;
 use crate::task::request::filter;
-use crate::view::task::{self as view, TaskView};
+use crate::view::task::{self as view, TaskView, shown_to};
 
 /// Default and maximum page size.
 const LIMIT_MAX: usize = 1_000;
 
-pub(crate) async fn list(State(api): State<Api>, params: Params) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Sender(sender): Sender,
+    params: Params,
+) -> Result<impl IntoResponse, Problem> {
     let query = check(&params)?;
     let limit = query.limit;
     let filter = filter::parameters(&query.filter);
@@ -33,7 +38,8 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> Result<impl 
             headers.insert(header::LINK, link);
         }
     }
-    let records: Vec<_> = page.tasks.into_iter().map(|task| TaskView::new(task, now)).collect();
+    let records: Vec<_> =
+        page.tasks.into_iter().map(|task| TaskView::new(shown_to(&sender, task), now)).collect();
     Ok((headers, Json(records)))
 }
 

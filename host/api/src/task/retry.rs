@@ -9,6 +9,7 @@ use wasmill_model::{NewTask, TaskId, TaskState, Timestamp};
 use wasmill_runtime::{InputBudget, NotReadyError};
 use wasmill_store::StoreError;
 
+use crate::http::authorize::Sender;
 use crate::http::idempotency_key;
 use crate::http::trace::{self, Caller};
 use crate::openapi::Operation;
@@ -22,6 +23,7 @@ use crate::task::submit::{Refusal, answer, check_input, run_check, stored};
 
 pub(crate) async fn retry(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Caller(caller): Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -41,7 +43,8 @@ pub(crate) async fn retry(
     if !state.is_final() {
         return Err(not_finished(id, state));
     }
-    let task = NewTask { trace: caller, ..task.map_err(Refusal::into_problem)? };
+    let task =
+        NewTask { trace: caller, submitted_by: sender.id().cloned(), ..task.map_err(Refusal::into_problem)? };
     let submitted = match api.store.submit(vec![task], request.map(|request| (request, now))).await {
         // The request has no body, so the error points at nothing.
         Err(StoreError::UnknownDependency { id, .. }) => {

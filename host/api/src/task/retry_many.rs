@@ -4,6 +4,8 @@
 //! response says why beside the counts. With an `Idempotency-Key`, each write is stored as a step together
 //! with the cursor it reached, so the same request resumes there and repeats nothing.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -15,6 +17,7 @@ use tokio::sync::Mutex;
 use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
 use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
 
+use crate::http::authorize::Sender;
 use crate::http::idempotency_key;
 use crate::http::params::Params;
 use crate::http::trace::{self, Caller};
@@ -68,6 +71,7 @@ struct StopReasonView {
 
 pub(crate) async fn retry_many(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Caller(caller): Caller,
     params: Params,
     headers: HeaderMap,
@@ -81,6 +85,7 @@ pub(crate) async fn retry_many(
         filter,
         dry_run,
         caller,
+        submitted_by: sender.id().cloned(),
         request,
         counts: RetryCounts::default(),
         before: None,
@@ -107,6 +112,7 @@ struct RetryRun<'a> {
     filter: Filter,
     dry_run: bool,
     caller: Option<TraceContext>,
+    submitted_by: Option<Arc<str>>,
     request: Option<IdempotencyKey>,
     counts: RetryCounts,
     /// Everything newer than this was handled. Tasks stored meanwhile are newer, so none is retried twice.
@@ -199,7 +205,8 @@ impl RetryRun<'_> {
                     if let Some(unique) = &mut task.unique {
                         unique.on_conflict = OnConflict::Return;
                     }
-                    tasks.push(NewTask { trace: self.caller.clone(), ..task });
+                    let submitted_by = self.submitted_by.clone();
+                    tasks.push(NewTask { trace: self.caller.clone(), submitted_by, ..task });
                 }
                 Err(refusal) if refusal.not_ready.is_some() => return Err(refusal.into_problem()),
                 Err(_) => refused += 1,

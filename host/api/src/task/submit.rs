@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use wasmill_access::Identity;
 use wasmill_model::{
     ATTEMPTS_MAX, DEPENDENCIES_MAX, GROUP_CHARS_MAX, InvalidPluginName, KEY_CHARS_MAX, NewTask, PluginName,
     Priority, TAG_CHARS_MAX, TAGS_MAX, TaskId, Timestamp, parse_duration,
@@ -19,6 +20,7 @@ use wasmill_model::{
 use wasmill_runtime::{InputBudget, NotReadyError, Violation};
 use wasmill_store::Submitted;
 
+use crate::http::authorize::Sender;
 use crate::http::body::read_json;
 use crate::http::fields::{Fields, duration_error, text, whole_number};
 use crate::http::idempotency_key;
@@ -32,12 +34,13 @@ use crate::schema::{
     AnyJson, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema, TimeSchema,
 };
 use crate::state::Api;
+use crate::task::lookup;
 use crate::task::request::backoff::{BackoffRequest, backoff};
 use crate::task::request::dependencies;
 use crate::task::request::options::{self, Options};
 use crate::task::request::wait::{self, WaitParams};
 use crate::task::request::webhook::WebhookRequest;
-use crate::view::task::{TaskCreated, TaskView};
+use crate::view::task::{TaskCreated, TaskView, shown_to};
 
 /// The fields of a task request.
 pub(crate) const FIELDS: [&str; 16] = [
@@ -64,6 +67,7 @@ const DEFAULT_PLUGIN: &str = "io-stub";
 
 pub(crate) async fn submit(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Caller(caller): Caller,
     params: Params,
     headers: HeaderMap,
@@ -76,16 +80,18 @@ pub(crate) async fn submit(
     if let Some(request) = &request
         && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
-        return respond_after(&api, &submitted, wait_params).await;
+        return respond_after(&api, &submitted, wait_params, &sender).await;
     }
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
     let run_check = run_check(&api, move |api, budget| check(api, &bytes, now, budget)).await?;
-    let task = NewTask { trace: caller, ..run_check? };
-    let submitted = api.store.submit(vec![task], request.map(|request| (request, now))).await?;
+    let task = NewTask { trace: caller, submitted_by: sender.id().cloned(), ..run_check? };
+    let tasks = vec![task];
+    lookup::check_dependencies(&api, &sender, &tasks, |_, place| format!("/depends_on/{place}")).await?;
+    let submitted = api.store.submit(tasks, request.map(|request| (request, now))).await?;
     api.scheduler.wake();
-    respond_after(&api, &submitted, wait_params).await
+    respond_after(&api, &submitted, wait_params, &sender).await
 }
 
 /// Responds after the requested wait.
@@ -93,6 +99,7 @@ async fn respond_after(
     api: &Api,
     submitted: &Submitted,
     wait_params: WaitParams,
+    sender: &Identity,
 ) -> Result<Response, Problem> {
     let mut response = answer(submitted)?.into_response();
     // The task is stored, so from here on no failure may turn the response into an error.
@@ -100,7 +107,8 @@ async fn respond_after(
         && let Some(task) = submitted.tasks.first()
         && let Ok(Some(task)) = wait::until_finished(api, task.id, wait).await
     {
-        let record = SubmitResponse::Waited(Box::new(TaskView::new(task, api.clock.now())));
+        // The task that holds the unique key may be another's.
+        let record = SubmitResponse::Waited(Box::new(TaskView::new(shown_to(sender, task), api.clock.now())));
         let headers = std::mem::take(response.headers_mut());
         let applied: HeaderMap = wait_params.applied().into_iter().collect();
         let mut waited = (response.status(), applied, Json(record)).into_response();

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use wasmill_access::{Identity, Scope};
 use wasmill_model::{PluginName, TaskId};
 use wasmill_store::{LastRun, Schedule};
 
@@ -75,6 +76,11 @@ pub(crate) struct ScheduleDetailView {
 }
 
 impl ScheduleView {
+    /// Hides the error, which may quote an input, from a key that may not read those.
+    pub(crate) fn shown_to(self, sender: &Identity) -> Self {
+        Self { last_error: self.last_error.filter(|_| sender.may(Scope::Read)), ..self }
+    }
+
     pub(crate) fn new(schedule: &Schedule) -> Self {
         let last = schedule.last.map(|LastRun { due, at, task }| LastRunView {
             due: due.map(Rfc3339),
@@ -102,6 +108,14 @@ impl ScheduleView {
 }
 
 impl ScheduleDetailView {
+    /// Hides the request of its tasks from a key that may not read them.
+    pub(crate) fn shown_to(self, sender: &Identity) -> Self {
+        if sender.may(Scope::Read) {
+            return self;
+        }
+        Self { schedule: self.schedule.shown_to(sender), task: RawValue::NULL.to_owned() }
+    }
+
     pub(crate) fn new(schedule: &Schedule) -> Self {
         let task = schedule.task.clone().and_then(|text| RawValue::from_string(text).ok());
         Self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use wasmill_access::Identity;
 use wasmill_model::{
     ATTEMPTS_MAX, Backoff, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage,
 };
@@ -115,6 +116,8 @@ pub(crate) struct StatusView {
     trace_id: Option<String>,
     /// The group of the task: the groups of a plugin share its slots by round robin.
     group: Option<String>,
+    /// The id of the key that submitted the task; `null` without one, and for a schedule.
+    submitted_by: Option<String>,
 }
 
 /// Effective delays between attempts.
@@ -188,6 +191,17 @@ struct ErrorView {
     message: String,
 }
 
+/// Hides what a task was given and has returned from a key that may not read it; the rest shows how it is doing.
+pub(crate) fn shown_to(sender: &Identity, mut task: Task) -> Task {
+    if sender.may_read(task.submitted_by.as_deref()) {
+        return task;
+    }
+    task.result = None;
+    task.progress = task.progress.map(|progress| Progress { note: String::new(), ..progress });
+    task.failure = task.failure.map(|failure| Failure { message: String::new(), ..failure });
+    task
+}
+
 impl TaskView {
     pub(crate) fn new(mut task: Task, now: Timestamp) -> Self {
         Self { id: task.id, result: task.result.take(), status: StatusView::new(task, now) }
@@ -230,6 +244,7 @@ impl StatusView {
             pending_dependencies: task.pending_dependencies.unwrap_or(0),
             trace_id: task.trace.map(|trace| trace.trace_id.to_string()),
             group: task.group.map(|group| group.as_str().to_owned()),
+            submitted_by: task.submitted_by.map(|key| key.to_string()),
         }
     }
 }
@@ -294,6 +309,6 @@ pub(crate) fn example() -> Value {
             "disk_written_bytes": 0, "files_created": 0,
         },
         "error": null, "schedule": null, "pending_dependencies": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
-        "group": null,
+        "group": null, "submitted_by": null,
     })
 }

@@ -20,6 +20,11 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "FILE", env)]
     pub(crate) ca: Option<PathBuf>,
 
+    /// File with the key to send; the variable WASMILL_KEY may hold the key itself [default: the line of the server in
+    /// ~/.config/wasmill/keys, a URL and a key]
+    #[arg(long, value_name = "FILE", env)]
+    pub(crate) key_file: Option<PathBuf>,
+
     /// Header to send with each request, such as 'Authorization: Bearer …' for a proxy; repeatable. Values are never
     /// shown. The environment variable holds one header per line and keeps values out of process lists
     #[arg(long, value_name = "NAME: VALUE", env = "HEADERS", hide_env_values = true, value_delimiter = '\n')]

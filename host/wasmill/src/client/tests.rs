@@ -16,7 +16,7 @@ use crate::exit;
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
 
 fn args(server: String, ca: Option<&Path>) -> ServerArgs {
-    ServerArgs { server, ca: ca.map(Path::to_owned), header: Vec::new() }
+    ServerArgs { server, ca: ca.map(Path::to_owned), header: Vec::new(), key_file: None }
 }
 
 /// Starts a TLS server with this certificate that sends a fixed response; returns its port.

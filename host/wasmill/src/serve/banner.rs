@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use wasmill_access::Access;
 use wasmill_api::Server;
 use wasmill_runtime::{PluginInfo, PluginSource, PluginState, Runtime};
 
@@ -10,7 +11,14 @@ use crate::settings::LogFormat;
 use crate::settings::Settings;
 
 /// Prints what is served, where, and from which folders.
-pub(super) fn print_banner(settings: &Settings, server: &Server, wasm: &Runtime, slots: u32, waiting: u64) {
+pub(super) fn print_banner(
+    settings: &Settings,
+    server: &Server,
+    access: &Access,
+    wasm: &Runtime,
+    slots: u32,
+    waiting: u64,
+) {
     let plugins = wasm.plugins_info();
     let version = env!("CARGO_PKG_VERSION");
     let address = server.address();
@@ -29,6 +37,10 @@ pub(super) fn print_banner(settings: &Settings, server: &Server, wasm: &Runtime,
         tracing::info!(version, %address, plugins = ready, rejected, %folder, hint, slots, %data, waiting, "serving");
         return;
     }
+    let keys = match access.keys().list().len() {
+        _ if access.is_open() => String::new(),
+        keys => format!("\u{20}\u{20}keys      {keys}, and every request needs one\n"),
+    };
     let rejected = match rejected {
         0 => String::new(),
         rejected => format!("; {rejected} rejected, see above"),
@@ -39,7 +51,7 @@ pub(super) fn print_banner(settings: &Settings, server: &Server, wasm: &Runtime,
          \x20 address   http://{address}\n\
          \x20 plugins   {ready}{rejected} (from {}){hint}\n\
          \x20 slots     {slots}\n\
-         \x20 data      {} ({waiting} tasks waiting)\n",
+         \x20 data      {} ({waiting} tasks waiting)\n{keys}",
         folder.display(),
         data.display(),
     );

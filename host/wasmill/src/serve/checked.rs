@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use wasmill_access::Access;
 use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, listen};
 use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::SchedulerConfig;
 use wasmill_webhooks::WebhookConfig;
 
+use super::access::prepare_access;
 use super::capacity::{runtime_config, slots};
 use super::loader_config::loader_config;
 use super::webhook_config::webhook_config;
@@ -28,6 +30,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a server is started from.
 pub(super) struct Checked {
+    pub(super) access: Access,
+    /// Follows the files of keys.
+    pub(super) follow_keys: Option<BoxFuture<'static, ()>>,
     pub(super) listener: TcpListener,
     pub(super) debug_listener: Option<TcpListener>,
     pub(super) webhook_config: WebhookConfig,
@@ -50,13 +55,15 @@ pub(super) struct Checked {
 impl Checked {
     /// Checks settings and files, and opens ports, database and plugins.
     pub(super) async fn new(settings: &Settings) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // Before the port is open.
+        let (access, follow_keys) = prepare_access(settings, &clock).map_err(exit::settings_error)?;
         let listener = listen_on(settings.listen, "--listen")?;
         let debug_listener =
             settings.debug_listen.map(|address| listen_on(address, "--debug-listen")).transpose()?;
         let webhook_config = webhook_config(settings).map_err(exit::settings_error)?;
         let slots = slots(settings, settings.limits())?;
         let scheduler_config = scheduler_config(settings, slots)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Before the tracer is created, so tasks of the last host end before the first span of this one starts.
         let now = clock.now();
         let (tracer, exporter) =
@@ -69,6 +76,8 @@ impl Checked {
         let body_budget = BodyBudget::new(runtime.host_bytes());
         let api_config = api_config(settings, &body_budget)?;
         Ok(Self {
+            access,
+            follow_keys,
             listener,
             debug_listener,
             webhook_config,

@@ -55,6 +55,16 @@ impl Takes for ForMigrate {
     }
 }
 
+/// Takes the settings of `key`.
+#[derive(Clone, Debug)]
+pub(crate) struct ForKeys;
+
+impl Takes for ForKeys {
+    fn takes(setting: &str) -> bool {
+        ["config", "data", "keys_file"].contains(&setting)
+    }
+}
+
 /// What flags and variables set; [`Settings::load`] adds the file and the defaults.
 #[derive(Clone, Debug)]
 pub(crate) struct Given<T = All> {

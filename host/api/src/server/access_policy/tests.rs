@@ -14,7 +14,7 @@ fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {
 
 /// Returns the problem code that a policy answers with.
 fn refusal(access_policy: &AccessPolicy, request: &Request<()>) -> Option<&'static str> {
-    access_policy.check(request, LOOPBACK).err().map(|problem| problem.code())
+    access_policy.check(request, LOOPBACK, true).err().map(|problem| problem.code())
 }
 
 fn named(access_policy: &AccessPolicy, host: &str) -> Option<&'static str> {
@@ -146,7 +146,7 @@ fn forwarded_requests_pass_only_from_trusted_proxies() {
     let check = |access_policy: &AccessPolicy, peer: &str, header: HeaderName| {
         let mut request = request(Method::GET, &[("host", "localhost")]);
         request.headers_mut().insert(header, HeaderValue::from_static("203.0.113.7"));
-        access_policy.check(&request, peer.parse().unwrap()).err().map(|problem| problem.code())
+        access_policy.check(&request, peer.parse().unwrap(), true).err().map(|problem| problem.code())
     };
     for header in PROXY_HEADERS {
         let refused = Some("untrusted-proxy");
@@ -167,7 +167,7 @@ fn only_an_allowed_origin_gets_cors_headers() {
     let ask = |origin| {
         let headers =
             [("host", "localhost"), ("origin", origin), ("access-control-request-method", "DELETE")];
-        access_policy.check(&request(Method::OPTIONS, &headers), LOOPBACK)
+        access_policy.check(&request(Method::OPTIONS, &headers), LOOPBACK, true)
     };
     let Ok(Decision::Preflight(origin)) = ask("https://dash.example") else {
         panic!("the preflight is allowed")

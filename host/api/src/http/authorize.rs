@@ -1,0 +1,242 @@
+//! Checks the key of each request, and whether it may do what the operation needs.
+//!
+//! A layer around every route; what an operation needs is in the route table. Ends streams when their key does.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use wasmill_access::{Access, Identity, Refusal, Scope};
+use wasmill_model::TaskId;
+
+use crate::http::sse::EVENT_STREAM;
+use crate::openapi::{Needs, RequestSpecs};
+use crate::problem::Problem;
+use crate::problem::kind;
+use crate::state::Api;
+
+/// The address of a client, which the server adds to each request while keys are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Who sent the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender(pub(crate) Identity);
+
+impl FromRequestParts<Api> for Sender {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
+        match parts.extensions.remove::<Self>() {
+            Some(sender) => Ok(sender),
+            // The layer lets a request without an identity pass only in the open mode.
+            None => identify(&api.access, &parts.headers, None).map(Self).map_err(refusal_response),
+        }
+    }
+}
+
+/// What the layer knows of the operations.
+#[derive(Clone)]
+pub(crate) struct Authorizer {
+    pub(crate) api: Api,
+    pub(crate) specs: Arc<RequestSpecs>,
+}
+
+/// The layer.
+pub(crate) async fn authorize(
+    State(authorizer): State<Authorizer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let access = authorizer.api.access.clone();
+    let needs = authorizer.needs(&request);
+    if access.is_open() || needs == Needs::Nothing {
+        return end_with_key(next.run(request).await, &access, None);
+    }
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let identity = match identify(&access, request.headers(), peer) {
+        Ok(identity) => identity,
+        Err(Refusal::Missing) if has_key_in_query(&request) => {
+            return refused(
+                "a key must be in the header Authorization, not in the URL, which ends up in logs",
+            );
+        }
+        Err(refusal) => return refusal_response(refusal),
+    };
+    if let Err(problem) = authorizer.check(&identity, needs, request.uri().path()).await {
+        return problem.into_response();
+    }
+    request.extensions_mut().insert(Sender(identity.clone()));
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let response = next.run(request);
+    // A read may wait for a task for a minute. A change is not interrupted.
+    let response = tokio::select! {
+        biased;
+        response = response => response,
+        () = access.ended(&identity), if is_read => return refusal_response(Refusal::Unknown),
+    };
+    end_with_key(response, &access, Some(identity))
+}
+
+/// The layer of the debug port: every route needs the scope `admin`.
+pub(crate) async fn require_admin(State(access): State<Access>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    match identify(&access, request.headers(), peer) {
+        Ok(identity) if identity.may(Scope::Admin) => next.run(request).await,
+        Ok(identity) => not_permitted(&identity, Scope::Admin).into_response(),
+        Err(refusal) => refusal_response(refusal),
+    }
+}
+
+/// Ends a stream of events once its request would be refused.
+fn end_with_key(response: Response, access: &Access, identity: Option<Identity>) -> Response {
+    if response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != EVENT_STREAM) {
+        return response;
+    }
+    let identity = identity.unwrap_or_default();
+    let access = access.clone();
+    response.map(|body| {
+        let ended = Box::pin(async move { access.ended(&identity).await });
+        Body::from_stream(body.into_data_stream().take_until(ended))
+    })
+}
+
+impl Authorizer {
+    fn needs(&self, request: &Request) -> Needs {
+        let path = request.extensions().get::<MatchedPath>();
+        let spec = path.and_then(|path| self.specs.get(path.as_str()));
+        let method = match *request.method() {
+            Method::GET | Method::HEAD => "get",
+            Method::POST => "post",
+            Method::PUT => "put",
+            Method::DELETE => "delete",
+            // No operation has it: the answer is 405.
+            _ => return Needs::Nothing,
+        };
+        spec.and_then(|methods| methods.get(method)).map_or(Needs::Nothing, |spec| spec.needs)
+    }
+
+    /// Checks what the operation needs.
+    async fn check(&self, identity: &Identity, needs: Needs, path: &str) -> Result<(), Problem> {
+        let require = |scope: Scope| {
+            if identity.may(scope) { Ok(()) } else { Err(not_permitted(identity, scope)) }
+        };
+        match needs {
+            Needs::Nothing => Ok(()),
+            Needs::Scope(scope) => require(scope),
+            Needs::Task(scope) => {
+                if identity.may(scope)
+                    || (identity.may(Scope::Submit) && self.may_read(identity, path).await?)
+                {
+                    return Ok(());
+                }
+                require(scope)
+            }
+            Needs::Copy => {
+                require(Scope::Submit)?;
+                if self.may_read(identity, path).await? { Ok(()) } else { require(Scope::Read) }
+            }
+            Needs::Copies => require(Scope::Submit).and_then(|()| require(Scope::Read)),
+        }
+    }
+
+    /// Returns true if the task of the path may be read, or is gone, which the endpoint says.
+    async fn may_read(&self, identity: &Identity, path: &str) -> Result<bool, Problem> {
+        if identity.may(Scope::Read) {
+            return Ok(true);
+        }
+        let id = path.split('/').nth(2).and_then(|id| id.parse::<TaskId>().ok());
+        let Some(id) = id else { return Ok(true) };
+        let task = self.api.store.get(id).await?;
+        Ok(task.is_none_or(|task| identity.may_read(task.submitted_by.as_deref())))
+    }
+}
+
+/// Finds the identity of a request.
+fn identify(access: &Access, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Identity, Refusal> {
+    // Without a peer the request came before keys were asked for.
+    let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    access.check(bearer(headers), peer)
+}
+
+/// Returns the key of the header `Authorization`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, None) = (given.next()?, given.next()) else { return None };
+    let (scheme, text) = first.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| text.trim_ascii())
+}
+
+fn has_key_in_query(request: &Request) -> bool {
+    request.uri().query().is_some_and(|query| query.contains("wmk_"))
+}
+
+fn refusal_response(refusal: Refusal) -> Response {
+    let (problem, challenge) = match refusal {
+        Refusal::Missing => {
+            return refused(
+                "this server asks for a key: send the header Authorization: Bearer wmk_…; commands read it from \
+                 WASMILL_KEY or --key-file",
+            );
+        }
+        Refusal::Unknown => {
+            let detail = "no key of this server has this text; it may have been revoked";
+            (Problem::of(kind::KEY_UNKNOWN, detail), "Bearer error=\"invalid_token\"")
+        }
+        Refusal::Expired => {
+            let detail = "the key has expired; `wasmill key rotate` makes a new one";
+            (Problem::of(kind::KEY_EXPIRED, detail), "Bearer error=\"invalid_token\"")
+        }
+        Refusal::Throttled { retry_after_secs } => {
+            let detail = "this address has sent too many wrong keys; try again later";
+            let problem = Problem::of(kind::TOO_MANY_WRONG_KEYS, detail).with_retry_after(retry_after_secs);
+            return problem.into_response();
+        }
+    };
+    challenged(problem, challenge)
+}
+
+/// Refuses a request without a key.
+fn refused(detail: &str) -> Response {
+    challenged(Problem::of(kind::KEY_MISSING, detail), "Bearer")
+}
+
+fn challenged(problem: Problem, challenge: &'static str) -> Response {
+    let mut response = problem.into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+fn not_permitted(identity: &Identity, scope: Scope) -> Problem {
+    let name = identity.key().map_or("", |key| &key.name);
+    let has = identity.key().map(|key| key.scopes.to_string()).unwrap_or_default();
+    let detail = format!("this needs the scope {}, and the key {name} has {has}", scope.as_str());
+    Problem::of(kind::NOT_PERMITTED, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_the_one_bearer_token() {
+        let key = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer(&headers).map(|text| String::from_utf8_lossy(text).into_owned())
+        };
+        assert_eq!(key(&["Bearer wmk_a"]).as_deref(), Some("wmk_a"));
+        assert_eq!(key(&["bearer  wmk_a "]).as_deref(), Some("wmk_a"));
+        for none in [&[][..], &["Basic wmk_a"], &["Bearer"], &["wmk_a"], &["Bearer a", "Bearer b"]] {
+            assert_eq!(key(none), None, "{none:?}");
+        }
+    }
+}

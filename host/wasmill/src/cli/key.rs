@@ -1,0 +1,101 @@
+//! Options of `wasmill key`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use wasmill_access::Scope;
+use wasmill_model::parse_duration;
+
+use crate::settings::{ForKeys, Given};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Create a key and print it, once
+    ///
+    /// It stores the hash of the key in keys.toml of the data folder. A running server takes it within a second.
+    Create(CreateKeyArgs),
+    /// List the keys of the data folder and of --keys-file, and when each was last used
+    List(ListKeysArgs),
+    /// Replace a key: print a new one of the same name and scopes, and end the old one after the overlap
+    Rotate(RotateKeyArgs),
+    /// End a key at once, also for open streams
+    Revoke(RevokeKeyArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CreateKeyArgs {
+    /// Name of the key, such as ci or ada@example.com
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// What it may do, separated by commas: watch, read, submit, cancel, schedule, plugins, metrics or admin
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', required = true)]
+    pub(crate) scope: Vec<Scope>,
+
+    /// How long it is valid; `never` for no end [default: 90days]
+    #[arg(long, value_name = "TIME", value_parser = parse_validity)]
+    pub(crate) expires: Option<Validity>,
+
+    /// Print the key with its id, scopes and end as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) given: Given<ForKeys>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListKeysArgs {
+    /// Print the keys as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) given: Given<ForKeys>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RotateKeyArgs {
+    /// Name of the key
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// How long the old key stays valid
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub(crate) overlap: Duration,
+
+    /// How long the new key is valid; `never` for no end [default: 90days, or never if the old one never ends]
+    #[arg(long, value_name = "TIME", value_parser = parse_validity)]
+    pub(crate) expires: Option<Validity>,
+
+    /// Print the key with its id, scopes and end as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) given: Given<ForKeys>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RevokeKeyArgs {
+    /// Id of a key, or name of one or several
+    #[arg(value_name = "NAME|ID")]
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) given: Given<ForKeys>,
+}
+
+/// How long a key is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validity {
+    For(Duration),
+    Forever,
+}
+
+fn parse_validity(text: &str) -> Result<Validity, String> {
+    if text == "never" {
+        return Ok(Validity::Forever);
+    }
+    parse_duration(text).map(Validity::For).map_err(|error| format!("{error}; or use never"))
+}

@@ -1,0 +1,83 @@
+//! Checks who may use the API, which keys end soon, and that nobody else can read their files. It never shows a key.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use wasmill_access::Keys;
+use wasmill_model::{Clock, SystemClock, TimeDelta};
+
+use super::report::Check;
+use crate::serve::access::{key_files, needs_keys};
+use crate::settings::{AuthMode, Settings};
+
+/// Keys that end within this time are named.
+const SOON: TimeDelta = TimeDelta::days(14);
+
+const NAME: &str = "access";
+
+pub(super) fn checks(settings: &Settings) -> Vec<Check> {
+    if settings.auth == AuthMode::None {
+        return vec![match settings.listen.ip().is_loopback() {
+            true => Check::ok(NAME, "open to everyone on this machine"),
+            false => Check::warn(
+                NAME,
+                format!("open to everyone who reaches {}", settings.listen),
+                "they may do everything",
+                "make keys with wasmill key create, and leave out --auth none",
+            ),
+        }];
+    }
+    let read = key_files(settings).and_then(|files| Ok((files.read()?, files)));
+    let (keys, files) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let fix = "correct the file or the variable that it names";
+            return vec![Check::fail(NAME, error.to_string(), "serve does not start", fix)];
+        }
+    };
+    let mut checks = vec![match needs_keys(settings) {
+        Some(why) if keys.is_empty() => {
+            let fix = "wasmill key create NAME --scope admin, or --auth none";
+            Check::fail(NAME, why, "serve does not start", fix)
+        }
+        _ if keys.is_empty() => Check::ok(NAME, "open to everyone on this machine until there is a key"),
+        _ => {
+            let names: Vec<_> = keys.list().into_iter().map(|key| key.name.as_str()).collect();
+            Check::ok(NAME, format!("every request needs a key; there are {}", names.join(", ")))
+        }
+    }];
+    checks.extend(ending(&keys));
+    checks.extend([Some(files.own()), files.given()].into_iter().flatten().filter_map(readable));
+    checks
+}
+
+/// Names the keys that have ended, or will soon.
+fn ending(keys: &Keys) -> Option<Check> {
+    let soon = SystemClock.now() + SOON;
+    let ending = keys.list().into_iter().filter_map(|key| {
+        let expires = key.expires.filter(|expires| *expires <= soon)?;
+        Some(format!("{} ({}) at {}", key.name, key.id, expires.format("%Y-%m-%d %H:%M")))
+    });
+    let ending: Vec<_> = ending.collect();
+    (!ending.is_empty()).then(|| {
+        Check::warn(
+            "keys",
+            format!("these have ended, or end within 14 days: {}", ending.join(", ")),
+            "their requests are then refused",
+            "wasmill key rotate NAME",
+        )
+    })
+}
+
+/// Warns of a file that others may read: it may name secrets, and hashes of weak ones can be guessed.
+fn readable(path: &Path) -> Option<Check> {
+    let mode = path.metadata().ok()?.mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        Check::warn(
+            "keys file",
+            format!("{} has the mode {mode:03o}", path.display()),
+            "other users of this machine may read or change it",
+            format!("chmod 600 {}", path.display()),
+        )
+    })
+}
