@@ -155,11 +155,29 @@ async fn the_page_of_routes_lists_the_operations_of_the_document() {
         let query = parameters.filter(|parameter| parameter["in"] == "query");
         let query: Vec<_> = query.map(|parameter| code(&text(parameter, "name"))).collect();
         let what = format!("{} {}", sentence(&text(operation, "summary")), text(operation, "description"));
+        let keys =
+            operation["security"].as_array().into_iter().flatten().filter_map(|key| key["key"].as_array());
+        let scopes = |key: &Vec<Value>| {
+            let names = key.iter().filter_map(Value::as_str).map(code);
+            names.collect::<Vec<_>>().join(" and ")
+        };
+        let keys: Vec<_> = keys.map(scopes).collect();
         let route = code(&format!("{} {path}", method.to_uppercase()));
-        vec![route, codes.join(", "), query.join(" "), what.trim().to_owned()]
+        vec![route, keys.join(", or "), codes.join(", "), query.join(" "), what.trim().to_owned()]
     };
     let rows: Vec<_> = document.operations().map(row).collect();
-    table("rest", "routes", &["route", "success", "parameters", "what it does"], &rows);
+    table("rest", "routes", &["route", "scope", "success", "parameters", "what it does"], &rows);
+}
+
+#[tokio::test]
+async fn the_page_of_access_lists_the_scopes_of_the_document() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let document = client.document().await.expect("a document");
+    let scopes = document.json()["x-scopes"].as_array().expect("scopes");
+    let rows: Vec<_> =
+        scopes.iter().map(|scope| vec![code(&text(scope, "scope")), text(scope, "may")]).collect();
+    table("access", "scopes", &["scope", "may"], &rows);
 }
 
 #[tokio::test]
