@@ -315,7 +315,7 @@ fn command_and_options(shown: &str) -> Option<(Vec<&str>, Vec<&str>)> {
     let (_, shown) = shown.split_once("wasmill ")?;
     let shown = shown.split([')', '|', '#', ';', '`']).next()?;
     let words: Vec<_> = shown.split_whitespace().take_while(|word| *word != "--").collect();
-    let depth = if ["schedule", "plugin"].contains(words.first()?) { 2 } else { 1 };
+    let depth = if ["schedule", "plugin", "key"].contains(words.first()?) { 2 } else { 1 };
     let command: Vec<_> = words.iter().copied().take(depth).collect();
     let is_command = command.iter().all(|word| word.bytes().all(|letter| letter.is_ascii_lowercase()));
     let option = |word: &&str| {
