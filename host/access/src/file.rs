@@ -171,7 +171,8 @@ impl KeyFiles {
         for path in [&self.own].into_iter().chain(&self.given) {
             reading(path);
             let text = match read(path, FILE_BYTES_MAX) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && *path == self.own => continue,
+                // Whether the folder can be one is for the database to say.
+                Err(error) if is_missing(&error) && *path == self.own => continue,
                 Err(error) => return Err(KeysError::Unreadable { path: shown(path), error }),
                 Ok(text) => text,
             };
@@ -287,6 +288,10 @@ fn time(datetime: Datetime) -> Result<Timestamp, String> {
     time.map(Into::into).map_err(|_| {
         format!("expires must be a time with a zone, such as 2027-03-01T00:00:00Z, not {datetime}")
     })
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Reads a regular file of bounded size.
