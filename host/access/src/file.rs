@@ -13,7 +13,7 @@ use chrono::DateTime;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use toml::value::Datetime;
-use wasmill_model::Timestamp;
+use wasmill_model::{Timestamp, position, without_bom};
 
 use crate::key::{self, InvalidKey, KeyHash, check_key};
 use crate::keys::{Key, Keys};
@@ -81,11 +81,10 @@ struct Document {
 
 /// Parses a file.
 pub(crate) fn parse(text: &str) -> Result<Vec<Row>, String> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // Not the whole error: it quotes the line, which may hold a secret.
+    let text = without_bom(text);
     let document: Document = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        format!("line {line}: {}", error.message())
+        let at = position(text, error.span().map_or(0, |span| span.start));
+        format!("{at}: {}", error.message())
     })?;
     Ok(document.key)
 }

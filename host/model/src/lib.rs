@@ -15,6 +15,7 @@ mod retry;
 mod run;
 mod schedule;
 mod task;
+mod text;
 mod timing;
 mod trace;
 
@@ -38,6 +39,7 @@ pub use task::{
     Priority, Progress, RunOutcome, TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase, TaskState, Transition,
     Unique, UniqueKey, Usage, Webhook,
 };
+pub use text::{position, without_bom};
 pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use trace::{
     InvalidTraceContext, RunTrace, Sampler, Span, SpanAttribute, SpanId, SpanKind, TraceContext, TraceId,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Deserialize;
-use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn, parse_duration};
+use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn, parse_duration, position};
 
 use self::allow::Allow;
 use self::schedule::ScheduleTable;
@@ -146,14 +146,6 @@ fn parse(text: &str) -> Result<Manifest, String> {
         Some(span) => format!("{}: {}", position(text, span.start), error.message()),
         None => error.message().to_owned(),
     })
-}
-
-/// Formats a position as line and column.
-fn position(text: &str, offset: usize) -> String {
-    let before = &text[..text.floor_char_boundary(offset)];
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("line {line}, column {column}")
 }
 
 impl Manifest {

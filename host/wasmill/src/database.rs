@@ -1,14 +1,13 @@
 //! The database of a server: the embedded one in the data folder, or PostgreSQL.
 
 use anyhow::{Result, anyhow, ensure};
-use wasmill_model::{Timestamp, Tracer};
+use wasmill_model::{Timestamp, Tracer, without_bom};
 use wasmill_runtime::{read_file, read_text};
 use wasmill_store::{Recovery, Store};
 use wasmill_store_postgres::{Address, PostgresConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
 use crate::exit;
-use crate::input::without_bom;
 use crate::settings::Settings;
 
 /// Maximum sizes of the files with certificates and with a password.

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 use serde_json::value::RawValue;
+use wasmill_model::without_bom;
 use wasmill_runtime::{read_bounded, read_file};
 
 use crate::cli::run::InputArgs;
@@ -37,11 +38,6 @@ impl InputArgs {
             },
         }
     }
-}
-
-/// Strips the byte order mark that Windows editors write.
-pub(crate) fn without_bom(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn raw(text: &str, source: &str) -> Result<Box<RawValue>> {

@@ -5,12 +5,12 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use wasmill_api::webhook_payload;
 use wasmill_egress::ConnectionQuota;
+use wasmill_model::without_bom;
 use wasmill_runtime::{connector, read_text};
 use wasmill_webhooks::{SigningSecrets, WebhookConfig};
 
 use crate::environment::WEBHOOK_SECRET;
 use crate::exit;
-use crate::input::without_bom;
 use crate::settings::Settings;
 
 /// Maximum size of the file of webhook secrets.

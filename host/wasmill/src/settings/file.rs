@@ -1,21 +1,21 @@
 //! The settings file: TOML whose keys are settings. Each value is checked by the parser of its setting, so an error
-//! shows its line.
+//! shows its position.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Arg, ArgAction, Command};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use toml::Value;
+use wasmill_model::{position, without_bom};
 use wasmill_runtime::read_text;
 
 use super::Settings;
 use super::layer::Layer;
 use crate::exit;
-use crate::input::without_bom;
 use crate::settings::similar::hint;
 
 /// Maximum size of the file.
@@ -28,8 +28,13 @@ pub(super) fn read(path: &Path) -> Result<Layer> {
     parse(without_bom(&text)).with_context(|| format!("invalid settings file {}", path.display()))
 }
 
-pub(super) fn parse(text: &str) -> Result<Layer, toml::de::Error> {
-    toml::Deserializer::parse(text)?.deserialize_map(File(&Settings::command()))
+pub(super) fn parse(text: &str) -> Result<Layer> {
+    let parsed = toml::Deserializer::parse(text)
+        .and_then(|deserializer| deserializer.deserialize_map(File(&Settings::command())));
+    parsed.map_err(|error| {
+        let at = position(text, error.span().map_or(0, |span| span.start));
+        anyhow!("{at}: {}", error.message())
+    })
 }
 
 /// Reads the file; it has the settings of this command.
