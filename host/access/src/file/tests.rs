@@ -47,7 +47,10 @@ fn an_invalid_key_is_named_and_no_secret_is_shown() {
             format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\nexpires = 2027-03-01"),
             "a time with a zone",
         ),
-        (format!("name = 'a'\nsecret = '{other}'\nscopes = ['read']"), "line 3, column 1: unknown field `secret`"),
+        (
+            format!("name = 'a'\nsecret = '{other}'\nscopes = ['read']"),
+            "line 3, column 1: unknown field `secret`",
+        ),
         (
             format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\ngroups = ['x']"),
             "unknown field `groups`",

@@ -12,7 +12,7 @@ pub(super) fn create(args: CreateKeyArgs) -> Result<()> {
     let settings = Settings::load(given)?;
     let scopes: Scopes = scope.into_iter().collect();
     let new = NewKey { name, scopes, expires: end(expires)? };
-    let key = KeyFile::new(&settings.data).create(&new).map_err(edit_error)?;
+    let key = KeyFile::new(&settings.data).create(&new).map_err(|error| edit_error(&error))?;
     show(&new.name, &key, scopes, new.expires, json);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 use serde_json::json;
-use wasmill_access::{EditError, Scopes, SecretKey};
+use wasmill_access::{EditError, Scope, Scopes, SecretKey};
 use wasmill_model::{Clock, SystemClock, TimeDelta, Timestamp};
 
 use crate::cli::key::Validity;
@@ -31,7 +31,7 @@ pub(super) fn after(wait: Duration) -> Result<Timestamp> {
 /// Prints a new key: the key alone on stdout, what it is on stderr.
 pub(super) fn show(name: &str, key: &SecretKey, scopes: Scopes, expires: Option<Timestamp>, as_json: bool) {
     if as_json {
-        let scopes: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+        let scopes: Vec<_> = scopes.iter().map(Scope::as_str).collect();
         let expires = expires.map(shown_time);
         let key =
             json!({"name": name, "id": key.id(), "key": key.reveal(), "scopes": scopes, "expires": expires});
@@ -48,7 +48,7 @@ pub(super) fn shown_time(time: Timestamp) -> String {
 }
 
 /// Returns the error of a change, with its exit code.
-pub(super) fn edit_error(error: EditError) -> Error {
+pub(super) fn edit_error(error: &EditError) -> Error {
     let exit = match error {
         EditError::Unknown { .. } => Exit::NotFound,
         EditError::Exists(_) | EditError::Elsewhere(_) => Exit::Conflict,

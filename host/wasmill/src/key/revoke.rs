@@ -11,7 +11,7 @@ use crate::settings::Settings;
 pub(super) fn revoke(args: RevokeKeyArgs) -> Result<()> {
     let RevokeKeyArgs { name, given } = args;
     let settings = Settings::load(given)?;
-    for id in KeyFile::new(&settings.data).revoke(&name).map_err(edit_error)? {
+    for id in KeyFile::new(&settings.data).revoke(&name).map_err(|error| edit_error(&error))? {
         out!("revoked {id}");
     }
     Ok(())

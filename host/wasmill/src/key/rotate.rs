@@ -14,7 +14,8 @@ pub(super) fn rotate(args: RotateKeyArgs) -> Result<()> {
     let (usual, given) = (end(None)?, expires.map(|expires| end(Some(expires))).transpose()?);
     let ends = after(overlap)?;
     let expires = |never| given.unwrap_or(if never { None } else { usual });
-    let (key, new) = KeyFile::new(&settings.data).rotate(&name, ends, expires).map_err(edit_error)?;
+    let (key, new) =
+        KeyFile::new(&settings.data).rotate(&name, ends, expires).map_err(|error| edit_error(&error))?;
     note!("the old key ends at {}", shown_time(ends));
     show(&name, &key, new.scopes, new.expires, json);
     Ok(())
