@@ -3,4 +3,5 @@
 mod data_folder;
 mod disk;
 mod durability;
+mod hosts;
 mod postgres;

@@ -1,6 +1,9 @@
 //! Wall-clock time behind a trait, so that tests control it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use rustix::time::{ClockId, clock_gettime};
 
 /// A time in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -23,4 +26,16 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Utc::now()
     }
+}
+
+/// Returns the time since the machine started. Unlike the clock of `Instant` it includes the time that the machine was
+/// suspended, and nobody can set it.
+pub fn boot_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    let time = clock_gettime(clock);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
 }

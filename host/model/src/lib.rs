@@ -19,7 +19,7 @@ mod text;
 mod timing;
 mod trace;
 
-pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
+pub use clock::{Clock, SystemClock, TimeDelta, Timestamp, boot_time};
 pub use duration::{InvalidDuration, duration_pattern, parse_duration};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use id::{IdEnd, IdPrefix, InvalidIdEnd, InvalidIdPrefix, InvalidTaskId, TaskId};

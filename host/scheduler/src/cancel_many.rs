@@ -46,7 +46,7 @@ async fn cancel_in_batches(
     let mut cancelled = 0;
     for batch in found.chunks(BATCH_MAX) {
         let cancelled_batch =
-            shared.store.cancel_many(batch.to_vec(), filter.clone(), shared.clock.now()).await?;
+            shared.store.cancel_many(batch.to_vec(), filter.clone(), grace, shared.clock.now()).await?;
         cancelled += cancelled_batch.waiting;
         for Stopping { id, token, was_requested } in cancelled_batch.running {
             // The first request to stop a task has already counted it.

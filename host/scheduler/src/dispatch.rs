@@ -22,6 +22,10 @@ const MEMORY_POLL: Duration = Duration::from_millis(50);
 pub(crate) async fn dispatch(shared: &Arc<Shared>) {
     let mut is_failing = false;
     while let Some(slots) = free_slots(shared).await {
+        tokio::select! {
+            () = shared.store.lease().wait_valid() => {}
+            () = shared.draining() => return,
+        }
         let wait = match claim(shared, slots).await {
             Ok(wait) => {
                 is_failing = false;
@@ -68,6 +72,8 @@ async fn claim(
 ) -> Result<Option<Duration>, StoreError> {
     // A cancel that finds a running task without a registered run waits for this lock, then looks again.
     let claiming = shared.claiming.lock().await;
+    // What is claimed may run under this term only, also if another one begins meanwhile.
+    let term = shared.store.lease().term();
     load_rates(shared).await?;
     let now = shared.clock.now();
     let claim_quotas = claim_quotas(shared);
@@ -79,8 +85,11 @@ async fn claim(
     record_starts(shared, &claims.claimed);
     shared.is_memory_bound.store(claims.lacked_memory, Ordering::SeqCst);
     let all_filled = claims.claimed.len() == slots.num_permits();
-    let runs: Vec<_> =
-        claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
+    let runs: Vec<_> = claims
+        .claimed
+        .into_iter()
+        .filter_map(|claimed| register(shared, claimed, term, slots.split(1)?))
+        .collect();
     drop(claiming);
     for run in runs {
         shared.guests.spawn(run.execute(Arc::clone(shared)));
@@ -137,7 +146,8 @@ fn claim_quotas(shared: &Shared) -> Vec<ClaimQuota> {
     let (mut rates, now) = (shared.rates(), Instant::now());
     rates.prune(now, |plugin| shared.runner.rate(plugin).is_some());
     let share = |plugin| {
-        let free = match shared.runner.concurrency(&plugin) {
+        let concurrency = shared.runner.concurrency(&plugin);
+        let free = match concurrency {
             Some(concurrency) => concurrency.saturating_sub(running.count_by_plugin(&plugin)),
             None => usize::MAX,
         };
@@ -148,16 +158,17 @@ fn claim_quotas(shared: &Shared) -> Vec<ClaimQuota> {
             memory_bytes: shared.runner.expected_memory(&plugin),
             plugin,
             tasks_max,
-            rate_span: rate.map(|rate| rate.per),
+            concurrency,
+            rate,
         }
     };
     let plugins = shared.runner.plugins().into_iter().filter(|plugin| !paused.contains(plugin));
     plugins.map(share).filter(|share| share.tasks_max > 0).collect()
 }
 
-fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<Run>> {
+fn register(shared: &Shared, claimed: Claimed, term: i64, slot: OwnedSemaphorePermit) -> Option<Arc<Run>> {
     shared.stats.started(claimed.queue);
-    let run = Arc::new(Run::new(shared, claimed, slot));
+    let run = Arc::new(Run::new(shared, claimed, term, slot));
     shared.running().insert(Arc::clone(&run));
     Some(run)
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use wasmill_model::{
     AttemptCounts, Cause, Failure, RetryOn, RunHost, RunOutcome, RunRequest, RunStep, Transition, fault_point,
 };
-use wasmill_store::{Claimed, StoreError};
+use wasmill_store::{Claimed, Lease, StoreError};
 
 use crate::guest::{Guest, GuestPoll, GuestResult, Kill};
 use crate::run::Run;
@@ -26,6 +26,9 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// from exiting.
 const FINAL_STORE_ATTEMPTS: u32 = 5;
 
+/// The shortest wait of a deadline that stood still.
+const FROZEN_WAIT_MIN: Duration = Duration::from_millis(100);
+
 enum RunEnd {
     Returned(GuestResult),
     TimedOut,
@@ -37,7 +40,7 @@ enum RunEnd {
 
 impl Run {
     /// Prepares the run of a claimed task in this slot; nothing runs yet.
-    pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(shared: &Shared, claimed: Claimed, term: i64, slot: OwnedSemaphorePermit) -> Self {
         let Claimed {
             claim,
             plugin,
@@ -70,6 +73,7 @@ impl Run {
             timeout,
             backoff: backoff.unwrap_or(shared.config.backoff),
             guest: Guest::new(shared.runner.run(run)),
+            term,
             host,
             slot: Mutex::new(Some(slot)),
             end_signal: Notify::new(),
@@ -80,7 +84,7 @@ impl Run {
 
     /// Runs the guest to its end, stores the outcome and releases the slot.
     pub(crate) async fn execute(self: Arc<Self>, shared: Arc<Shared>) {
-        let outcome = match self.run_guest().await {
+        let outcome = match self.run_guest(shared.store.lease()).await {
             RunEnd::Returned(_) if self.host.is_evicted() => RunOutcome::Evicted,
             // A guest that fails after a stop request has complied with it.
             RunEnd::Returned(Err(_)) if self.host.is_asked_to_stop() => RunOutcome::Stopped,
@@ -219,16 +223,15 @@ impl Run {
         shared.stats.ended(&self.plugin, outcome, &self.claim.usage(shared.clock.now()));
     }
 
-    async fn run_guest(&self) -> RunEnd {
-        let deadline = tokio::time::sleep(self.timeout);
+    async fn run_guest(&self, lease: &Lease) -> RunEnd {
         tokio::select! {
             biased;
-            answer = poll_fn(|context| self.guest.poll(context)) => match answer {
+            answer = poll_fn(|context| self.guest.poll(context, !lease.is_valid(self.term))) => match answer {
                 GuestPoll::Returned(answer) => RunEnd::Returned(answer),
                 GuestPoll::Dropped => RunEnd::Killed,
                 GuestPoll::Gone => RunEnd::Gone,
             },
-            () = deadline => if self.guest.drop_future() { RunEnd::TimedOut } else { RunEnd::Gone },
+            () = deadline(self.timeout, lease) => if self.guest.drop_future() { RunEnd::TimedOut } else { RunEnd::Gone },
         }
     }
 
@@ -246,6 +249,19 @@ impl Run {
             }
             self.end_signal.notify_waiters();
         }
+    }
+}
+
+/// Resolves when a run that begins now has had its time; it stands still while the guest is frozen.
+async fn deadline(timeout: Duration, lease: &Lease) {
+    let (mut wait, mut frozen) = (timeout, lease.frozen());
+    loop {
+        tokio::time::sleep(wait).await;
+        let now_frozen = lease.frozen();
+        if now_frozen == frozen {
+            return;
+        }
+        (wait, frozen) = ((now_frozen - frozen).max(FROZEN_WAIT_MIN), now_frozen);
     }
 }
 

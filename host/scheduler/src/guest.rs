@@ -54,10 +54,11 @@ impl Guest {
         }
     }
 
-    /// Polls the guest on this thread until it waits, is interrupted or ends.
+    /// Polls the guest on this thread until it waits, is interrupted or ends. A frozen guest is not polled: it waits
+    /// until somebody [wakes](Guest::wake) it.
     ///
     /// A panic in the runner becomes a [`Cause::HostFault`].
-    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<GuestPoll> {
+    pub(crate) fn poll(&self, context: &mut Context<'_>, is_frozen: bool) -> Poll<GuestPoll> {
         let mut state = self.lock();
         let GuestState { future: Some(future), waker } = &mut *state else {
             return Poll::Ready(GuestPoll::Gone);
@@ -65,8 +66,13 @@ impl Guest {
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
         }
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        match polled.unwrap_or_else(|_| Poll::Ready(Err(panicked()))) {
+        let polled = if is_frozen {
+            Poll::Pending
+        } else {
+            let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+            polled.unwrap_or_else(|_| Poll::Ready(Err(panicked())))
+        };
+        match polled {
             Poll::Ready(answer) => {
                 state.future = None;
                 Poll::Ready(GuestPoll::Returned(answer))
@@ -110,6 +116,13 @@ impl Guest {
         Kill::Dead
     }
 
+    /// Has a guest that was frozen polled again.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.lock().waker {
+            waker.wake_by_ref();
+        }
+    }
+
     /// Drops the guest after any poll in progress; returns false if it was already gone.
     pub(crate) fn drop_future(&self) -> bool {
         self.lock().future.take().is_some()
@@ -148,7 +161,24 @@ mod tests {
     }
 
     fn poll(guest: &Guest) -> Poll<GuestPoll> {
-        guest.poll(&mut Context::from_waker(Waker::noop()))
+        guest.poll(&mut Context::from_waker(Waker::noop()), false)
+    }
+
+    #[test]
+    fn a_frozen_guest_is_not_polled_and_can_be_killed() {
+        let polls = Arc::new(AtomicU32::new(0));
+        let counted = polls.clone();
+        let guest = Guest::new(Box::pin(std::future::poll_fn(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Poll::Pending
+        })));
+        let frozen = || guest.poll(&mut Context::from_waker(Waker::noop()), true);
+        assert!(frozen().is_pending());
+        assert_eq!(polls.load(Ordering::SeqCst), 0);
+        assert!(poll(&guest).is_pending());
+        assert_eq!(polls.load(Ordering::SeqCst), 1);
+        assert_eq!(guest.kill(|| ()), Kill::Dead);
+        assert_eq!(frozen(), Poll::Ready(GuestPoll::Gone));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! WebAssembly or HTTP; a [`wasmill_model::Runner`] executes guests.
 
 mod cancel_many;
+mod cluster;
 mod dependency_results;
 mod dispatch;
 mod execute;

@@ -14,7 +14,7 @@ pub(crate) async fn publish_progress(shared: &Shared) {
     let progress = async {
         loop {
             shared.store.wait_for_progress().await;
-            shared.store.publish_progress(shared.clock.now());
+            shared.store.publish_progress(shared.clock.now()).await;
             tokio::time::sleep(PROGRESS_INTERVAL).await;
         }
     };

@@ -56,6 +56,11 @@ impl Retention {
         let mut before = (clock.now(), Instant::now());
         let mut is_over_limit = false;
         loop {
+            if !store.is_on_duty() {
+                sleep(interval).await;
+                before = (clock.now(), Instant::now());
+                continue;
+            }
             let now = (clock.now(), Instant::now());
             let is_clock_steady = is_clock_steady(before, now);
             if !is_clock_steady {

@@ -36,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) guest: Guest,
+    /// The term of the lease under which the task was claimed.
+    pub(crate) term: i64,
     pub(crate) host: Arc<TaskHost>,
     pub(crate) slot: Mutex<Option<OwnedSemaphorePermit>>,
     /// Notified when the slot is released, and when the store has failed to store the end of the run.

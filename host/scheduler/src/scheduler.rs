@@ -11,11 +11,15 @@ use tokio::time::Instant;
 use wasmill_model::{Clock, PluginName, Runner, TaskId, TaskState, fault_point};
 use wasmill_store::{CancelOutcome, RemoveOutcome, Store, StoreError};
 
+use crate::cluster::follow_cluster;
 use crate::dispatch::dispatch;
 use crate::progress::publish_progress;
 use crate::run::RunInfo;
 use crate::shared::{SchedulerConfig, Shared};
 use crate::stats::SchedulerStats;
+
+/// How often to ask whether another host has stopped a run; its event comes sooner.
+const STOPPED_POLL: Duration = Duration::from_millis(250);
 
 /// The number of slots, and how many are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +67,7 @@ impl Scheduler {
             let _dispatching = shared.dispatching.lock().await;
             dispatch(shared).await;
         };
-        tokio::join!(dispatch, publish_progress(shared));
+        tokio::join!(dispatch, publish_progress(shared), follow_cluster(shared));
     }
 
     /// Signals that tasks may be available. A lost wake-up costs at most one poll interval.
@@ -134,7 +138,7 @@ impl Scheduler {
         let shared = Arc::clone(&self.shared);
         run_detached(async move {
             let start = Instant::now();
-            let cancelled = shared.store.cancel(id, shared.clock.now()).await?;
+            let cancelled = shared.store.cancel(id, grace, shared.clock.now()).await?;
             fault_point!("cancel stored, guest alive");
             let token = if let CancelOutcome::Stopping { token } = cancelled { Some(token) } else { None };
             shared.stop_within(id, token, grace).await?;
@@ -168,7 +172,7 @@ impl Scheduler {
         let shared = Arc::clone(&self.shared);
         run_detached(async move {
             let start = Instant::now();
-            let removed = shared.store.remove(id, shared.clock.now()).await?;
+            let removed = shared.store.remove(id, grace, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
             let token = if let RemoveOutcome::Stopping { token } = removed { Some(token) } else { None };
             shared.stop_within(id, token, grace).await?;
@@ -266,6 +270,22 @@ impl Shared {
         newest: Option<i64>,
         grace: Duration,
     ) -> Result<(), StoreError> {
+        match newest {
+            Some(newest) if !self.stop_here(id, Some(newest), grace).await? => {
+                self.wait_stopped(id, newest).await
+            }
+            Some(_) => Ok(()),
+            None => self.stop_here(id, None, grace).await.map(drop),
+        }
+    }
+
+    /// Like [`Shared::stop_within`] for the runs of this host; returns false if the newest claim has none here.
+    pub(crate) async fn stop_here(
+        self: &Arc<Self>,
+        id: TaskId,
+        newest: Option<i64>,
+        grace: Duration,
+    ) -> Result<bool, StoreError> {
         let until = Instant::now() + grace;
         let mut runs = self.running().by_task(id);
         if newest.is_some_and(|newest| runs.last().is_none_or(|run| run.key().1 < newest)) {
@@ -274,12 +294,25 @@ impl Shared {
             drop(self.claiming.lock().await);
             runs = self.running().by_task(id);
         }
+        let is_here = newest.is_none_or(|newest| runs.last().is_some_and(|run| run.key().1 >= newest));
         let mut stopped = Ok(());
         for run in runs {
             stopped =
                 stopped.and(run.stop_within(self, until.saturating_duration_since(Instant::now())).await);
         }
-        stopped
+        stopped.map(|()| is_here)
+    }
+
+    /// Waits until a claim has ended whose run is not here: another host runs it, and sees the request to stop it.
+    async fn wait_stopped(&self, id: TaskId, token: i64) -> Result<(), StoreError> {
+        let mut subscriber = self.store.subscribe(id);
+        while self.store.is_claimed(id, token).await? {
+            tokio::select! {
+                () = subscriber.wait_for_move() => {}
+                () = tokio::time::sleep(STOPPED_POLL) => {}
+            }
+        }
+        Ok(())
     }
 
     async fn all_slots_free(&self) {

@@ -646,7 +646,7 @@ async fn a_run_without_its_dependency_results_fails_permanently() {
         task.attempts_max = 3;
     };
     let last = testbed.submit_new(change, "dependency-results").await;
-    testbed.store.remove(first, testbed.clock.now()).await.expect("removed");
+    testbed.store.remove(first, Duration::ZERO, testbed.clock.now()).await.expect("removed");
     testbed.scheduler.cancel(other).await.expect("cancelled");
     let task = testbed.wait_for(last, TaskState::Failed).await;
     let failure = task.failure.expect("a reason");

@@ -1,11 +1,17 @@
 //! How to open the database. Plain data only.
 
+use std::time::Duration;
+
 use wasmill_model::Tracer;
 
 use crate::address::Address;
+use crate::cluster::place::Place;
 
 /// The schema of a host.
 pub(crate) const SCHEMA: &str = "wasmill";
+
+/// How long a lease is valid, unless a test sets it.
+const LEASE: Duration = Duration::from_secs(10);
 
 /// How to open the database.
 #[derive(Clone, Debug)]
@@ -24,11 +30,15 @@ pub struct PostgresConfig {
     pub log_bytes_max: usize,
     /// Receives the spans of traced tasks.
     pub tracer: Tracer,
+    /// Where the host runs.
+    pub place: Place,
+    /// How long after its last renewal a host may run guests. Others take it for dead a fifth later.
+    pub lease: Duration,
 }
 
 impl PostgresConfig {
-    /// Builds the default configuration for a database.
-    pub fn new(address: Address) -> Self {
+    /// Builds the default configuration for a database and a host at this place.
+    pub fn new(address: Address, place: Place) -> Self {
         Self {
             address,
             schema: SCHEMA.to_owned(),
@@ -37,6 +47,8 @@ impl PostgresConfig {
             readers: 3,
             log_bytes_max: 64 << 20,
             tracer: Tracer::default(),
+            place,
+            lease: LEASE,
         }
     }
 }

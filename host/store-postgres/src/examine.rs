@@ -10,9 +10,11 @@ use crate::config::SCHEMA;
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::connection::schema;
-use crate::connection::server::{LOCKED, Purpose, Server};
+use crate::connection::server::{Purpose, Server};
 
-const UNLOCK: &str = "SELECT pg_advisory_unlock_all()::text";
+/// The hosts that have renewed their leases within the time after which others take them for dead.
+const HOSTS: &str = "
+    SELECT name FROM host WHERE is_live AND renewed_at > clock_timestamp() - interval '12 s' ORDER BY started_at, id";
 const DURABILITY: &str = "
     SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
     ORDER BY name";
@@ -29,11 +31,11 @@ pub struct Examined {
     pub round_trip: Duration,
     /// Settings of the server that are off, with which a crash of it may lose what was accepted.
     pub not_durable: Vec<String>,
-    /// Whether a host uses it.
-    pub is_in_use: bool,
+    /// The names of the hosts that use it.
+    pub hosts: Vec<String>,
     /// Whether its tables are missing or of an older version.
     pub is_behind: bool,
-    /// Why a host would not start on it, apart from another host.
+    /// Why a host would not start on it.
     pub refused: Option<StoreError>,
 }
 
@@ -56,17 +58,12 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
         let not_durable = settings.iter().map(|row| row.get(0)).collect();
         let is_behind = schema::found(connection, SCHEMA).await.is_ok_and(|found| found < schema::VERSION);
         let refused = schema::check(connection, SCHEMA).await.err();
-        let is_in_use = refused.is_none() && !connection.one(LOCKED, &[&SCHEMA]).await?.get::<_, bool>(0);
-        connection.one(UNLOCK, &[]).await?;
+        let mut hosts = Vec::new();
+        if refused.is_none() {
+            hosts.extend(connection.query(HOSTS, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
+        }
         let refused = refused.map(|error| error.of_open(address));
-        Ok(Examined {
-            version,
-            round_trip: times[ROUND_TRIPS / 2],
-            not_durable,
-            is_in_use,
-            is_behind,
-            refused,
-        })
+        Ok(Examined { version, round_trip: times[ROUND_TRIPS / 2], not_durable, hosts, is_behind, refused })
     })
 }
 

@@ -4,6 +4,7 @@
 //! operations are in folders by subject, as those of the embedded backend.
 
 mod address;
+mod cluster;
 mod config;
 mod connection;
 mod delivery;
@@ -27,6 +28,7 @@ mod skip;
 mod writer;
 
 pub use address::Address;
+pub use cluster::place::Place;
 pub use config::PostgresConfig;
 pub use examine::{Examined, examine, migrate};
 pub use postgres::Database;

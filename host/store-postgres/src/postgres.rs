@@ -1,5 +1,6 @@
 //! The open database: its operations by the names of the traits.
 
+mod cluster;
 mod delivery;
 mod queue;
 mod read;
@@ -7,32 +8,24 @@ mod schedule;
 mod upkeep;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use wasmill_model::Timestamp;
-use wasmill_store::commit::{AbandonedClaims, WriterStats};
+use wasmill_store::commit::{AbandonedClaims, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
 use wasmill_store::{Backend, Recovery, Store, StoreError};
 
+use crate::cluster::keeper::Keeper;
+use crate::cluster::others::Others;
 use crate::config::PostgresConfig;
 use crate::connection::database::Connection;
-use crate::connection::fault::{Error, Result};
+use crate::connection::fault::Result;
 use crate::connection::schema;
-use crate::connection::server::{LOCKED, Purpose, Server};
-use crate::queue::recover;
+use crate::connection::server::{Purpose, Server};
 use crate::read::readers::Readers;
 use crate::writer::batcher::{Batcher, Start};
 use crate::writer::thread::Writer;
-use crate::writer::{events, plugin_counts};
-
-/// How long a start waits for the lock of a host that is ending.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-const LOCK_WAIT: Duration = Duration::from_millis(50);
-
-const BEGIN_HOST: &str = "
-    UPDATE host SET incarnation = incarnation + 1, batch = 0 WHERE id = 0 RETURNING incarnation";
 
 /// An open database.
 #[derive(Debug)]
@@ -42,6 +35,7 @@ pub(crate) struct Postgres {
     stats: Arc<WriterStats>,
     live_runs: Arc<LiveRuns>,
     abandoned: Arc<AbandonedClaims>,
+    others: Arc<Others>,
     waiting_max: u64,
 }
 
@@ -51,7 +45,7 @@ impl Backend for Postgres {
     }
 }
 
-/// A database that is locked and migrated, and whose tasks are as the last host left them.
+/// A database that is migrated, and of which this process is no host yet.
 #[derive(Debug)]
 pub struct Database {
     config: PostgresConfig,
@@ -65,8 +59,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Refused`] if the server cannot be reached or does not let the user in, if another host uses the
-    /// schema, or if the schema, the rights of the user or the server are not as needed.
+    /// [`StoreError::Refused`] if the server cannot be reached or does not let the user in, or if the schema, the rights
+    /// of the user or the server are not as needed.
     pub fn open(config: PostgresConfig) -> std::result::Result<Self, StoreError> {
         let runtime =
             Builder::new_multi_thread().worker_threads(1).thread_name("store").enable_all().build().map_err(
@@ -81,42 +75,36 @@ impl Database {
         Ok(Self { config, server, runtime, connection })
     }
 
-    /// Recovers tasks that ran when the last host died, and starts to write. Blocks the thread.
+    /// Registers as a host, recovers tasks of dead hosts, and starts to write. Blocks the thread.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`]; then nothing was changed.
     pub fn start(self, now: Timestamp) -> std::result::Result<(Store, Recovery), StoreError> {
         let Self { config, server, runtime, connection } = self;
-        let PostgresConfig { address, waiting_max, readers, log_bytes_max, tracer, .. } = config;
-        let recovered = runtime.block_on(async {
-            connection.batch("BEGIN").await?;
-            let incarnation: i64 = connection.one(BEGIN_HOST, &[]).await?.get(0);
-            let (recovery, writer_state) = recover::recover(&connection, now, &tracer).await?;
-            let plugin_counts = plugin_counts::load(&connection).await?;
-            Ok::<_, Error>((incarnation, recovery, writer_state, plugin_counts))
-        });
-        let (incarnation, recovery, writer_state, plugin_counts) =
-            recovered.map_err(|error| error.of_store(&address.to_string()))?;
-        let stats = Arc::new(WriterStats::new(writer_state, AllPluginCounts::new(plugin_counts)));
+        let PostgresConfig { address, waiting_max, readers, log_bytes_max, tracer, place, lease, .. } =
+            config;
+        let stats = Arc::new(WriterStats::new(WriterState::default(), AllPluginCounts::default()));
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
-        live_runs
-            .event_bus
-            .begin(events::first(writer_state.events_reserved), writer_state.events_reserved.unsigned_abs());
-        let abandoned = Arc::new(AbandonedClaims::default());
-        let readers = Readers::new(server.clone(), runtime.handle().clone(), readers);
-        let batcher = Batcher::new(Start {
-            server,
-            connection,
-            incarnation,
-            writer_state,
+        let (abandoned, others) = (Arc::new(AbandonedClaims::default()), Arc::new(Others::new()));
+        let readers = Arc::new(Readers::new(server.clone(), runtime.handle().clone(), readers));
+        let mut batcher = Batcher::new(Start {
+            server: server.clone(),
+            connection: Arc::clone(&connection),
+            place,
+            others: others.clone(),
+            lease_period: lease,
             stats: stats.clone(),
             live_runs: live_runs.clone(),
             abandoned: abandoned.clone(),
         });
+        let recovered = runtime.block_on(batcher.register(&connection, now));
+        let recovery = recovered.map_err(|error| error.of_store(&address.to_string()))?;
+        drop(connection);
+        let handle = runtime.handle().clone();
         let writer = Writer::start(runtime, batcher)?;
-        let readers = Arc::new(readers);
-        let postgres = Postgres { readers, writer, stats, live_runs, abandoned, waiting_max };
+        handle.spawn(Keeper::new(server, others.clone(), writer.queue(), lease).run());
+        let postgres = Postgres { readers, writer, stats, live_runs, abandoned, others, waiting_max };
         Ok((Store::new(postgres), recovery))
     }
 }
@@ -130,14 +118,5 @@ async fn open(server: &Server, migrate: bool) -> Result<Arc<Connection>> {
         tracing::info!(before, now = schema::VERSION, "migrated the tables of the database");
     }
     schema::check(&connection, &server.schema).await?;
-    let began = Instant::now();
-    while !connection.one(LOCKED, &[&server.schema]).await?.get::<_, bool>(0) {
-        if began.elapsed() > LOCK_TIMEOUT {
-            return Err(Error::Refused(
-                "it is in use by another wasmill; stop that one, or use another database".to_owned(),
-            ));
-        }
-        tokio::time::sleep(LOCK_WAIT).await;
-    }
     Ok(connection)
 }

@@ -1,5 +1,6 @@
 //! The open database: its operations by the names of the traits.
 
+mod cluster;
 mod delivery;
 mod queue;
 mod read;
@@ -14,7 +15,7 @@ use wasmill_model::Timestamp;
 use wasmill_store::commit::{AbandonedClaims, WriterStats};
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
-use wasmill_store::{Backend, Recovery, Store, StoreError};
+use wasmill_store::{Backend, Lease, OwnHost, Recovery, Store, StoreError};
 
 use crate::config::SqliteConfig;
 use crate::file::folder::check_folder;
@@ -40,6 +41,9 @@ pub(crate) struct Sqlite {
     live_runs: Arc<LiveRuns>,
     abandoned: Arc<AbandonedClaims>,
     waiting_max: u64,
+    lease: Lease,
+    host: OwnHost,
+    started_at: Timestamp,
 }
 
 impl Backend for Sqlite {
@@ -107,7 +111,18 @@ impl Database {
             check_on(path, &damage);
         }
         let readers = Arc::new(Readers::new(home, readers));
-        let sqlite = Sqlite { readers, writer, damage, stats, live_runs, abandoned, waiting_max };
+        let sqlite = Sqlite {
+            readers,
+            writer,
+            damage,
+            stats,
+            live_runs,
+            abandoned,
+            waiting_max,
+            lease: Lease::forever(),
+            host: OwnHost::new(),
+            started_at: now,
+        };
         Ok((Store::new(sqlite), recovery))
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use chrono::TimeZone;
 use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Task, TaskId, Timestamp, Tracer};
 use wasmill_store::{
-    Claim, ClaimQuota, Claimed, Claims, LogPart, PruneCursor, Recovery, RetentionBounds, Store, StoreError,
+    CancelOutcome, CancelledMany, Claim, ClaimQuota, Claimed, Claims, Filter, LogPart, PruneCursor, Recovery,
+    RemoveOutcome, RetentionBounds, Store, StoreError, TaskRef,
 };
 
 /// A database that a store can be opened in again and again. It goes with the test.
@@ -41,6 +42,28 @@ pub trait StoreExt {
         tasks_max: usize,
         now: Timestamp,
     ) -> impl Future<Output = Result<Claims, StoreError>> + Send;
+
+    /// Cancels a task without a grace.
+    fn cancel(
+        &self,
+        id: TaskId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<CancelOutcome, StoreError>> + Send;
+
+    /// Removes a task without a grace.
+    fn remove(
+        &self,
+        id: TaskId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<RemoveOutcome, StoreError>> + Send;
+
+    /// Cancels tasks without a grace.
+    fn cancel_many(
+        &self,
+        found: Vec<TaskRef>,
+        filter: Filter,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<CancelledMany, StoreError>> + Send;
 }
 
 impl StoreExt for Store {
@@ -56,6 +79,23 @@ impl StoreExt for Store {
     ) -> Result<Claims, StoreError> {
         let quotas = quotas.iter().cloned().map(Into::into).collect();
         (**self).claim(quotas, tasks_max, u64::MAX, now).await
+    }
+
+    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<CancelOutcome, StoreError> {
+        (**self).cancel(id, Duration::ZERO, now).await
+    }
+
+    async fn remove(&self, id: TaskId, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
+        (**self).remove(id, Duration::ZERO, now).await
+    }
+
+    async fn cancel_many(
+        &self,
+        found: Vec<TaskRef>,
+        filter: Filter,
+        now: Timestamp,
+    ) -> Result<CancelledMany, StoreError> {
+        (**self).cancel_many(found, filter, Duration::ZERO, now).await
     }
 }
 

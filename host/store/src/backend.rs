@@ -1,6 +1,7 @@
 //! What a database does for the store. A new operation is named here, written once in each backend, and
 //! called through [`Store`](crate::Store).
 
+mod cluster;
 mod delivery;
 mod queue;
 mod read;
@@ -9,6 +10,7 @@ mod upkeep;
 
 use std::fmt::Debug;
 
+pub use cluster::Cluster;
 pub use delivery::Deliveries;
 pub use queue::TaskQueue;
 pub use read::TaskReads;
@@ -27,7 +29,9 @@ use crate::live::LiveRuns;
 ///
 /// Every method may fail with [`StoreError::Unavailable`](crate::StoreError::Unavailable), `Corrupt` or
 /// `Closed`; later calls are tried all the same. A failed write changed nothing.
-pub trait Backend: TaskQueue + TaskReads + Schedules + Deliveries + Upkeep + Debug + Send + Sync {
+pub trait Backend:
+    TaskQueue + TaskReads + Schedules + Deliveries + Upkeep + Cluster + Debug + Send + Sync
+{
     /// Returns the runs and events of this host.
     fn live_runs(&self) -> &LiveRuns;
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{Backoff, Meter, PluginName, Progress, RunTrace, TaskId, TaskState, Timestamp, Usage};
+use wasmill_model::{
+    Backoff, Meter, PluginName, Progress, Rate, RunTrace, TaskId, TaskState, Timestamp, Usage,
+};
 
 use crate::TaskRef;
 use crate::live::{LiveRun, RunLog};
@@ -94,14 +96,16 @@ pub struct ClaimQuota {
     pub tasks_max: usize,
     /// Expected memory of one run, subtracted from the memory available to the claim.
     pub memory_bytes: u64,
-    /// How long its [starts](crate::TaskQueue::recent_starts) are recorded, if the plugin has a rate limit.
-    pub rate_span: Option<Duration>,
+    /// How many of its tasks may run at once on all hosts; `None` if only the slots limit them.
+    pub concurrency: Option<usize>,
+    /// How often its tasks may start on all hosts. Its [starts](crate::TaskQueue::recent_starts) are recorded.
+    pub rate: Option<Rate>,
 }
 
 /// Builds a quota without limits of its own.
 impl From<PluginName> for ClaimQuota {
     fn from(plugin: PluginName) -> Self {
-        Self { plugin, tasks_max: usize::MAX, memory_bytes: 0, rate_span: None }
+        Self { plugin, tasks_max: usize::MAX, memory_bytes: 0, concurrency: None, rate: None }
     }
 }
 

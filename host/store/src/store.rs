@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use wasmill_model::{TaskId, Timestamp};
+use wasmill_model::TaskId;
 
 use crate::{Backend, Subscriber, TaskSubscriber};
 
@@ -45,10 +45,5 @@ impl Store {
     /// Resolves when there is unpublished progress.
     pub async fn wait_for_progress(&self) {
         self.live_runs().wait_for_progress().await;
-    }
-
-    /// Publishes pending progress, at most 1,000 tasks per call. The caller decides how often.
-    pub fn publish_progress(&self, now: Timestamp) {
-        self.live_runs().publish_progress(now);
     }
 }

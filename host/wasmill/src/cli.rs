@@ -149,6 +149,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Show server statistics
     Stats(StatsArgs),
+    /// List the hosts that share the database of a server
+    Hosts(StatsArgs),
     /// Check whether a server accepts tasks; exit with 0 if it does, else with 1
     Health(HealthArgs),
     /// Back up the embedded database to a file, even while a server uses it. To restore, put the file into a data folder as

@@ -27,7 +27,9 @@ pub(crate) use self::address::Address;
 pub(crate) use self::events::Events;
 #[cfg(test)]
 pub(crate) use self::views::Progress;
-pub(crate) use self::views::{LogLine, PluginStats, StateCounts, Stats, Task, elapsed_since, time_until};
+pub(crate) use self::views::{
+    Host, LogLine, PluginStats, StateCounts, Stats, Task, elapsed_since, time_until,
+};
 use crate::cli::server::ServerArgs;
 use crate::exit::{Exit, cli_error};
 

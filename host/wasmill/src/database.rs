@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, ensure};
 use wasmill_model::{Timestamp, Tracer, without_bom};
 use wasmill_runtime::{read_file, read_text};
 use wasmill_store::{Recovery, Store};
-use wasmill_store_postgres::{Address, PostgresConfig};
+use wasmill_store_postgres::{Address, Place, PostgresConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
 use crate::exit;
@@ -28,13 +28,15 @@ impl Database {
         let tracer = tracer.clone();
         if let Some(address) = address(settings)? {
             let migrate = settings.database_migrate;
+            let place = Place::in_folder(&settings.data)?;
             let config = PostgresConfig {
                 migrate,
                 waiting_max,
                 log_bytes_max,
                 tracer,
-                ..PostgresConfig::new(address)
+                ..PostgresConfig::new(address, place)
             };
+
             let open = move || wasmill_store_postgres::Database::open(config);
             return Ok(Self::Postgres(Box::new(tokio::task::spawn_blocking(open).await??)));
         }

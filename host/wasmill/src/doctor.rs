@@ -15,6 +15,7 @@ mod system;
 mod traces;
 mod webhooks;
 
+use wasmill_store_postgres::Place;
 use wasmill_store_sqlite::LockHolder;
 
 use crate::cli::DoctorArgs;
@@ -40,10 +41,9 @@ pub(crate) fn doctor(args: DoctorArgs) -> Exit {
 }
 
 fn checks(settings: &Settings) -> Vec<Check> {
-    let (database, is_in_use) = postgres::checks(settings);
+    let database = postgres::checks(settings);
     let holder = match settings.database {
-        // Which process, only its machine knows.
-        Some(_) => is_in_use.then_some(LockHolder { pid: None }),
+        Some(_) => Place::is_taken(&settings.data).then_some(LockHolder { pid: None }),
         None => data::holder(&settings.data),
     };
     let mut checks = vec![system::kernel(), system::cpu(), system::clock()];

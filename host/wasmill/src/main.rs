@@ -60,6 +60,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Retry(args) => commands::retry(&args),
         Command::Watch(args) => commands::watch(&args),
         Command::Stats(args) => commands::stats(&args),
+        Command::Hosts(args) => commands::hosts(&args),
         Command::Health(args) => commands::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),
         Command::Database(DatabaseCommand::Migrate(args)) => migrate::migrate(args).map(done),

@@ -127,7 +127,7 @@ async fn start_store(database: Database, now: Timestamp) -> Result<(Store, Recov
             requeued = recovery.requeued,
             failed = recovery.failed,
             stopped = recovery.stopped,
-            "the last host crashed while tasks were running"
+            "a host crashed while tasks were running"
         );
     }
     if recovery.shortened > 0 {
@@ -269,12 +269,15 @@ fn debug_server(
     Ok((server, serve))
 }
 
-/// Wakes tasks that wait for a plugin when plugins change, and syncs the schedules of manifests, now and on each
-/// change.
+/// Wakes tasks that wait for a plugin when plugins change, and syncs the schedules of manifests, now, on each change, and
+/// when this host takes over the duties.
 async fn follow_plugins(api: Api, plugins_changed: Arc<Notify>) {
     loop {
         sync_manifest_schedules(&api).await;
-        plugins_changed.notified().await;
+        tokio::select! {
+            () = plugins_changed.notified() => {}
+            () = api.store.wait_for_duty() => {}
+        }
         api.scheduler.wake();
     }
 }

@@ -116,7 +116,7 @@ impl Round {
         sender: &Arc<Sender>,
         deliveries: &mut Deliveries,
     ) -> Result<Duration, Closed> {
-        if deliveries.in_flight.free() == 0 {
+        if deliveries.in_flight.free() == 0 || !sender.store.is_on_duty() {
             return Ok(POLL);
         }
         if self.after.is_none() {

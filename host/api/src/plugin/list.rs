@@ -48,7 +48,7 @@ pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<
         TasksView {
             waiting,
             waiting_is_at_least: waiting == WAITING_COUNT_MAX as u64,
-            running: name.map_or(0, |name| api.scheduler.running(&name)),
+            running: counts.running,
             completed: counts.completed,
             failed: counts.failed,
             cancelled: counts.cancelled,

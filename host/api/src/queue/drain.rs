@@ -20,7 +20,7 @@ use crate::state::Api;
 #[derive(Serialize, JsonSchema)]
 struct Draining {
     draining: bool,
-    /// Number of tasks still running. At 0 the drain is done, and a signal ends the process at once.
+    /// Number of tasks that still run on this host. At 0 the drain is done, and a signal ends the process at once.
     running: u64,
     /// How long they may run, from the first request; then they are requeued.
     drain_ms: u128,
@@ -32,7 +32,7 @@ pub(crate) async fn drain(State(api): State<Api>) -> Result<impl IntoResponse, P
         tracing::info!("drain requested: no new tasks start, running ones have {grace:?} left");
     }
     // Counted in the store rather than in slots: a requeued task releases its slot before it is stored.
-    let running = api.store.counts().await?.running;
+    let running = api.store.live_runs().len() as u64;
     Ok((StatusCode::ACCEPTED, Json(Draining { draining: true, running, drain_ms: grace.as_millis() })))
 }
 

@@ -1,7 +1,8 @@
 //! Synchronizes the schedules in plugin manifests with the store: each has the name of its plugin, changes
 //! with the manifest, and is removed with it.
 //!
-//! The binary calls it at startup and whenever plugins change. A schedule that a client created under the
+//! The binary calls it at startup, whenever plugins change, and when this host takes over the duties: of several hosts
+//! only the one on duty removes schedules. A schedule that a client created under the
 //! same name takes precedence until it is deleted. While a plugin is only out of service, its schedule stays.
 
 use std::collections::{BTreeMap, HashSet};
@@ -47,7 +48,9 @@ async fn sync(api: &Api) -> Result<(), StoreError> {
         })
         .collect();
     let names: HashSet<&str> = names.iter().map(String::as_str).collect();
-    for stored in api.store.schedules().await?.into_iter().filter(|stored| stored.from_manifest) {
+    // Another host may have plugins that this one has not, and it removes none of their schedules.
+    let stored = if api.store.is_on_duty() { api.store.schedules().await? } else { Vec::new() };
+    for stored in stored.into_iter().filter(|stored| stored.from_manifest) {
         let is_orphaned = match in_service.get(&stored.name) {
             Some((config, _)) => config.schedule.is_none(),
             None => !names.contains(stored.name.as_str()),

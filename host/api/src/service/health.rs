@@ -24,12 +24,16 @@ pub(crate) async fn healthz() -> impl IntoResponse {
 }
 
 /// Responds 200 if new tasks are accepted and can run: not while draining, not while a probe write to the
-/// database fails, and not once swap was enabled.
+/// database fails or the lease of this host has run out, and not once swap was enabled.
 pub(crate) async fn readyz(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
     api.store.probe().await?;
+    let lease = api.store.lease();
+    if !lease.is_valid(lease.term()) {
+        return Err(lease_over());
+    }
     if api.runtime.is_blocked_by_swap() {
         return Err(swap_enabled());
     }
@@ -46,6 +50,12 @@ pub(crate) fn readyz_spec() -> Operation {
         .responds(200, ResponseSpec::json::<Health>("The server accepts tasks.", json!({"status": "ready"})))
         .problems(&kind::STORE_ACCESS)
         .problems(&[kind::SWAP_ENABLED])
+}
+
+/// Guests are frozen until the lease is renewed.
+fn lease_over() -> Problem {
+    let detail = "this host has not renewed its lease in time, so its guests are frozen until it does";
+    Problem::of(kind::STORE_UNAVAILABLE, detail)
 }
 
 /// Pooled guests may not start before a restart.

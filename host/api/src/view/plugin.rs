@@ -44,7 +44,7 @@ pub(crate) struct TasksView {
     pub(crate) waiting: u64,
     /// Set if `waiting` is a lower bound.
     pub(crate) waiting_is_at_least: bool,
-    pub(crate) running: usize,
+    pub(crate) running: u64,
     /// Tasks that ever finished, by state, including deleted and pruned ones.
     pub(crate) completed: u64,
     pub(crate) failed: u64,

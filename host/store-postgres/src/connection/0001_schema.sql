@@ -24,7 +24,11 @@ CREATE TABLE task (
     suspensions     bigint NOT NULL DEFAULT 0,
     -- The number of its newest claim, which fences late writes. It never goes down.
     claim_token     bigint NOT NULL DEFAULT 0,
+    -- The host of its newest claim.
+    host            bigint,
     stop_requested_at bigint,
+    -- When its host kills the guest of a task that is to stop.
+    kill_at         bigint,
     stop_removes    bool   NOT NULL DEFAULT false,
     timeout_ms      bigint NOT NULL,
     backoff_first_ms bigint,
@@ -61,6 +65,8 @@ CREATE INDEX task_due ON task (ready_at, seq) WHERE state IN ('scheduled', 'susp
 CREATE INDEX task_waiting ON task (plugin, state, ready_at)
     WHERE state IN ('available', 'scheduled', 'suspended', 'blocked');
 CREATE INDEX task_running ON task (seq) WHERE state = 'running';
+-- What its host is to stop.
+CREATE INDEX task_stopping ON task (host) WHERE state = 'running' AND stop_requested_at IS NOT NULL;
 CREATE INDEX task_failed ON task (seq) WHERE state = 'failed';
 CREATE INDEX task_cancelled ON task (seq) WHERE state = 'cancelled';
 CREATE INDEX task_finished ON task (finished_at, seq) WHERE finished_at IS NOT NULL;
@@ -168,22 +174,72 @@ CREATE TABLE pause (plugin text PRIMARY KEY);
 
 CREATE TABLE recent_start (plugin text NOT NULL, at bigint NOT NULL, tasks bigint NOT NULL, PRIMARY KEY (plugin, at));
 
-CREATE TABLE finished_count (
+-- How many tasks of a plugin are in each state; of a final one, how many ever were, and were removed since.
+CREATE TABLE task_count (
     plugin  text   NOT NULL,
     state   text   NOT NULL,
     tasks   bigint NOT NULL,
     removed bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (plugin, state)
-);
+) WITH (fillfactor = 50);
 
--- One row of what the host remembers, and by which its transactions are fenced.
-CREATE TABLE host (
+-- One row, the turn to write: a transaction locks it first and until its commit, so those of all hosts are serial.
+CREATE TABLE cluster (
     id              bigint PRIMARY KEY CHECK (id = 0),
-    -- Grows with each start: a host that has another one's number must not write.
-    incarnation     bigint NOT NULL,
-    -- The number of its latest transaction.
-    batch           bigint NOT NULL,
+    -- The number of the latest transaction of any host.
+    writes          bigint NOT NULL,
+    -- How many hosts are live.
+    hosts           bigint NOT NULL,
     events_reserved bigint NOT NULL,
+    -- Events before this number are no longer in their table.
+    events_pruned   bigint NOT NULL,
     latest          bigint NOT NULL
 ) WITH (fillfactor = 50);
-INSERT INTO host (id, incarnation, batch, events_reserved, latest) VALUES (0, 0, 0, 1, 0);
+INSERT INTO cluster (id, writes, hosts, events_reserved, events_pruned, latest) VALUES (0, 0, 0, 1, 1, 0);
+
+-- Each registration of a host, until its tasks are put back. A host renews its lease here, and nothing else.
+CREATE TABLE host (
+    -- Random, so that no loss of commits gives out one twice.
+    id              bigint PRIMARY KEY,
+    -- The data folder that it has locked: another host there proves that this one is dead.
+    place           text   COLLATE "C" NOT NULL,
+    name            text   NOT NULL,
+    version         text   NOT NULL,
+    -- The name of its write connections.
+    connection      text   NOT NULL,
+    started_at      bigint NOT NULL,
+    is_live         bool   NOT NULL DEFAULT true,
+    -- Grows with each renewal.
+    beat            bigint NOT NULL DEFAULT 0,
+    renewed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    slots           bigint NOT NULL DEFAULT 0,
+    used            bigint NOT NULL DEFAULT 0,
+    memory_free     bigint NOT NULL DEFAULT 0,
+    is_draining     bool   NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
+-- By which the transactions of a host are fenced.
+CREATE TABLE writer (
+    host    bigint PRIMARY KEY,
+    is_live bool   NOT NULL DEFAULT true,
+    -- Grows with each connection: what an earlier one still sends fails.
+    epoch   bigint NOT NULL DEFAULT 0,
+    -- The number of its latest transaction.
+    batch   bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+-- Events while there are several hosts, in the order of commits.
+CREATE TABLE event (
+    seq     bigint PRIMARY KEY,
+    task    uuid   NOT NULL,
+    plugin  text   NOT NULL,
+    attempt bigint NOT NULL,
+    at      bigint NOT NULL,
+    kind    text   NOT NULL,
+    -- Of progress.
+    fraction double precision,
+    -- The note of progress, or the cause of a failure.
+    detail  text,
+    -- When a task that waits again becomes available.
+    ready_at bigint
+);

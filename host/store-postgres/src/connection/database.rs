@@ -77,6 +77,11 @@ impl Connection {
         Ok(self.client.execute(&self.prepared(sql).await?, values).await?)
     }
 
+    /// Prepares a statement, so that its first use can be sent together with others.
+    pub(crate) async fn prepare(&self, sql: &'static str) -> Result<()> {
+        self.prepared(sql).await.map(drop)
+    }
+
     async fn prepared(&self, sql: &'static str) -> Result<Statement> {
         let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
         if let Some(statement) = known {

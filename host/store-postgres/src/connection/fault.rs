@@ -22,12 +22,10 @@ pub(crate) enum Error {
     Refused(String),
     /// The server did not answer in time.
     Silent,
-    /// Another session holds the lock of the host.
-    Locked,
     /// It could not be found out whether the transaction was committed.
     Unknown,
-    /// Another host has started on this database since.
-    TakenOver,
+    /// Another host has taken this one for dead; it registers anew.
+    Fenced,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -48,11 +46,10 @@ impl fmt::Display for Error {
             },
             Self::Value(message) | Self::Refused(message) => f.write_str(message),
             Self::Silent => f.write_str("the server does not answer"),
-            Self::Locked => f.write_str("another session holds the lock of the host"),
             Self::Unknown => {
                 f.write_str("the connection was lost, and it is unknown whether the change was stored")
             }
-            Self::TakenOver => f.write_str("another wasmill has taken over the database"),
+            Self::Fenced => f.write_str("another wasmill has taken this one for dead"),
         }
     }
 }
@@ -67,8 +64,8 @@ impl Error {
     pub(crate) fn is_lost(&self) -> bool {
         let error = match self {
             Self::Database(error) => error,
-            Self::Silent | Self::Locked => return true,
-            Self::Value(_) | Self::Refused(_) | Self::Unknown | Self::TakenOver => return false,
+            Self::Silent | Self::Fenced => return true,
+            Self::Value(_) | Self::Refused(_) | Self::Unknown => return false,
         };
         let Some(code) = error.code() else {
             // Of the connection, unless a value was of another type than its column.
@@ -93,7 +90,7 @@ impl Error {
                 self.is_lost()
                     || error.code().is_some_and(|code| matches!(class(code), "53" | "55" | "57" | "58"))
             }
-            Self::Silent | Self::Locked | Self::Unknown | Self::TakenOver => true,
+            Self::Silent | Self::Unknown | Self::Fenced => true,
             Self::Value(_) | Self::Refused(_) => false,
         }
     }
@@ -101,7 +98,7 @@ impl Error {
     /// Maps the error to what callers match.
     pub(crate) fn of_store(&self, database: &str) -> StoreError {
         match self {
-            Self::Database(_) | Self::Silent | Self::Locked | Self::Unknown => {
+            Self::Database(_) | Self::Silent | Self::Unknown | Self::Fenced => {
                 StoreError::Unavailable { message: format!("database {database}: {self}") }
             }
             Self::Value(message) => {
@@ -110,7 +107,6 @@ impl Error {
             Self::Refused(message) => {
                 StoreError::Refused { message: format!("database {database}: {message}") }
             }
-            Self::TakenOver => StoreError::Closed,
         }
     }
 

@@ -14,20 +14,25 @@ use crate::connection::fault::{Error, NO_POOLER, Result};
 /// The oldest version whose features are used.
 pub(crate) const VERSION_MIN: u32 = 15;
 
-/// Takes the lock that keeps a second host away; false if another one holds it.
-pub(crate) const LOCKED: &str = "SELECT pg_try_advisory_lock(hashtextextended('wasmill ' || $1, 0))";
-
-/// Frees what a predecessor still holds, such as the lock of the host; it may be waiting for a client that is gone.
-/// Waits until it has ended.
+/// Frees what a predecessor still holds, such as the turn to write; it may be waiting for a client that is gone. Waits
+/// until it has ended.
 const END_PREDECESSOR: &str = "
     SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity
     WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND usename = current_user
         AND datname = current_database()";
 
-/// A claim is planned once, and compiling a plan takes longer than running it.
-const WRITE_SETTINGS: &str = "SET jit = off; SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '10s'";
+/// A claim is planned once, and compiling a plan takes longer than running it. The other hosts wait for one that is stopped
+/// within a transaction.
+const WRITE_SETTINGS: &str = "SET jit = off; SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '5s'";
+const LEASE_SETTINGS: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s'";
 const READ_SETTINGS: &str =
     "SET jit = off; SET statement_timeout = '30s'; SET default_transaction_read_only = on";
+
+/// Ends the write connections of a host that is taken for dead.
+pub(crate) const END_NAMED: &str = "
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = $1 AND pid <> pg_backend_pid() AND usename = current_user
+        AND datname = current_database()";
 
 /// For how long after a connection was lost requests wait for a new one; later ones fail at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +46,7 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) enum Purpose {
     Write,
     Read,
+    Lease,
 }
 
 /// The server of the database, and the schema in it.
@@ -49,7 +55,7 @@ pub(crate) struct Server {
     pub(crate) address: Address,
     pub(crate) schema: String,
     /// Tells the write connections of this host from those of others.
-    writer_name: String,
+    pub(crate) writer_name: String,
 }
 
 impl Server {
@@ -67,6 +73,7 @@ impl Server {
         let mut config = self.address.server.clone();
         let (name, settings) = match purpose {
             Purpose::Write => (&*self.writer_name, WRITE_SETTINGS),
+            Purpose::Lease => ("wasmill lease", LEASE_SETTINGS),
             Purpose::Read => ("wasmill reader", READ_SETTINGS),
         };
         config.application_name(name);

@@ -6,7 +6,7 @@ use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
-use crate::read::rows::{get, number, on_failure, optional_state, seq, task_id, text, uuid};
+use crate::read::rows::{get, host, number, on_failure, optional_state, seq, task_id, text, uuid};
 
 const DEPENDS: &str = "
     SELECT runs_on_failure, pass_results, dependency.id, outcome
@@ -19,7 +19,8 @@ const RESULTS: &str = "
             sum(coalesce(length(other.result), 0)) OVER ()::bigint AS bytes
         FROM task JOIN dependency ON dependency.seq = task.seq
             LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
-        WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.state = 'running')
+        WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.host = $5
+            AND task.state = 'running')
     SELECT found.id, found.outcome, is_there, bytes, result
     FROM found LEFT JOIN task ON task.seq = other AND outcome = 'completed' AND bytes <= $4
     ORDER BY position";
@@ -44,7 +45,10 @@ pub(crate) async fn dependencies(connection: &Connection, id: TaskId) -> Result<
 pub(crate) async fn dependency_results(connection: &Connection, claim: &Claim) -> Result<DependencyResults> {
     let bytes_max = i64::try_from(DEPENDENCY_RESULTS_BYTES_MAX).unwrap_or(i64::MAX);
     let rows = connection
-        .query(RESULTS, &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &bytes_max])
+        .query(
+            RESULTS,
+            &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &bytes_max, &host(claim.task_ref())],
+        )
         .await?;
     let mut results = Vec::with_capacity(rows.len());
     for row in &rows {

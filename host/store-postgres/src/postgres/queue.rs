@@ -1,7 +1,9 @@
 //! The operations of the queue.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use wasmill_model::{NewTask, PluginName, TaskId, Timestamp, Transition};
+use wasmill_model::{NewTask, PluginName, TaskId, TimeDelta, Timestamp, Transition};
 use wasmill_store::rules::finish::Finish;
 use wasmill_store::{
     CancelOutcome, CancelledMany, Claim, ClaimQuota, Claims, DependencyResults, Filter, IdempotencyKey,
@@ -18,8 +20,43 @@ use crate::queue::insert::Insert;
 use crate::queue::pause::{self, Pause};
 use crate::queue::remove::Remove;
 use crate::queue::save::Save;
-use crate::queue::{idempotency, starts};
+use crate::queue::{idempotency, promote, starts};
 use crate::read::{filtered_list, queries};
+
+/// The least that a host may claim at once beside others, and how long it then leaves the rest to them.
+const SHARE_MIN: usize = 32;
+const SHARE_PAUSE: TimeDelta = TimeDelta::milliseconds(50);
+
+impl Postgres {
+    /// Returns when the next task becomes available, if a claim would find nothing now: each would keep the others from
+    /// writing for a moment.
+    async fn nothing_to_claim(
+        &self,
+        quotas: &[ClaimQuota],
+        now: Timestamp,
+    ) -> Result<Option<Option<Timestamp>>, StoreError> {
+        let mut may_be_due = false;
+        for quota in quotas {
+            let counts = self.stats.plugin_counts().get(&quota.plugin);
+            let is_full = quota.concurrency.is_some_and(|concurrency| counts.running >= concurrency as u64);
+            if counts.available > 0 && quota.tasks_max > 0 && !is_full {
+                return Ok(None);
+            }
+            may_be_due |= counts.scheduled + counts.suspended > 0;
+        }
+        if !may_be_due {
+            return Ok(Some(None));
+        }
+        let next = self.readers.read(async move |connection| promote::next_due(&connection).await).await?;
+        Ok(if next.is_some_and(|next| next <= now) { None } else { Some(next) })
+    }
+
+    /// Returns how many tasks this host claims at once, so that the first that sees them leaves some to the others.
+    fn share(&self) -> usize {
+        let hosts = self.others.hosts().unsigned_abs();
+        usize::try_from(self.stats.counts().waiting.div_ceil(hosts)).unwrap_or(usize::MAX).max(SHARE_MIN)
+    }
+}
 
 #[async_trait]
 impl TaskQueue for Postgres {
@@ -58,8 +95,19 @@ impl TaskQueue for Postgres {
         // A plugin may be listed twice.
         quotas.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
         quotas.dedup_by(|a, b| a.plugin == b.plugin);
+        let (mut tasks_max, slots) = (tasks_max, tasks_max);
+        if self.others.is_any() {
+            if let Some(next_ready_at) = self.nothing_to_claim(&quotas, now).await? {
+                return Ok(Claims { next_ready_at, ..Claims::default() });
+            }
+            tasks_max = tasks_max.min(self.share());
+        }
         let claim = ClaimReady { quotas, tasks_max, available_memory, now, abandoned };
-        Ok(self.writer.write(claim).await?.into_claims())
+        let mut claims = self.writer.write(claim).await?.into_claims();
+        if tasks_max < slots && claims.claimed.len() == tasks_max {
+            claims.next_ready_at = Some(now + SHARE_PAUSE);
+        }
+        Ok(claims)
     }
 
     async fn finish(
@@ -82,8 +130,8 @@ impl TaskQueue for Postgres {
         self.writer.write(FinishStopped(finish)).await
     }
 
-    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<CancelOutcome, StoreError> {
-        self.writer.write(Cancel { id, now }).await
+    async fn cancel(&self, id: TaskId, grace: Duration, now: Timestamp) -> Result<CancelOutcome, StoreError> {
+        self.writer.write(Cancel { id, grace, now }).await
     }
 
     async fn find_open(&self, filter: Filter) -> Result<Vec<TaskRef>, StoreError> {
@@ -94,13 +142,14 @@ impl TaskQueue for Postgres {
         &self,
         found: Vec<TaskRef>,
         filter: Filter,
+        grace: Duration,
         now: Timestamp,
     ) -> Result<CancelledMany, StoreError> {
-        self.writer.write(CancelMany { found, filter, now }).await
+        self.writer.write(CancelMany { found, filter, grace, now }).await
     }
 
-    async fn remove(&self, id: TaskId, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
-        self.writer.write(Remove { id, now }).await
+    async fn remove(&self, id: TaskId, grace: Duration, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
+        self.writer.write(Remove { id, grace, now }).await
     }
 
     async fn save(&self, claim: &Claim, state: Vec<u8>) -> Result<bool, StoreError> {

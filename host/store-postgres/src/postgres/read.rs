@@ -25,14 +25,16 @@ impl Postgres {
     ) -> std::result::Result<Option<T>, StoreError> {
         for looks_left in (0..logs::LOOKS).rev() {
             let (live_runs, read) = (self.live_runs.clone(), read.clone());
-            let look = async move |connection: Arc<Connection>| match logs::find(&connection, id, &live_runs)
-                .await?
-            {
-                None => Ok(Some(None)),
-                // The run started or ended a moment ago, and the live runs are not updated yet.
-                Some(found) if found.is_between() && looks_left > 0 => Ok(None),
-                Some(found) => read(found).map(Some),
-            };
+            let host = self.others.lease.term();
+            let look =
+                async move |connection: Arc<Connection>| match logs::find(&connection, id, &live_runs, host)
+                    .await?
+                {
+                    None => Ok(Some(None)),
+                    // The run started or ended a moment ago, and the live runs are not updated yet.
+                    Some(found) if found.is_between() && looks_left > 0 => Ok(None),
+                    Some(found) => read(found).map(Some),
+                };
             if let Some(found) = self.readers.read(look).await? {
                 return Ok(found);
             }
@@ -51,6 +53,9 @@ impl TaskReads for Postgres {
 
     async fn get_after_events(&self, id: TaskId) -> std::result::Result<Option<Task>, StoreError> {
         let task = self.get(id).await?;
+        if self.others.is_any() {
+            self.writer.catch_up().await;
+        }
         // Before taking a connection: this lasts as long as the fsync.
         self.live_runs.event_bus.wait_published().await;
         Ok(task)

@@ -1,5 +1,7 @@
 //! Cancels an unfinished task: a waiting one at once, a running one when its run ends.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use wasmill_model::{TaskId, TaskState, Timestamp};
@@ -23,12 +25,14 @@ const CANCEL: &str = "
     WHERE seq = $1";
 /// The first stop request counts, and a removal is never downgraded to a cancel.
 const REQUEST_STOP: &str = "
-    UPDATE task SET stop_requested_at = coalesce(stop_requested_at, $2), stop_removes = stop_removes OR $3
+    UPDATE task SET stop_requested_at = coalesce(stop_requested_at, $2), stop_removes = stop_removes OR $3,
+        kill_at = least(kill_at, $4)
     WHERE seq = $1";
 
 #[derive(Debug)]
 pub(crate) struct Cancel {
     pub(crate) id: TaskId,
+    pub(crate) grace: Duration,
     pub(crate) now: Timestamp,
 }
 
@@ -46,7 +50,7 @@ impl Operation for Cancel {
             return Ok(CancelOutcome::AlreadyFinal(was));
         }
         if was == TaskState::Running {
-            request_stop(batch, seq, false, self.now).await?;
+            request_stop(batch, seq, false, self.grace, self.now).await?;
             return Ok(CancelOutcome::Stopping { token: of.token });
         }
         cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, self.now).await?;
@@ -60,10 +64,12 @@ pub(crate) async fn request_stop(
     batch: &mut Batch<'_>,
     seq: i64,
     removes: bool,
+    grace: Duration,
     now: Timestamp,
 ) -> Result<()> {
     batch.writer_state.observe_time(nanos(now));
-    batch.connection.execute(REQUEST_STOP, &[&seq, &nanos(now), &removes]).await?;
+    let kill_at = nanos(now).saturating_add(i64::try_from(grace.as_nanos()).unwrap_or(i64::MAX));
+    batch.connection.execute(REQUEST_STOP, &[&seq, &nanos(now), &removes, &kill_at]).await?;
     Ok(())
 }
 

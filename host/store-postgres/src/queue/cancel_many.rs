@@ -1,5 +1,7 @@
 //! Cancels tasks found earlier, if they still match.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use wasmill_model::{TaskState, Timestamp};
 use wasmill_store::{CancelledMany, Filter, Stopping, TaskRef};
@@ -18,6 +20,7 @@ pub(crate) const FIND: &str = "
 pub(crate) struct CancelMany {
     pub(crate) found: Vec<TaskRef>,
     pub(crate) filter: Filter,
+    pub(crate) grace: Duration,
     pub(crate) now: Timestamp,
 }
 
@@ -39,7 +42,7 @@ impl Operation for CancelMany {
                 continue;
             }
             if was == TaskState::Running {
-                request_stop(batch, seq, false, self.now).await?;
+                request_stop(batch, seq, false, self.grace, self.now).await?;
                 cancelled.running.push(Stopping { id: of.task, token: of.token, was_requested });
             } else {
                 cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, self.now).await?;

@@ -13,9 +13,9 @@ use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 use crate::connection::fault::Result;
 use crate::delivery::deliveries;
-use crate::queue::{promote, starts};
+use crate::queue::{pause, promote, starts};
 use crate::read::rows::{
-    backoff, duration, get, nanos, number, optional_time, parsed, size, task_id, task_ref, text, time,
+    backoff, claim_ref, duration, get, nanos, number, optional_time, parsed, size, task_id, text, time,
     traced, used,
 };
 use crate::writer::batch::{Batch, Operation};
@@ -27,7 +27,7 @@ use crate::writer::quarantine;
 ///
 /// $1 to $3: plugins, their maximum number of tasks, and the memory of one run. $4: tasks in all. $5: memory in all.
 /// $6 and $7: plugin and group at which the last claim stopped, empty before the first, which takes the group that has
-/// waited longest first. $8: the time.
+/// waited longest first. $8: the time. $9: the host.
 ///
 /// In the order of turns. The last row has no task, and tells whether a task did not fit into the memory, and whether a group had more tasks
 /// than its part.
@@ -63,7 +63,7 @@ const CLAIM: &str = "
         WINDOW w AS (ORDER BY lap, wrapped, CASE WHEN $6 = '' THEN oldest END, plugin, task_group ROWS UNBOUNDED PRECEDING)),
     picked AS MATERIALIZED (SELECT * FROM in_order WHERE nth <= $4 AND used <= $5::bigint),
     claimed AS (
-        UPDATE task SET state = 'running', claim_token = claim_token + 1,
+        UPDATE task SET state = 'running', host = $9, claim_token = claim_token + 1,
             attempt = attempt + CASE WHEN suspensions = 0 THEN 1 ELSE 0 END,
             started_at = CASE WHEN suspensions = 0 THEN $8 ELSE started_at END
         FROM picked WHERE task.seq = picked.seq AND task.state = 'available'
@@ -105,7 +105,7 @@ impl Operation for ClaimReady {
         self.check_clock(batch).await?;
         promote::promote_due(batch, self.now, self.tasks_max).await?;
         let mut claims = Claims::default();
-        let (mut memory, mut left) = (self.available_memory, self.left(batch));
+        let (mut memory, mut left) = (self.available_memory, self.left(batch).await?);
         while claims.claimed.len() < self.tasks_max && !left.is_empty() {
             let before = claims.claimed.len();
             let has_more = self.claim(batch, &mut left, &mut memory, &mut claims).await?;
@@ -141,9 +141,33 @@ impl ClaimReady {
         Ok(())
     }
 
-    fn left(&self, batch: &Batch<'_>) -> Left<'_> {
-        let is_waiting = |quota: &&ClaimQuota| quota.tasks_max > 0 && batch.waiting(&quota.plugin) > 0;
-        self.quotas.iter().filter(is_waiting).map(|quota| (&quota.plugin, (quota, quota.tasks_max))).collect()
+    /// Returns what may be claimed. The caller knows the limits of this host; what other hosts run is counted here,
+    /// while none of them can claim.
+    async fn left(&self, batch: &Batch<'_>) -> Result<Left<'_>> {
+        let paused = if batch.has_others { pause::paused(batch.connection).await? } else { Vec::new() };
+        let mut left = HashMap::new();
+        if paused.contains(&None) {
+            return Ok(left);
+        }
+        for quota in &self.quotas {
+            let mut tasks_max = quota.tasks_max;
+            if batch.has_others {
+                if paused.iter().flatten().any(|plugin| *plugin == quota.plugin) {
+                    continue;
+                }
+                if let Some(concurrency) = quota.concurrency {
+                    tasks_max = tasks_max.min(concurrency.saturating_sub(batch.running(&quota.plugin)));
+                }
+                if let Some(rate) = quota.rate {
+                    let started = starts::started(batch, &quota.plugin, rate.per, self.now).await?;
+                    tasks_max = tasks_max.min((rate.starts as usize).saturating_sub(started));
+                }
+            }
+            if tasks_max > 0 && batch.waiting(&quota.plugin) > 0 {
+                left.insert(&quota.plugin, (quota, tasks_max));
+            }
+        }
+        Ok(left)
     }
 
     /// Claims as many tasks as one statement finds; returns whether there may be more.
@@ -166,7 +190,7 @@ impl ClaimReady {
         let now = nanos(self.now);
         let rows = batch
             .connection
-            .query(CLAIM, &[&plugins, &most, &weights, &tasks, &room, &plugin, &group, &now])
+            .query(CLAIM, &[&plugins, &most, &weights, &tasks, &room, &plugin, &group, &now, &batch.host])
             .await?;
         let Some((end, rows)) = rows.split_last() else { return Ok(false) };
         for row in rows {
@@ -216,7 +240,7 @@ impl ClaimReady {
             None => Checkpoint::NotLoaded,
         };
         let claimed = Claimed {
-            claim: Claim::new(task_ref(get(row, 0)?), run.clone(), get(row, 16)?),
+            claim: Claim::new(claim_ref(get(row, 0)?, batch.host), run.clone(), get(row, 16)?),
             plugin,
             queue,
             attempt,

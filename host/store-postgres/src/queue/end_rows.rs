@@ -9,7 +9,7 @@ use wasmill_store::stored::usage;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
-use crate::read::rows::{get, nanos, seq, uuid};
+use crate::read::rows::{get, host, nanos, seq, uuid};
 
 /// Ends those whose claim still holds and who were not asked to stop. The state is compared as it is, so that the index
 /// of running tasks is no way in: all of them would be read for each row.
@@ -18,9 +18,10 @@ const END: &str = "
         plugin_digest = coalesce(e.digest, plugin_digest), host_crashes = host_crashes + e.crashes,
         usage = coalesce(e.usage, task.usage)
     FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $8::bytea[],
-        $9::text[], $10::bigint[], $11::text[]) AS e (seq, id, token, state, at, cause, message, result, digest, crashes,
-        usage)
-    WHERE task.seq = e.seq AND task.id = e.id AND claim_token = e.token AND task.state || '' = 'running'
+        $9::text[], $10::bigint[], $11::text[], $12::bigint[]) AS e (seq, id, token, state, at, cause, message, result,
+        digest, crashes, usage, host)
+    WHERE task.seq = e.seq AND task.id = e.id AND claim_token = e.token AND task.host = e.host
+        AND task.state || '' = 'running'
         AND stop_requested_at IS NULL
     RETURNING task.seq";
 const DROP_CHECKPOINTS: &str = "DELETE FROM checkpoint WHERE seq = ANY ($1::bigint[])";
@@ -98,6 +99,7 @@ impl<'a> EndRows<'a> {
                     &digests.iter().map(|digest| digest.as_deref()).collect::<Vec<_>>(),
                     &ends().map(|finish| i64::from(finish.is_crash())).collect::<Vec<_>>(),
                     &ends().map(|finish| finish.usage().map(|used| usage::text(&used))).collect::<Vec<_>>(),
+                    &ends().map(|finish| host(finish.claim.task_ref())).collect::<Vec<_>>(),
                 ],
             )
             .await

@@ -15,7 +15,7 @@ use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::end_rows::EndRows;
 use crate::queue::remove::remove;
 use crate::queue::save::save;
-use crate::read::rows::{get, nanos, seq, uuid};
+use crate::read::rows::{get, host, nanos, seq, uuid};
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::gathered::Gathered;
 
@@ -27,21 +27,24 @@ const WAIT: &str = "
         cause = coalesce($5, cause), message = coalesce($6, message),
         attempt = attempt - CASE WHEN suspensions = 0 AND $7 THEN 1 ELSE 0 END, host_crashes = host_crashes + $8,
         plugin_digest = coalesce($9, plugin_digest), usage = coalesce($10, usage), log_lines = coalesce($13, log_lines)
-    WHERE seq = $1 AND id = $2 AND claim_token = $3 AND state = 'running' AND stop_requested_at IS NULL
+    WHERE seq = $1 AND id = $2 AND claim_token = $3 AND host = $15 AND state = 'running' AND stop_requested_at IS NULL
     RETURNING log_lines";
 const LEAVE_OUT_LINES: &str = "UPDATE task SET log_lines = $2 WHERE seq = $1";
 const KEPT: &str = "SELECT body FROM log WHERE seq = $1";
 const ATTEMPT: &str = "
     INSERT INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
     SELECT seq, attempt, $4, $5, started_at, $6, $7
-    FROM task WHERE seq = $1 AND id = $2 AND claim_token = $3 AND state = 'running' AND stop_requested_at IS NULL
+    FROM task
+    WHERE seq = $1 AND id = $2 AND claim_token = $3 AND host = $8 AND state = 'running' AND stop_requested_at IS NULL
     ON CONFLICT (seq, attempt) DO UPDATE SET outcome = excluded.outcome, message = excluded.message,
         started_at = excluded.started_at, finished_at = excluded.finished_at, plugin_digest = excluded.plugin_digest";
 /// A task with a stop request under this claim.
 const STOPPING: &str = "
     SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,
         stop_removes
-    FROM task WHERE seq = $1 AND id = $2 AND claim_token = $3 AND state = 'running' AND stop_requested_at IS NOT NULL";
+    FROM task
+    WHERE seq = $1 AND id = $2 AND claim_token = $3 AND host = $4 AND state = 'running'
+        AND stop_requested_at IS NOT NULL";
 const KEEP: &str = "
     INSERT INTO log (seq, body) VALUES ($1, $2) ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
 
@@ -115,8 +118,8 @@ pub(crate) async fn finish(batch: &mut Batch<'_>, run: &Finish) -> Result<Finish
 /// Cancels or removes a task with a stop request.
 async fn stop(batch: &mut Batch<'_>, finish: &Finish) -> Result<Finished> {
     let Finish { claim, now, .. } = finish;
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-        [&seq(claim.task_ref()), &uuid(claim.id), &claim.token()];
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &host(claim.task_ref())];
     let Some(row) = batch.connection.optional(STOPPING, &values).await? else { return Ok(Finished::Lost) };
     let ((seq, was, of, has_webhook), removes): (_, bool) = (cancellable(&row)?, get(&row, 10)?);
     batch.writer_state.observe_time(nanos(*now));
@@ -164,6 +167,7 @@ async fn keep_attempt(batch: &Batch<'_>, finish: &Finish) -> Result<()> {
                 &message.map(str::as_bytes),
                 &nanos(finish.now),
                 &claim.run().digest().as_deref(),
+                &host(claim.task_ref()),
             ],
         )
         .await?;
@@ -194,6 +198,7 @@ async fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> Result
                 &until.map(|until| nanos(until).saturating_sub(nanos(finish.now)).max(0)),
                 &finish.log.as_ref().map(|part| part.given().cast_signed()),
                 &finish.next.state().as_str(),
+                &host(claim.task_ref()),
             ],
         )
         .await?;

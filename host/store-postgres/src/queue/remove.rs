@@ -1,5 +1,7 @@
 //! Removes a task: a running one when its run ends, others at once.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use wasmill_model::{TaskId, TaskState, Timestamp};
 use wasmill_store::live::{LiveChange, LiveRun, RunRef};
@@ -29,6 +31,7 @@ pub(crate) const REMOVE: &str = "
 #[derive(Debug)]
 pub(crate) struct Remove {
     pub(crate) id: TaskId,
+    pub(crate) grace: Duration,
     pub(crate) now: Timestamp,
 }
 
@@ -43,7 +46,7 @@ impl Operation for Remove {
         };
         let (seq, was, of, _) = cancellable(&row)?;
         if was == TaskState::Running {
-            request_stop(batch, seq, true, self.now).await?;
+            request_stop(batch, seq, true, self.grace, self.now).await?;
             return Ok(RemoveOutcome::Stopping { token: of.token });
         }
         remove(batch, seq, of, was, None, self.now).await?;

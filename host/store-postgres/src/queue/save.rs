@@ -5,12 +5,12 @@ use wasmill_store::Claim;
 use wasmill_store::commit::large;
 
 use crate::connection::fault::Result;
-use crate::read::rows::{seq, uuid};
+use crate::read::rows::{host, seq, uuid};
 use crate::writer::batch::{Batch, Operation};
 
 const SAVE: &str = "
     INSERT INTO checkpoint (seq, body)
-    SELECT seq, $4 FROM task WHERE seq = $1 AND id = $2 AND claim_token = $3 AND state = 'running'
+    SELECT seq, $4 FROM task WHERE seq = $1 AND id = $2 AND claim_token = $3 AND host = $5 AND state = 'running'
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
 const DROP_CHECKPOINT: &str = "DELETE FROM checkpoint WHERE seq = $1";
 
@@ -38,7 +38,10 @@ impl Operation for Save {
 pub(crate) async fn save(batch: &Batch<'_>, claim: &Claim, state: &[u8]) -> Result<bool> {
     let rows = batch
         .connection
-        .execute(SAVE, &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &state])
+        .execute(
+            SAVE,
+            &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &state, &host(claim.task_ref())],
+        )
         .await?;
     Ok(rows == 1)
 }

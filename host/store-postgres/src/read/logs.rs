@@ -12,20 +12,22 @@ use crate::read::rows::{damaged, get, state, uuid};
 pub(crate) const LOOKS: usize = 3;
 
 const LOG: &str = "
-    SELECT claim_token, state, body FROM task LEFT JOIN log USING (seq) WHERE task.id = $1";
+    SELECT claim_token, state, body, task.host FROM task LEFT JOIN log USING (seq) WHERE task.id = $1";
 
 /// The parts of a log at one moment.
 pub(crate) struct LogSource {
     state: TaskState,
     body: Vec<u8>,
     live: Option<LiveRun>,
+    /// Whether the host that was asked runs the task.
+    is_here: bool,
 }
 
 impl LogSource {
     /// Returns true if the task is running but its live run is unknown, as between a commit and the update of
     /// the live runs.
     pub(crate) fn is_between(&self) -> bool {
-        self.state == TaskState::Running && self.live.is_none()
+        self.state == TaskState::Running && self.is_here && self.live.is_none()
     }
 
     /// Reads up to `lines_max` lines after line `after`.
@@ -54,10 +56,12 @@ pub(crate) async fn find(
     connection: &Connection,
     id: TaskId,
     live_runs: &LiveRuns,
+    host: i64,
 ) -> Result<Option<LogSource>> {
     let Some(row) = connection.optional(LOG, &[&uuid(id)]).await? else { return Ok(None) };
     let state = state(&row, 1)?;
     let body = get::<Option<Vec<u8>>>(&row, 2)?.unwrap_or_default();
     let live = if state == TaskState::Running { live_runs.live(id, get(&row, 0)?) } else { None };
-    Ok(Some(LogSource { state, body, live }))
+    let is_here = get::<Option<i64>>(&row, 3)? == Some(host);
+    Ok(Some(LogSource { state, body, live, is_here }))
 }

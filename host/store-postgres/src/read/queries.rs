@@ -13,7 +13,7 @@ use crate::delivery::deliveries;
 use crate::dependency::results;
 use crate::read::filtered_list::scan;
 use crate::read::rows::{
-    backoff, cause, duration, get, group, number, optional, optional_time, parsed, priority, seq, size,
+    backoff, cause, duration, get, group, host, number, optional, optional_time, parsed, priority, seq, size,
     state, tags, task_id, task_ref, text, time, uuid,
 };
 use crate::read::task_row::{TaskRow, select_tasks, task_row};
@@ -39,9 +39,16 @@ const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHE
 const WAITING: &str = "
     SELECT count(*) FROM (SELECT 1 FROM task
         WHERE state IN ('available', 'scheduled', 'suspended', 'blocked') AND plugin = $1 LIMIT $2) AS counted";
+const CLAIMED: &str = "SELECT 1 FROM task WHERE id = $1 AND claim_token = $2 AND state = 'running'";
 const CHECKPOINT: &str = "
     SELECT checkpoint.body FROM task JOIN checkpoint USING (seq)
-    WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.state = 'running'";
+    WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.host = $4
+        AND task.state = 'running'";
+
+/// Returns true if a task runs under this claim.
+pub(crate) async fn is_claimed(connection: &Connection, id: TaskId, token: i64) -> Result<bool> {
+    Ok(connection.optional(CLAIMED, &[&uuid(id), &token]).await?.is_some())
+}
 
 pub(crate) async fn task(connection: &Connection, id: TaskId, live_runs: &LiveRuns) -> Result<Option<Task>> {
     let row = connection.optional(TASK, &[&uuid(id)]).await?;
@@ -177,8 +184,12 @@ fn webhook(row: &Row, column: usize) -> Result<Option<Webhook>> {
 }
 
 pub(crate) async fn checkpoint(connection: &Connection, claim: &Claim) -> Result<Option<Vec<u8>>> {
-    let row =
-        connection.optional(CHECKPOINT, &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token()]).await?;
+    let row = connection
+        .optional(
+            CHECKPOINT,
+            &[&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &host(claim.task_ref())],
+        )
+        .await?;
     row.map(|row| get(&row, 0)).transpose()
 }
 

@@ -174,7 +174,17 @@ pub(crate) fn task_ref(seq: i64) -> TaskRef {
     TaskRef(u128::from(seq.cast_unsigned()))
 }
 
+/// Returns the reference of the task in this row to a host that has claimed it.
+pub(crate) fn claim_ref(seq: i64, host: i64) -> TaskRef {
+    TaskRef(u128::from(host.cast_unsigned()) << 64 | task_ref(seq).0)
+}
+
 /// Returns the row of a task; of one that this backend never had, a row that does not exist.
 pub(crate) fn seq(task: TaskRef) -> i64 {
-    i64::try_from(task.0).unwrap_or(-1)
+    ((task.0 & u128::from(u64::MAX)) as u64).cast_signed()
+}
+
+/// Returns the host that has claimed the task.
+pub(crate) fn host(task: TaskRef) -> i64 {
+    ((task.0 >> 64) as u64).cast_signed()
 }

@@ -115,6 +115,10 @@ pub(crate) struct Batch<'a> {
     pub(crate) live_runs: &'a LiveRuns,
     /// What to publish once it commits.
     pub(crate) effects: Effects,
+    /// The registration of this host.
+    pub(crate) host: i64,
+    /// Whether there are other hosts.
+    pub(crate) has_others: bool,
     /// Where the turns of the last claim ended: plugin and group.
     pub(crate) turn: (String, String),
     /// What was written for commands that have not run yet.
@@ -131,13 +135,30 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let (effects, turn) = (Effects::default(), <(String, String)>::default());
         let written = Written::default();
-        Self { connection, writer_state, live_runs, effects, turn, written, plugin_counts: None }
+        Self {
+            connection,
+            writer_state,
+            live_runs,
+            effects,
+            host: 0,
+            has_others: false,
+            turn,
+            written,
+            plugin_counts: None,
+        }
     }
 
     /// Returns the number of waiting tasks of a plugin, including this batch.
     pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
         let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
         before.saturating_add_signed(self.effects.count_delta.waiting(plugin))
+    }
+
+    /// Returns the number of running tasks of a plugin on all hosts, including this batch.
+    pub(crate) fn running(&self, plugin: &PluginName) -> usize {
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).running);
+        let changed = self.effects.count_delta.of(plugin, TaskState::Running);
+        usize::try_from(before.saturating_add_signed(changed)).unwrap_or(usize::MAX)
     }
 
     /// Records a transition; `None` stands for a task that is created or removed.

@@ -1,9 +1,13 @@
 //! Group commit: many commands, one transaction.
 //!
-//! Each transaction begins with the fence: the row of the host must still have this incarnation, and takes the number
-//! of the transaction, so that after a lost connection one question tells whether it was committed. An error of the
-//! machine rolls the whole batch back and is returned to all its callers; an error of one command is returned to its
-//! caller alone: the batch is halved until that command is isolated. No caller is answered before the commit.
+//! Each transaction begins with the turn, so that those of all hosts are serial, and the fence: the row of the host must
+//! still be live and of this connection, and takes the number of the transaction, so that after a lost connection one
+//! question tells whether it was committed. An error of the machine rolls the whole batch back and is returned to all
+//! its callers; an error of one command is returned to its caller alone: the batch is halved until that command is
+//! isolated. No caller is answered before the commit.
+
+mod hosts;
+mod reconnect;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,39 +15,46 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use wasmill_model::fault_point;
 use wasmill_store::StoreError;
-use wasmill_store::commit::{AbandonedClaims, Committed, OutageLog, WriterState, WriterStats};
+use wasmill_store::commit::{AbandonedClaims, Committed, Effects, OutageLog, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::finish::Finish;
 
+use crate::cluster::others::Others;
+use crate::cluster::place::Place;
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
-use crate::connection::server::{LOCKED, PATIENCE, RECONNECT_WAIT, Server};
+use crate::connection::server::{PATIENCE, RECONNECT_WAIT, Server};
 use crate::dependency::resolution;
 use crate::writer::batch::{Batch, Job, Operation};
 use crate::writer::gathered::Gathered;
 use crate::writer::{clock_skew, events, plugin_counts};
 
-const FENCE: &str = "UPDATE host SET batch = $2 WHERE id = 0 AND incarnation = $1";
-/// Waits for a transaction of the last connection that has not ended yet.
-const COMMITTED: &str = "SELECT incarnation, batch FROM host WHERE id = 0 FOR UPDATE";
-
 /// How long the server may take for one transaction, and for its commit.
 const RUN_TIMEOUT: Duration = Duration::from_secs(90);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle writer tries to connect.
-const IDLE_RECONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs batches on the write connection.
 pub(crate) struct Batcher {
     server: Server,
     connection: Option<Arc<Connection>>,
-    incarnation: i64,
+    place: Place,
+    others: Arc<Others>,
+    /// How long a lease is valid.
+    lease_period: Duration,
+    /// The registration of this host.
+    host: i64,
+    /// The number of this connection.
+    epoch: i64,
+    /// The number of the last transaction.
     batch: i64,
+    /// The last transaction of any host whose changes are known.
+    writes: i64,
+    /// Whether the host has to register: it is new, or others took it for dead.
+    is_revoked: bool,
     /// The last transaction, if its connection was lost while it was committed.
     unknown: Option<Unknown>,
     /// Since when there is no connection.
     lost_since: Option<Instant>,
-    is_taken_over: bool,
     writer_state: WriterState,
     turn: (String, String),
     stats: Arc<WriterStats>,
@@ -60,8 +71,9 @@ pub(crate) struct Batcher {
 pub(crate) struct Start {
     pub(crate) server: Server,
     pub(crate) connection: Arc<Connection>,
-    pub(crate) incarnation: i64,
-    pub(crate) writer_state: WriterState,
+    pub(crate) place: Place,
+    pub(crate) others: Arc<Others>,
+    pub(crate) lease_period: Duration,
     pub(crate) stats: Arc<WriterStats>,
     pub(crate) live_runs: Arc<LiveRuns>,
     pub(crate) abandoned: Arc<AbandonedClaims>,
@@ -71,10 +83,12 @@ pub(crate) struct Start {
 struct Ran {
     writer_state: WriterState,
     turn: (String, String),
-    effects: wasmill_store::commit::Effects,
+    effects: Effects,
     is_durable: bool,
     commands: usize,
     began: Instant,
+    /// The number of the transaction among those of all hosts.
+    writes: i64,
 }
 
 /// A transaction of which nobody knows whether it was committed.
@@ -88,16 +102,21 @@ struct Unknown {
 
 impl Batcher {
     pub(crate) fn new(start: Start) -> Self {
-        let Start { server, connection, incarnation, writer_state, stats, live_runs, abandoned } = start;
+        let Start { server, connection, place, others, lease_period, stats, live_runs, abandoned } = start;
         Self {
             server,
             connection: Some(connection),
-            incarnation,
+            place,
+            others,
+            lease_period,
+            host: 0,
+            epoch: 0,
             batch: 0,
+            writes: 0,
+            is_revoked: true,
             unknown: None,
             lost_since: None,
-            is_taken_over: false,
-            writer_state,
+            writer_state: WriterState::default(),
             turn: Default::default(),
             stats,
             live_runs,
@@ -200,15 +219,22 @@ impl Batcher {
         // Connecting may have abandoned the claims of an earlier batch.
         abandoned.extend(self.abandoned.take());
         let number = self.batch + 1;
-        let run = timeout(RUN_TIMEOUT, self.run(&connection, number, jobs, abandoned)).await;
-        let ran = match run.unwrap_or(Err(Error::Silent)) {
+        let began = Instant::now();
+        let run = async {
+            let is_durable = jobs.iter().any(|job| job.durable());
+            let writes = self.begin(&connection, number, is_durable).await?;
+            let (writer_state, turn, effects) = self.run(&connection, jobs, abandoned).await?;
+            Ok(Ran { writer_state, turn, effects, is_durable, commands: jobs.len(), began, writes })
+        };
+        let ran = match timeout(RUN_TIMEOUT, run).await.unwrap_or(Err(Error::Silent)) {
             Ok(ran) => ran,
             Err(error) => {
                 let rolled_back = async { connection.batch("ROLLBACK").await.is_ok() };
-                if error.is_lost() || !timeout(COMMIT_TIMEOUT, rolled_back).await.unwrap_or(false) {
+                let is_broken = error.is_lost() && !matches!(error, Error::Fenced);
+                if is_broken || !timeout(COMMIT_TIMEOUT, rolled_back).await.unwrap_or(false) {
                     self.connection = None;
                 }
-                self.is_taken_over |= matches!(error, Error::TakenOver);
+                self.is_revoked |= matches!(error, Error::Fenced);
                 return Err(error);
             }
         };
@@ -256,8 +282,8 @@ impl Batcher {
 
     /// Publishes what a committed transaction has changed.
     fn publish(&mut self, number: i64, ran: Ran) {
-        let Ran { writer_state, turn, mut effects, is_durable, commands, began } = ran;
-        self.batch = number;
+        let Ran { writer_state, turn, mut effects, is_durable, commands, began, writes } = ran;
+        (self.batch, self.writes) = (number, writes);
         (self.writer_state, self.turn) = (writer_state, turn);
         effects.publish(&self.live_runs, writer_state.events_reserved.unsigned_abs());
         let deliveries_dropped = effects.deliveries_dropped;
@@ -272,21 +298,13 @@ impl Batcher {
     async fn run(
         &self,
         connection: &Connection,
-        number: i64,
         jobs: &mut [Box<dyn Job>],
         abandoned: &[Finish],
-    ) -> Result<Ran> {
-        let is_durable = jobs.iter().any(|job| job.durable());
-        let began = Instant::now();
-        connection
-            .batch(if is_durable { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" })
-            .await?;
-        if connection.execute(FENCE, &[&self.incarnation, &number]).await? == 0 {
-            return Err(Error::TakenOver);
-        }
+    ) -> Result<(WriterState, (String, String), Effects)> {
         let mut batch = Batch::new(connection, self.writer_state, &self.live_runs);
         batch.plugin_counts = Some(self.stats.plugin_counts());
         batch.turn.clone_from(&self.turn);
+        (batch.host, batch.has_others) = (self.host, self.others.is_any());
         // First, so that requeued tasks can be claimed in this batch.
         for finish in abandoned {
             finish.run(&mut batch).await?;
@@ -311,57 +329,6 @@ impl Batcher {
         clock_skew::store_latest(connection, &mut batch.writer_state).await?;
         plugin_counts::write(connection, &batch.effects.count_delta).await?;
         let Batch { writer_state, turn, effects, .. } = batch;
-        Ok(Ran { writer_state, turn, effects, is_durable, commands: jobs.len(), began })
-    }
-
-    /// Returns the write connection. Connects anew if it is gone, and then finds out about the last transaction.
-    async fn connected(&mut self) -> Result<Arc<Connection>> {
-        if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
-            return Ok(Arc::clone(connection));
-        }
-        self.connection = None;
-        let connection = self.server.connect_anew().await?;
-        let is_locked: bool = connection.one(LOCKED, &[&self.server.schema]).await?.get(0);
-        let row = connection.one(COMMITTED, &[]).await?;
-        let (incarnation, batch): (i64, i64) = (row.get(0), row.get(1));
-        if incarnation != self.incarnation {
-            self.is_taken_over = true;
-            return Err(Error::TakenOver);
-        }
-        if !is_locked {
-            return Err(Error::Locked);
-        }
-        tracing::info!("connected to the database again");
-        self.connection = Some(Arc::clone(&connection));
-        if let Some(Unknown { number, ran, jobs, abandoned }) = self.unknown.take() {
-            if batch == number {
-                self.publish(number, ran);
-            } else {
-                self.abandoned.requeue(abandoned);
-            }
-            // Their callers know nothing of it: what they claimed is put back.
-            drop(jobs);
-        }
-        Ok(connection)
-    }
-
-    /// Resolves when there is no connection and it is time to try.
-    pub(crate) async fn lost(&self) {
-        match &self.connection {
-            Some(connection) => connection.closed().await,
-            None => sleep(IDLE_RECONNECT_WAIT).await,
-        }
-    }
-
-    /// Connects again while nothing is to be written, so that a host that was taken over learns of it.
-    pub(crate) async fn reconnect(&mut self) {
-        if let Err(error) = self.connected().await {
-            tracing::debug!(%error, "failed to connect to the database");
-        }
-    }
-
-    /// Returns true if another host has started on this database; nothing can be written any more.
-    pub(crate) fn is_taken_over(&self) -> bool {
-        self.is_taken_over
+        Ok((writer_state, turn, effects))
     }
 }

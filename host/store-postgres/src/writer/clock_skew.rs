@@ -15,8 +15,8 @@ const SHORTEN: &str = "
     UPDATE task SET sort_key = sort_key + $1::bigint + wait_ns - ready_at, ready_at = $1 + wait_ns
     WHERE state IN ('scheduled', 'suspended') AND ready_at > $1 AND wait_ns IS NOT NULL
         AND ready_at > $1 + wait_ns";
-const LATEST: &str = "SELECT latest FROM host WHERE id = 0";
-const STORE_LATEST: &str = "UPDATE host SET latest = $1 WHERE id = 0";
+const LATEST: &str = "SELECT latest FROM cluster WHERE id = 0";
+const STORE_LATEST: &str = "UPDATE cluster SET latest = $1 WHERE id = 0";
 
 /// Shortens waits on open if the clock went back since the last run; returns how many.
 pub(crate) async fn open(connection: &Connection, writer_state: &mut WriterState, now: i64) -> Result<u64> {

@@ -1,45 +1,68 @@
-//! Loads and stores the task counts of plugins. Loaded once on open; after that the writer counts.
+//! Loads and stores the task counts of plugins. The first host counts the unfinished tasks; after that every writer
+//! stores what it changes.
 
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use wasmill_model::{PluginName, Timestamp};
 use wasmill_store::PluginCounts;
-use wasmill_store::rules::plugin_counts::{CountDelta, FinishedDelta};
+use wasmill_store::rules::plugin_counts::CountDelta;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::read::rows::{number, parsed, state};
 
-const WAITING: &str = "
-    SELECT plugin, state, count(*), 0::bigint FROM task
-    WHERE state IN ('available', 'scheduled', 'suspended', 'blocked') GROUP BY plugin, state";
-const FINISHED: &str = "SELECT plugin, state, tasks, removed FROM finished_count";
+const COUNTS: &str = "SELECT plugin, state, tasks, removed FROM task_count";
+const CLEAR: &str = "
+    DELETE FROM task_count WHERE state IN ('available', 'scheduled', 'suspended', 'blocked', 'running')";
+const RECOUNT: &str = "
+    INSERT INTO task_count (plugin, state, tasks)
+    SELECT plugin, state, count(*) FROM task
+    WHERE state IN ('available', 'scheduled', 'suspended', 'blocked') GROUP BY plugin, state
+    UNION ALL SELECT plugin, state, count(*) FROM task WHERE state = 'running' GROUP BY plugin, state";
 const COUNT: &str = "
-    INSERT INTO finished_count (plugin, state, tasks, removed) VALUES ($1, $2, $3, $4)
+    INSERT INTO task_count (plugin, state, tasks, removed)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
     ON CONFLICT (plugin, state) DO UPDATE
-    SET tasks = finished_count.tasks + excluded.tasks, removed = finished_count.removed + excluded.removed";
+    SET tasks = task_count.tasks + excluded.tasks, removed = task_count.removed + excluded.removed";
 const OLDEST: &str = "
     SELECT min(ready_at) FROM task
     WHERE state IN ('available', 'scheduled', 'suspended') AND plugin = $1";
 
-/// Loads the counts after recovery, when nothing is running.
+/// Loads all counts.
 pub(crate) async fn load(connection: &Connection) -> Result<BTreeMap<PluginName, PluginCounts>> {
     let mut plugin_counts: BTreeMap<PluginName, PluginCounts> = BTreeMap::new();
-    for sql in [WAITING, FINISHED] {
-        for row in connection.query(sql, &[]).await? {
-            let counts = plugin_counts.entry(parsed(&row, 0)?).or_default();
-            counts.set(state(&row, 1)?, number(&row, 2)?, number(&row, 3)?);
-        }
+    for row in connection.query(COUNTS, &[]).await? {
+        let counts = plugin_counts.entry(parsed(&row, 0)?).or_default();
+        counts.set(state(&row, 1)?, number(&row, 2)?, number(&row, 3)?);
     }
     Ok(plugin_counts)
 }
 
+/// Counts the unfinished tasks anew.
+pub(crate) async fn recount(connection: &Connection) -> Result<()> {
+    connection.execute(CLEAR, &[]).await?;
+    connection.execute(RECOUNT, &[]).await?;
+    Ok(())
+}
+
 /// Stores the count changes of a batch within its transaction.
 pub(crate) async fn write(connection: &Connection, count_delta: &CountDelta) -> Result<()> {
-    for FinishedDelta { plugin, state, ended, removed } in count_delta.ended() {
-        connection.execute(COUNT, &[&plugin.as_str(), &state.as_str(), &ended, &removed]).await?;
+    let changes = count_delta.changes();
+    if changes.is_empty() {
+        return Ok(());
     }
+    connection
+        .execute(
+            COUNT,
+            &[
+                &changes.iter().map(|change| change.plugin.as_str()).collect::<Vec<_>>(),
+                &changes.iter().map(|change| change.state.as_str()).collect::<Vec<_>>(),
+                &changes.iter().map(|change| change.tasks).collect::<Vec<_>>(),
+                &changes.iter().map(|change| change.removed).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::connection::fault::Result;
 use crate::writer::batch::{Batch, Operation};
 
-const PROBE: &str = "UPDATE host SET latest = latest WHERE id = 0";
+const PROBE: &str = "UPDATE cluster SET latest = latest WHERE id = 0";
 
 /// A small durable write.
 #[derive(Debug)]

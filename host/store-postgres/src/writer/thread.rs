@@ -26,7 +26,45 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 enum Message {
     Run(Box<dyn Job>),
+    /// Looks what other hosts have written, and tells once that is published.
+    CatchUp(Option<oneshot::Sender<()>>),
+    /// Others took this registration for dead.
+    Revoked(i64),
     Close,
+}
+
+/// The way to the writer of what runs beside it, which must not keep it open. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct WriterQueue(mpsc::WeakSender<Message>);
+
+impl WriterQueue {
+    /// Runs an operation in the next batch and returns its answer once it has committed.
+    pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer, StoreError> {
+        write(&self.0.upgrade().ok_or(StoreError::Closed)?, operation).await
+    }
+
+    /// Tells that others took this registration for dead.
+    pub(crate) async fn revoked(&self, host: i64) {
+        if let Some(queue) = self.0.upgrade() {
+            // Fails once the store is closed.
+            let _ = queue.send(Message::Revoked(host)).await;
+        }
+    }
+
+    /// Asks to look what other hosts have written.
+    pub(crate) fn catch_up(&self) {
+        if let Some(queue) = self.0.upgrade() {
+            // A full queue makes the writer look as well.
+            let _ = queue.try_send(Message::CatchUp(None));
+        }
+    }
+}
+
+async fn write<O: Operation>(queue: &mpsc::Sender<Message>, operation: O) -> Result<O::Answer, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let job = Box::new(Pending::new(operation, reply));
+    queue.send(Message::Run(job)).await.map_err(|_| StoreError::Closed)?;
+    answer.await.unwrap_or(Err(StoreError::Closed))
 }
 
 impl Writer {
@@ -44,10 +82,21 @@ impl Writer {
 
     /// Runs an operation in the next batch and returns its answer once it has committed.
     pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let job = Box::new(Pending::new(operation, reply));
-        self.queue.send(Message::Run(job)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        write(&self.queue, operation).await
+    }
+
+    /// Returns the way to this writer for what runs beside it.
+    pub(crate) fn queue(&self) -> WriterQueue {
+        WriterQueue(self.queue.downgrade())
+    }
+
+    /// Publishes what other hosts have written up to now.
+    pub(crate) async fn catch_up(&self) {
+        let (told, done) = oneshot::channel();
+        if self.queue.send(Message::CatchUp(Some(told))).await.is_ok() {
+            // Fails once the store is closed.
+            let _ = done.await;
+        }
     }
 
     /// Resolves when the thread accepts nothing more: it was closed, or it panicked.
@@ -84,28 +133,30 @@ async fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) 
     let mut taken = Vec::with_capacity(BATCH_MAX);
     let mut large = VecDeque::new();
     while take(&mut batcher, &mut messages, &mut taken, large.len()).await {
-        let mut jobs = Vec::with_capacity(taken.len());
+        let (mut jobs, mut followers) = (Vec::with_capacity(taken.len()), Vec::new());
         for message in taken.drain(..) {
             match message {
                 Message::Run(job) if is_large(job.cost()) => large.push_back(job),
                 Message::Run(job) => jobs.push(job),
+                Message::CatchUp(follower) => followers.push(follower),
+                Message::Revoked(host) => batcher.revoked(host).await,
                 Message::Close => messages.close(),
+            }
+        }
+        if !followers.is_empty() {
+            batcher.poll().await;
+            for follower in followers.into_iter().flatten() {
+                // Fails if it has hung up.
+                let _ = follower.send(());
             }
         }
         for batch in divide(jobs, &mut large, |job| job.cost()) {
             batcher.commit(batch).await;
         }
-        if batcher.is_taken_over() {
-            break;
-        }
-    }
-    if batcher.is_taken_over() {
-        tracing::error!("another wasmill has taken over the database; this one ends");
-        // What is queued is answered that the store is closed.
-        return;
     }
     // Claims may have been abandoned since the last batch.
     batcher.commit(Vec::new()).await;
+    batcher.leave().await;
 }
 
 /// Takes queued commands; waits for one unless there is deferred work. Returns false once the queue is
@@ -117,14 +168,13 @@ async fn take(
     large: usize,
 ) -> bool {
     if large == 0 && !batcher.has_backlog() {
-        while !batcher.is_taken_over() {
+        loop {
             tokio::select! {
                 received = messages.recv_many(taken, BATCH_MAX) => return received > 0,
-                () = batcher.lost() => {}
+                () = batcher.lost() => batcher.reconnect().await,
+                () = batcher.poll_due() => batcher.poll().await,
             }
-            batcher.reconnect().await;
         }
-        return false;
     }
     // Commands taken and not yet written are bounded, too.
     while taken.len() + large < BATCH_MAX {

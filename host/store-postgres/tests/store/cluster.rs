@@ -1,4 +1,4 @@
-//! A schema for each test, in one server of this process.
+//! A schema for each test, in one server of this process, and the hosts that open it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio_postgres::{Client, Config, NoTls};
 use wasmill_model::{Timestamp, Tracer};
 use wasmill_store::{Recovery, Store};
-use wasmill_store_postgres::{Address, Database, PostgresConfig};
+use wasmill_store_postgres::{Address, Database, Place, PostgresConfig};
 use wasmill_store_suite::Fixture;
 
 use crate::postgres::PostgresServer;
@@ -18,13 +18,16 @@ pub(crate) struct Schema {
 }
 
 impl Schema {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Returns the folder of the server's socket.
     pub(crate) fn folder(&self) -> &Path {
         self.server.folder()
+    }
+
+    /// Returns how a host at a place opens the store through this URL.
+    pub(crate) fn config(&self, url: &str, place: &str) -> PostgresConfig {
+        let address = Address::new(url, None, None).expect("a URL");
+        let schema = self.name.clone();
+        PostgresConfig { schema, migrate: true, ..PostgresConfig::new(address, Place::named(place)) }
     }
 
     /// Returns the URL of the database, without a proxy.
@@ -51,12 +54,15 @@ impl Fixture for Schema {
     }
 
     fn open_with(&self, waiting_max: u64, tracer: &Tracer, now: Timestamp) -> (Store, Recovery) {
-        let address = Address::new(&self.url(), None, None).expect("a URL");
-        let (schema, tracer) = (self.name.clone(), tracer.clone());
-        let config =
-            PostgresConfig { schema, migrate: true, waiting_max, tracer, ..PostgresConfig::new(address) };
-        // On a thread without a runtime, since the test has one.
-        let open = move || Database::open(config).and_then(|database| database.start(now));
-        std::thread::spawn(open).join().expect("no panic").expect("the store opens")
+        // One that was at the same place is dead.
+        let config = self.config(&self.url(), "one");
+        start(PostgresConfig { waiting_max, tracer: tracer.clone(), ..config }, now)
     }
+}
+
+/// Opens a store.
+pub(crate) fn start(config: PostgresConfig, now: Timestamp) -> (Store, Recovery) {
+    // On a thread without a runtime, since the test has one.
+    let open = move || Database::open(config).and_then(|database| database.start(now));
+    std::thread::spawn(open).join().expect("no panic").expect("the store opens")
 }

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use wasmill_model::{TaskState, Transition};
 use wasmill_store::{Filter, Store, StoreError};
-use wasmill_store_postgres::{Address, Database, PostgresConfig};
 use wasmill_store_suite::Fixture;
 use wasmill_store_suite::fixture::{StoreExt, at, claim, claim_one, get, insert_one, new_task};
 
-use crate::cluster::Schema;
+use crate::cluster::{Schema, start};
 use crate::proxy::{Mode, Proxy};
 
 /// A store whose connections go through a proxy.
@@ -22,7 +21,7 @@ impl Bed {
     fn new() -> Self {
         let schema = Schema::new();
         let proxy = Proxy::start(schema.folder());
-        let store = open(&proxy.url(), schema.name());
+        let store = start(schema.config(&proxy.url(), "one"), at(0)).0;
         Self { schema, proxy, store }
     }
 
@@ -35,13 +34,6 @@ impl Bed {
     fn waiting(&self) -> u64 {
         self.store.plugin_counts().iter().map(|(_, counts)| counts.waiting()).sum()
     }
-}
-
-fn open(url: &str, schema: &str) -> Store {
-    let address = Address::new(url, None, None).expect("a URL");
-    let config = PostgresConfig { schema: schema.to_owned(), migrate: true, ..PostgresConfig::new(address) };
-    let open = move || Database::open(config).and_then(|database| database.start(at(0)));
-    std::thread::spawn(open).join().expect("no panic").expect("the store opens").0
 }
 
 async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
@@ -145,17 +137,21 @@ async fn requests_wait_for_a_restart_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_host_that_was_taken_over_ends() {
+async fn a_host_that_was_taken_for_dead_registers_anew() {
     let bed = Bed::new();
     let id = insert_one(&bed.store).await;
     let claimed = claim_one(&bed.store, at(1)).await;
+    let term = bed.store.lease().term();
     bed.proxy.set(Mode::Refuse);
-    let second = open(&bed.schema.url(), bed.schema.name());
+    // At the same place, so the first one is dead.
+    let second = start(bed.schema.config(&bed.schema.url(), "one"), at(0)).0;
     bed.proxy.set(Mode::Pass);
-    tokio::time::timeout(Duration::from_secs(30), bed.store.closed()).await.expect("it learns of it");
     let late = bed.store.finish(&claimed.claim, Transition::Completed("1".to_owned()), None, at(2)).await;
-    assert_eq!(late, Err(StoreError::Closed));
+    assert_eq!(late, Ok(false));
+    assert!(!bed.store.lease().is_valid(term) && bed.store.lease().term() != term);
     let task = get(&second, id).await;
     assert_eq!((task.state, task.attempt), (TaskState::Available, 1));
     insert_one(&second).await;
+    insert_one(&bed.store).await;
+    assert_eq!(bed.tasks().await, 3);
 }

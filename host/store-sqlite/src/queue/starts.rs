@@ -23,13 +23,13 @@ pub(crate) fn note(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     for share in quotas {
-        let Some(span) = share.rate_span else { continue };
+        let Some(rate) = share.rate else { continue };
         let tasks = claimed.iter().filter(|claimed| claimed.plugin == share.plugin).count();
         if tasks == 0 {
             continue;
         }
         let (plugin, at) = (share.plugin.as_str(), nanos(now));
-        let span = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+        let span = i64::try_from(rate.per.as_nanos()).unwrap_or(i64::MAX);
         let mut forget = batch.connection.prepare_cached(FORGET)?;
         forget.execute(params![plugin, at.saturating_sub(span), at])?;
         batch.connection.prepare_cached(NOTE)?.execute(params![plugin, at, size(tasks)])?;

@@ -1,5 +1,7 @@
 //! The operations of the queue.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use wasmill_model::{NewTask, PluginName, TaskId, Timestamp, Transition};
 use wasmill_store::rules::finish::Finish;
@@ -79,7 +81,12 @@ impl TaskQueue for Sqlite {
         self.writer.write(FinishStopped(finish)).await
     }
 
-    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<CancelOutcome, StoreError> {
+    async fn cancel(
+        &self,
+        id: TaskId,
+        _grace: Duration,
+        now: Timestamp,
+    ) -> Result<CancelOutcome, StoreError> {
         self.writer.write(Cancel { id, now }).await
     }
 
@@ -91,12 +98,18 @@ impl TaskQueue for Sqlite {
         &self,
         found: Vec<TaskRef>,
         filter: Filter,
+        _grace: Duration,
         now: Timestamp,
     ) -> Result<CancelledMany, StoreError> {
         self.writer.write(CancelMany { found, filter, now }).await
     }
 
-    async fn remove(&self, id: TaskId, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
+    async fn remove(
+        &self,
+        id: TaskId,
+        _grace: Duration,
+        now: Timestamp,
+    ) -> Result<RemoveOutcome, StoreError> {
         self.writer.write(Remove { id, now }).await
     }
 

@@ -7,7 +7,7 @@ use chrono::DateTime;
 use rusqlite::{Connection, params};
 use wasmill_model::{PluginName, Timestamp};
 use wasmill_store::PluginCounts;
-use wasmill_store::rules::plugin_counts::{CountDelta, FinishedDelta};
+use wasmill_store::rules::plugin_counts::{CountDelta, StateDelta};
 
 use crate::read::rows::{is_waiting, parsed, state};
 
@@ -57,7 +57,10 @@ pub(crate) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
 
 /// Stores the count changes of a batch within its transaction.
 pub(crate) fn write(connection: &Connection, count_delta: &CountDelta) -> rusqlite::Result<()> {
-    for FinishedDelta { plugin, state, ended, removed } in count_delta.ended() {
+    let is_final = |change: &StateDelta<'_>| change.state.is_final();
+    for StateDelta { plugin, state, tasks: ended, removed } in
+        count_delta.changes().into_iter().filter(is_final)
+    {
         let values = params![plugin.as_str(), state.as_str(), ended, removed];
         connection.prepare_cached(COUNT)?.execute(values)?;
     }

@@ -1,5 +1,7 @@
 //! The queue: submit, claim, finish and cancel tasks.
 
+use std::time::Duration;
+
 use wasmill_model::{NewTask, PluginName, TaskId, Timestamp, Transition};
 
 use crate::{
@@ -41,7 +43,8 @@ pub trait TaskQueue {
     /// and the name of the step.
     async fn steps(&self, request: IdempotencyKey, now: Timestamp) -> Result<StoredSteps, StoreError>;
 
-    /// Claims up to `tasks_max` available tasks of these plugins, within the quota of each. It stops at the
+    /// Claims up to `tasks_max` available tasks of these plugins, within the quota of each and, if there are other
+    /// hosts, within what they leave of the limits of a plugin. It stops at the
     /// first task that does not fit into `available_memory`: smaller tasks behind it must not overtake it, or
     /// it might wait forever.
     ///
@@ -86,7 +89,9 @@ pub trait TaskQueue {
     /// running one gets a stop request and becomes cancelled when its run ends, whatever the outcome. Its
     /// dependents are then cancelled or released as each of them asked, in this or a later batch, also after
     /// a crash.
-    async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<CancelOutcome, StoreError>;
+    ///
+    /// If another host runs the task, it kills the guest after `grace`.
+    async fn cancel(&self, id: TaskId, grace: Duration, now: Timestamp) -> Result<CancelOutcome, StoreError>;
 
     /// Returns the unfinished tasks that match, waiting ones first. Does not wait for writes.
     async fn find_open(&self, filter: Filter) -> Result<Vec<TaskRef>, StoreError>;
@@ -99,12 +104,14 @@ pub trait TaskQueue {
         &self,
         found: Vec<TaskRef>,
         filter: Filter,
+        grace: Duration,
         now: Timestamp,
     ) -> Result<CancelledMany, StoreError>;
 
     /// Removes a task with everything that belongs to it; durable on return. A running task gets a stop
-    /// request and is removed when its run ends. To its dependents an unfinished task counts as cancelled.
-    async fn remove(&self, id: TaskId, now: Timestamp) -> Result<RemoveOutcome, StoreError>;
+    /// request and is removed when its run ends. To its dependents an unfinished task counts as cancelled. The grace
+    /// is that of [`TaskQueue::cancel`].
+    async fn remove(&self, id: TaskId, grace: Duration, now: Timestamp) -> Result<RemoveOutcome, StoreError>;
 
     /// Replaces the checkpoint of the task; durable on return.
     ///
@@ -118,7 +125,7 @@ pub trait TaskQueue {
     /// Returns the outcomes and results of the dependencies of a claimed task.
     async fn dependency_results(&self, claim: &Claim) -> Result<DependencyResults, StoreError>;
 
-    /// Returns when tasks of a plugin with a [rate limit](ClaimQuota::rate_span) were claimed and how many,
+    /// Returns when tasks of a plugin with a [rate limit](ClaimQuota::rate) were claimed and how many,
     /// oldest first. Starts older than the span may be missing.
     async fn recent_starts(&self, plugin: PluginName) -> Result<Vec<(Timestamp, usize)>, StoreError>;
 

@@ -1,15 +1,16 @@
 //! What callers learn of the writer without waiting for it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
+use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS, PluginName};
 
 use crate::commit::writer_state::WriterState;
 use crate::rules::plugin_counts::{AllPluginCounts, CountDelta};
-use crate::{CommitStats, Counts, StoreStats};
+use crate::{CommitStats, Counts, PluginCounts, StoreStats};
 
 /// What the writer publishes after each commit for callers that need no query.
 #[derive(Debug)]
@@ -73,6 +74,13 @@ impl WriterStats {
             if committed.synced { &mut spread.synced_seconds } else { &mut spread.unsynced_seconds };
         seconds.observe_time(committed.took);
         spread.commands.observe(committed.commands as f64);
+    }
+
+    /// Replaces the counts after other hosts have written.
+    pub fn replace(&self, writer_state: WriterState, plugin_counts: BTreeMap<PluginName, PluginCounts>) {
+        self.waiting.store(writer_state.waiting, Ordering::Relaxed);
+        self.running.store(writer_state.running, Ordering::Relaxed);
+        self.plugin_counts.replace(plugin_counts);
     }
 
     /// Records the number of finished tasks that retention keeps.

@@ -47,6 +47,9 @@ impl Drop for Publishing<'_> {
 #[derive(Debug)]
 struct EventLog {
     ring: VecDeque<Event>,
+    /// The oldest number from which on every event is in the ring. Some numbers have no event: each start reserves
+    /// some, and several hosts share them.
+    since: u64,
     /// The number of the next event.
     next: u64,
     /// Numbers from here on must be reserved first, as the next host would start with them.
@@ -66,7 +69,8 @@ struct Topic {
 
 impl Default for EventBus {
     fn default() -> Self {
-        let log = EventLog { ring: VecDeque::new(), next: 1, reserved: u64::MAX, topics: HashMap::new() };
+        let log =
+            EventLog { ring: VecDeque::new(), since: 1, next: 1, reserved: u64::MAX, topics: HashMap::new() };
         Self {
             log: Mutex::new(log),
             all: Notify::new(),
@@ -80,7 +84,40 @@ impl EventBus {
     /// Sets the first event number, before anything is published.
     pub fn begin(&self, next: u64, reserved: u64) {
         let mut log = self.log();
-        (log.next, log.reserved) = (next, reserved);
+        (log.since, log.next, log.reserved) = (next, next, reserved);
+    }
+
+    /// Leaves out the numbers below this one.
+    pub fn skip_to(&self, next: u64) {
+        let mut log = self.log();
+        log.next = log.next.max(next);
+    }
+
+    /// Forgets all events, since some below this number are lost: every subscriber has lagged.
+    pub fn lose_until(&self, next: u64) {
+        let mut log = self.log();
+        log.ring.clear();
+        (log.since, log.next) = (next, next);
+        for topic in log.topics.values_mut() {
+            topic.events.clear();
+            topic.dropped = next.saturating_sub(1);
+            topic.wake.notify_waiters();
+        }
+        drop(log);
+        self.all.notify_waiters();
+    }
+
+    /// Publishes events of another host, with their numbers.
+    pub fn publish_numbered(&self, events: Vec<Event>) {
+        let mut log = self.log();
+        for event in events {
+            if event.seq >= log.next {
+                log.next = event.seq;
+                log.push(event.payload);
+            }
+        }
+        drop(log);
+        self.all.notify_waiters();
     }
 
     /// Allows numbers below this one.
@@ -125,15 +162,7 @@ impl EventBus {
             if log.next >= log.reserved && !payload.kind.is_move() {
                 continue;
             }
-            let event = Event { seq: log.next, payload };
-            log.next += 1;
-            if let Some(topic) = log.topics.get_mut(&event.payload.task) {
-                topic.publish(event.clone());
-            }
-            if log.ring.len() == RING_CAPACITY {
-                log.ring.pop_front();
-            }
-            log.ring.push_back(event);
+            log.push(payload);
         }
         drop(log);
         self.all.notify_waiters();
@@ -167,20 +196,29 @@ impl EventBus {
 }
 
 impl EventLog {
-    /// Returns the number of the oldest event in the ring, or of the next one if it is empty.
-    fn first(&self) -> u64 {
-        self.next - self.ring.len() as u64
+    /// Gives an event the next number.
+    fn push(&mut self, payload: EventPayload) {
+        let event = Event { seq: self.next, payload };
+        self.next += 1;
+        if let Some(topic) = self.topics.get_mut(&event.payload.task) {
+            topic.publish(event.clone());
+        }
+        if self.ring.len() == RING_CAPACITY
+            && let Some(oldest) = self.ring.pop_front()
+        {
+            self.since = oldest.seq + 1;
+        }
+        self.ring.push_back(event);
     }
 
     /// Returns true if every event after this one is still in the ring.
     fn reaches_back_to(&self, seq: u64) -> bool {
-        (self.first()..=self.next).contains(&seq.saturating_add(1))
+        (self.since..=self.next).contains(&seq.saturating_add(1))
     }
 
-    /// Returns the events after this one, which must be in the ring.
+    /// Returns the events in the ring after this number.
     fn after(&self, seq: u64) -> impl Iterator<Item = &Event> {
-        let position = seq + 1 - self.first();
-        self.ring.range(usize::try_from(position).unwrap_or(usize::MAX).min(self.ring.len())..)
+        self.ring.range(self.ring.partition_point(|event| event.seq <= seq)..)
     }
 }
 

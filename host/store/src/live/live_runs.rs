@@ -274,8 +274,8 @@ impl LiveRuns {
         }
     }
 
-    /// Publishes pending progress, at most 1,000 events per call.
-    pub fn publish_progress(&self, now: Timestamp) {
+    /// Takes pending progress, at most 1,000 events per call.
+    pub fn take_progress(&self, now: Timestamp) -> Vec<EventPayload> {
         // Popped before locking a run: a reporting run locks in the other order.
         let first = locked(&self.unpublished.runs).pop_first(PUBLISHED_MAX);
         let event = first.iter().filter_map(|run| {
@@ -285,7 +285,22 @@ impl LiveRuns {
             drop(current);
             Some(run.event(EventKind::Progress(progress), now))
         });
-        self.event_bus.publish(event.collect());
+        event.collect()
+    }
+
+    /// Returns how many claims of this host are current.
+    pub fn len(&self) -> usize {
+        locked(&self.runs).len()
+    }
+
+    /// Returns true if no claim of this host is current.
+    pub fn is_empty(&self) -> bool {
+        locked(&self.runs).is_empty()
+    }
+
+    /// Ends all claims: others have put the tasks back.
+    pub fn revoke_all(&self) {
+        locked(&self.runs).drain().for_each(|(_, run)| run.end());
     }
 }
 

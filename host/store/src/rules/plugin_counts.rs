@@ -19,16 +19,16 @@ struct PluginDelta {
     removed: [i64; TaskState::ALL.len()],
 }
 
-/// Count changes of the finished tasks of a plugin in one state.
+/// Count changes of the tasks of a plugin in one state.
 #[derive(Debug, PartialEq, Eq)]
-pub struct FinishedDelta<'a> {
+pub struct StateDelta<'a> {
     /// The plugin.
     pub plugin: &'a PluginName,
-    /// The final state.
+    /// The state.
     pub state: TaskState,
-    /// How many more ended in it.
-    pub ended: i64,
-    /// How many more of them were removed.
+    /// How many more are, or if it is final ended, in it.
+    pub tasks: i64,
+    /// How many more of them were removed after they had ended.
     pub removed: i64,
 }
 
@@ -50,14 +50,14 @@ impl CountDelta {
         }
     }
 
-    /// Returns the count changes of finished tasks.
-    pub fn ended(&self) -> Vec<FinishedDelta<'_>> {
+    /// Returns the count changes of all states.
+    pub fn changes(&self) -> Vec<StateDelta<'_>> {
         let mut changed = Vec::new();
         for (plugin, PluginDelta { into, removed }) in &self.0 {
-            for state in TaskState::ALL.into_iter().filter(|state| state.is_final()) {
-                let (ended, removed) = (into[state as usize], removed[state as usize]);
-                if ended > 0 || removed > 0 {
-                    changed.push(FinishedDelta { plugin, state, ended, removed });
+            for state in TaskState::ALL {
+                let (tasks, removed) = (into[state as usize], removed[state as usize]);
+                if tasks != 0 || removed != 0 {
+                    changed.push(StateDelta { plugin, state, tasks, removed });
                 }
             }
         }
@@ -87,6 +87,11 @@ impl AllPluginCounts {
     /// Starts from these counts.
     pub fn new(plugin_counts: BTreeMap<PluginName, PluginCounts>) -> Self {
         Self(Mutex::new(plugin_counts))
+    }
+
+    /// Replaces all counts.
+    pub fn replace(&self, plugin_counts: BTreeMap<PluginName, PluginCounts>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = plugin_counts;
     }
 
     /// Adds the changes of a committed batch.
@@ -141,8 +146,9 @@ mod tests {
         moves.record_move(&plugin, Some(Available), Some(Running));
         moves.record_move(&plugin, Some(Running), Some(Completed));
         moves.record_move(&plugin, Some(Completed), None);
-        let change = FinishedDelta { plugin: &plugin, state: Completed, ended: 1, removed: 1 };
-        assert_eq!((moves.ended(), moves.waiting(&plugin)), (vec![change], 1));
+        let change = |state, tasks, removed| StateDelta { plugin: &plugin, state, tasks, removed };
+        assert_eq!(moves.changes(), [change(Available, 1, 0), change(Completed, 1, 1)]);
+        assert_eq!(moves.waiting(&plugin), 1);
         plugin_counts.take(moves);
         let removed = FinishedCounts { completed: 1, ..FinishedCounts::default() };
         let counted = PluginCounts { available: 1, completed: 1, removed, ..PluginCounts::default() };

@@ -131,6 +131,24 @@ pub(crate) struct Stats {
     pub(crate) plugins: BTreeMap<String, PluginStats>,
 }
 
+/// A host that shares the database.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Host {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) this: bool,
+    #[serde(default)]
+    pub(crate) on_duty: bool,
+    #[serde(default)]
+    pub(crate) lease_age_ms: u64,
+    #[serde(default)]
+    pub(crate) slots: Slots,
+    #[serde(default)]
+    pub(crate) memory_free_bytes: u64,
+}
+
 /// Tasks by state; of those that ever finished, only the final states.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]

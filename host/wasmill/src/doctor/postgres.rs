@@ -9,38 +9,31 @@ use crate::settings::Settings;
 
 const NAME: &str = "database";
 
-/// Returns the checks, and whether a host uses the database.
-pub(super) fn checks(settings: &Settings) -> (Vec<Check>, bool) {
+/// Returns the checks.
+pub(super) fn checks(settings: &Settings) -> Vec<Check> {
     let address = match database::address(settings) {
         Ok(Some(address)) => address,
-        Ok(None) => return (Vec::new(), false),
+        Ok(None) => return Vec::new(),
         Err(error) => {
             let fix = "correct --database, --database-password-file or --database-ca";
-            return (vec![Check::fail(NAME, format!("{error:#}"), "serve does not start", fix)], false);
+            return vec![Check::fail(NAME, format!("{error:#}"), "serve does not start", fix)];
         }
     };
     match examine(&address) {
-        Ok(examined) => {
-            let is_in_use = examined.is_in_use;
-            (report(&address, examined, settings.database_migrate), is_in_use)
-        }
-        Err(error) => (vec![refused(NAME, &error)], false),
+        Ok(examined) => report(&address, examined, settings.database_migrate),
+        Err(error) => vec![refused(NAME, &error)],
     }
 }
 
 fn report(address: &Address, examined: Examined, migrates: bool) -> Vec<Check> {
-    let Examined { version, round_trip, not_durable, is_in_use, is_behind, refused: refusal } = examined;
+    let Examined { version, round_trip, not_durable, hosts, is_behind, refused: refusal } = examined;
     let found = format!("{address} is PostgreSQL {version} and answers in {round_trip:.1?}");
-    let mut checks = vec![if is_in_use {
-        Check::warn(
-            NAME,
-            format!("{found}; a running server uses it"),
-            "a second server on the same database does not start",
-            "nothing, if that is the server you mean; else use another database",
-        )
-    } else {
-        Check::ok(NAME, found)
-    }];
+    let hosts = match &*hosts {
+        [] => "no host uses it".to_owned(),
+        [host] => format!("host {host} uses it"),
+        hosts => format!("{} hosts use it: {}", hosts.len(), hosts.join(", ")),
+    };
+    let mut checks = vec![Check::ok(NAME, format!("{found}; {hosts}"))];
     if !not_durable.is_empty() {
         checks.push(Check::warn(
             "durability",

@@ -91,6 +91,8 @@ enum Deed {
     /// Waits, asleep or computing, until it is asked to stop; then records that in a file, saves it and fails.
     /// Returns a text if an earlier attempt was asked.
     Heed { file: Option<String>, computes: bool },
+    /// Appends the number of its attempt to a file, this many times, with a pause after each.
+    Ledger { file: String, lines: u32, ms: u64 },
     /// Waits for a timer, and at the same time for a request to stop: saves which of them came, or fails.
     AwaitStop { ms: u64 },
     /// Returns its whole input and its dependencies as JSON.
@@ -174,6 +176,7 @@ fn commit(deed: Deed, input: &str) -> Result<String, Failure> {
         Deed::ComputeNowAndThen { rounds } => compute_now_and_then(rounds),
         Deed::Heed { file, computes } => return heed(file, computes),
         Deed::Carry { bytes } => host::progress(0.5, &"x".repeat(bytes)),
+        Deed::Ledger { file, lines, ms } => ledger(&file, lines, ms),
         Deed::AwaitStop { ms } => return await_stop(ms),
         Deed::Dependencies => return Ok(dependencies(input)),
         Deed::LookAround => return Ok(look_around()),
@@ -239,6 +242,15 @@ fn heed(file: Option<String>, computes: bool) -> Result<String, Failure> {
     // For a cancelled task this fails, as its checkpoint is of no use.
     let _ = host::save(b"asked to stop");
     Err(failure(FailureKind::Other, "was asked to stop".to_owned()))
+}
+
+fn ledger(file: &str, lines: u32, ms: u64) {
+    let attempt = host::context().attempt;
+    for _ in 0..lines {
+        let mut file = std::fs::File::options().append(true).create(true).open(file).expect("the folder is there");
+        std::io::Write::write_all(&mut file, format!("{attempt}\n").as_bytes()).expect("written");
+        sleep(ms);
+    }
 }
 
 fn await_stop(ms: u64) -> Result<String, Failure> {

@@ -83,15 +83,15 @@ pub async fn progress_is_published_on_request(fixture: &impl Fixture) {
     }
     assert_eq!(now(&mut follower), Vec::<&str>::new());
     store.wait_for_progress().await;
-    store.publish_progress(at(2));
+    store.publish_progress(at(2)).await;
     let Some(Received::Events(events)) = follower.now() else { panic!("there are events") };
     assert_eq!(events.len(), 1, "the latest alone");
     assert_eq!(events[0].payload.kind, wasmill_store::EventKind::Progress(progress(999.0)));
-    store.publish_progress(at(3));
+    store.publish_progress(at(3)).await;
     assert_eq!(now(&mut follower), Vec::<&str>::new(), "once");
     claimed.claim.set_progress(progress(1.0));
     store.finish(&claimed.claim, Transition::Completed(String::new()), None, at(4)).await.expect("finished");
-    store.publish_progress(at(5));
+    store.publish_progress(at(5)).await;
     assert_eq!(now(&mut follower), ["completed"], "no progress after the end");
 }
 

@@ -3,7 +3,7 @@
 use wasmill_model::{LINE_SEQ_MAX, LogLine, LogStream, TaskId, TaskState, Transition};
 use wasmill_store::Store;
 
-use crate::fixture::{Fixture, at, claim_one, failure, insert_one, wrote};
+use crate::fixture::{Fixture, StoreExt, at, claim_one, failure, insert_one, wrote};
 
 async fn lines(store: &Store, id: TaskId, after: u64) -> Vec<(u64, u32, String)> {
     let read = store.lines(id, after, 1_000).await.expect("read").expect("there");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_model::{Cause, Failure, TaskState, Transition, Usage};
 use wasmill_store::CancelOutcome;
 
-use crate::fixture::{Fixture, at, claim, claim_one, failure, get, insert_one, wrote};
+use crate::fixture::{Fixture, StoreExt, at, claim, claim_one, failure, get, insert_one, wrote};
 
 pub async fn a_result_is_stored(fixture: &impl Fixture) {
     let store = fixture.open();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_model::{TaskState, Transition, Usage};
 use wasmill_store::{CancelOutcome, Checkpoint, Store};
 
-use crate::fixture::{Fixture, at, claim, claim_one, failure, get, insert_one, wrote};
+use crate::fixture::{Fixture, StoreExt, at, claim, claim_one, failure, get, insert_one, wrote};
 
 fn resume_at(second: i64, state: &str) -> Transition {
     Transition::Suspended(at(second), state.as_bytes().to_vec())

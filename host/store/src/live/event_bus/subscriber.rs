@@ -71,11 +71,17 @@ impl TaskSubscriber {
             }
             let scanned =
                 SCAN_MAX.min(usize::try_from(self.started_at_seq - self.position).unwrap_or(SCAN_MAX));
+            let mut is_over = true;
             for event in log.after(self.position).take(scanned) {
+                is_over = false;
                 self.position = event.seq;
                 if event.payload.task == self.task {
                     events.push(event.clone());
                 }
+            }
+            // The last numbers have no event.
+            if is_over {
+                self.position = self.started_at_seq;
             }
         }
         let log = event_bus.log();

@@ -61,7 +61,7 @@ fn a_pulse_publishes_a_bounded_number_of_events() {
         run.set_progress(progress());
     }
     for left in [500, 0] {
-        live_runs.publish_progress(DateTime::UNIX_EPOCH);
+        live_runs.event_bus.publish(live_runs.take_progress(DateTime::UNIX_EPOCH));
         assert_eq!(waiting(&live_runs), left);
     }
     let mut received = Vec::new();

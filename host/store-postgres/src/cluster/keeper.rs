@@ -1,0 +1,202 @@
+//! Keeps the lease of this host: renews it, and takes others for dead that do not renew theirs.
+//!
+//! A task of the runtime of the store, with a connection of its own. It decides by this machine's steady clock alone:
+//! a lease ends a while after its last renewal was sent, and another host is dead when no change of its row was seen
+//! for longer than that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::Row;
+use wasmill_model::{Clock, SystemClock, boot_time};
+use wasmill_store::{HostReport, Recovery};
+
+use crate::cluster::membership::{Rescue, Suspect};
+use crate::cluster::others::Others;
+use crate::connection::database::Connection;
+use crate::connection::fault::{Error, Result};
+use crate::connection::server::{END_NAMED, Purpose, RECONNECT_WAIT, Server};
+use crate::read::rows::get;
+use crate::writer::events::PruneEvents;
+use crate::writer::thread::WriterQueue;
+
+const RENEW: &str = "
+    UPDATE host SET beat = beat + 1, renewed_at = clock_timestamp(), slots = $2, used = $3, memory_free = $4,
+        is_draining = $5
+    WHERE id = $1 AND is_live";
+const HOSTS: &str = "SELECT id, beat, is_live, connection FROM host ORDER BY started_at, id";
+const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// How often old events are removed.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How far the clocks of host and database may differ.
+const CLOCK_DIFFERENCE_MAX_MS: i64 = 1_000;
+
+/// Keeps the lease of this host.
+pub(crate) struct Keeper {
+    server: Server,
+    others: Arc<Others>,
+    queue: WriterQueue,
+    /// How long a lease is valid.
+    period: Duration,
+    connection: Option<Arc<Connection>>,
+    /// The last renewal of each other host, and since when it is known.
+    seen: HashMap<i64, (i64, Duration)>,
+    /// When all hosts were last looked at.
+    looked_at: Duration,
+    pruned_at: Duration,
+    rescuing: Option<JoinHandle<()>>,
+    is_clock_off: bool,
+}
+
+impl Keeper {
+    pub(crate) fn new(server: Server, others: Arc<Others>, queue: WriterQueue, period: Duration) -> Self {
+        Self {
+            server,
+            others,
+            queue,
+            period,
+            connection: None,
+            seen: HashMap::new(),
+            looked_at: Duration::ZERO,
+            pruned_at: boot_time(),
+            rescuing: None,
+            is_clock_off: false,
+        }
+    }
+
+    /// Renews until the runtime ends.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let began = boot_time();
+            let renewed = timeout(self.period / 2, self.renew()).await.unwrap_or(Err(Error::Silent));
+            if let Err(error) = renewed {
+                tracing::debug!(%error, "failed to renew the lease");
+                if error.is_lost() {
+                    self.connection = None;
+                }
+                sleep(RECONNECT_WAIT).await;
+                continue;
+            }
+            sleep((self.period / 4).saturating_sub(boot_time().saturating_sub(began))).await;
+        }
+    }
+
+    async fn renew(&mut self) -> Result<()> {
+        let connection = self.connected().await?;
+        let (term, sent) = (self.others.lease.term(), boot_time());
+        let HostReport { slots, used, memory_free_bytes, is_draining } = self.others.own.report();
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let values = (number(slots), number(used), number(memory_free_bytes));
+        let renewed =
+            connection.execute(RENEW, &[&term, &values.0, &values.1, &values.2, &is_draining]).await?;
+        if renewed == 0 {
+            self.queue.revoked(term).await;
+            return Err(Error::Fenced);
+        }
+        self.others.lease.renew(term, sent + self.period);
+        let hosts = connection.query(HOSTS, &[]).await?;
+        self.look(&connection, term, &hosts).await?;
+        self.check_clock(&connection).await
+    }
+
+    async fn connected(&mut self) -> Result<Arc<Connection>> {
+        if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = self.server.connect(Purpose::Lease).await?;
+        self.connection = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Looks at all hosts.
+    async fn look(&mut self, connection: &Connection, own: i64, hosts: &[Row]) -> Result<()> {
+        let now = boot_time();
+        if now.saturating_sub(self.looked_at) > self.period / 2 {
+            // What did not change while nobody looked proves nothing.
+            self.seen.clear();
+        }
+        self.looked_at = now;
+        let (mut live, mut suspects, mut has_dead) = (Vec::new(), Vec::new(), false);
+        for row in hosts {
+            let (id, beat): (i64, i64) = (get(row, 0)?, get(row, 1)?);
+            if !get::<bool>(row, 2)? {
+                has_dead = true;
+                continue;
+            }
+            live.push(id);
+            let seen = self.seen.entry(id).or_insert((beat, now));
+            if seen.0 != beat {
+                *seen = (beat, now);
+            } else if id != own && now.saturating_sub(seen.1) > self.period + self.period / 5 {
+                suspects.push(Suspect { id, beat, connection: get(row, 3)? });
+            }
+        }
+        self.seen.retain(|id, _| live.contains(id));
+        let is_on_duty = live.first() == Some(&own);
+        self.others.set_on_duty(is_on_duty);
+        if (live.len() > 1) != self.others.is_any() {
+            self.queue.catch_up();
+        }
+        for suspect in &suspects {
+            // One that was stopped within a transaction has the turn.
+            connection.query(END_NAMED, &[&suspect.connection]).await?;
+        }
+        if has_dead || !suspects.is_empty() {
+            self.rescue(suspects);
+        }
+        if is_on_duty && self.others.is_any() && now.saturating_sub(self.pruned_at) > PRUNE_INTERVAL {
+            self.pruned_at = now;
+            let queue = self.queue.clone();
+            tokio::spawn(async move { queue.write(PruneEvents).await });
+        }
+        Ok(())
+    }
+
+    /// Takes hosts for dead and puts back their tasks, while the lease is renewed.
+    fn rescue(&mut self, suspects: Vec<Suspect>) {
+        if self.rescuing.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.rescuing = Some(tokio::spawn(rescue(self.queue.clone(), suspects)));
+        }
+    }
+
+    async fn check_clock(&mut self, connection: &Connection) -> Result<()> {
+        let database: i64 = connection.one(CLOCK, &[]).await?.get(0);
+        let difference_ms = SystemClock.now().timestamp_millis() - database;
+        let is_off = difference_ms.abs() > CLOCK_DIFFERENCE_MAX_MS;
+        if is_off && !self.is_clock_off {
+            tracing::warn!(
+                difference_ms,
+                "the clocks of this machine and of the database differ: delays and schedules of tasks may be off by as \
+                 much; synchronize them"
+            );
+        }
+        self.is_clock_off = is_off;
+        Ok(())
+    }
+}
+
+async fn rescue(queue: WriterQueue, suspects: Vec<Suspect>) {
+    let mut all = Recovery::default();
+    let hosts = suspects.len();
+    let mut suspects = suspects.into_iter();
+    loop {
+        let suspect = suspects.next();
+        let is_last = suspect.is_none();
+        let Ok(put_back) = queue.write(Rescue { suspect, now: SystemClock.now() }).await else { break };
+        all.requeued += put_back.requeued;
+        all.failed += put_back.failed;
+        all.stopped += put_back.stopped;
+        if is_last && put_back == Recovery::default() {
+            break;
+        }
+    }
+    let Recovery { requeued, failed, stopped, .. } = all;
+    if hosts + usize::from(requeued + failed + stopped > 0) > 0 {
+        tracing::warn!(hosts, requeued, failed, stopped, "took over the tasks of hosts that are dead");
+    }
+}

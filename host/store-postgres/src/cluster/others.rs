@@ -1,0 +1,90 @@
+//! What this host knows of the others, shared by the writer, the keeper of the lease and the operations.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use wasmill_store::{Lease, OwnHost, StopRequest};
+
+/// How often an idle host looks for changes of the others, for each host; and the bounds.
+const POLL_PER_HOST: Duration = Duration::from_millis(10);
+const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// What this host knows of the others.
+#[derive(Debug)]
+pub(crate) struct Others {
+    pub(crate) lease: Lease,
+    pub(crate) own: OwnHost,
+    hosts: AtomicI64,
+    is_on_duty: AtomicBool,
+    /// Told when this host is on duty, and was not before.
+    pub(crate) duty: Notify,
+    /// Told when another host has written.
+    pub(crate) wrote: Notify,
+    stops: Mutex<Vec<StopRequest>>,
+    stopping: Notify,
+}
+
+impl Others {
+    pub(crate) fn new() -> Self {
+        Self {
+            lease: Lease::none(),
+            own: OwnHost::new(),
+            hosts: AtomicI64::new(1),
+            is_on_duty: AtomicBool::new(false),
+            duty: Notify::new(),
+            wrote: Notify::new(),
+            stops: Mutex::default(),
+            stopping: Notify::new(),
+        }
+    }
+
+    /// Returns how many hosts are live, at least one.
+    pub(crate) fn hosts(&self) -> i64 {
+        self.hosts.load(Ordering::SeqCst).max(1)
+    }
+
+    pub(crate) fn set_hosts(&self, hosts: i64) {
+        self.hosts.store(hosts, Ordering::SeqCst);
+    }
+
+    /// Returns true if this host is not the only one.
+    pub(crate) fn is_any(&self) -> bool {
+        self.hosts() > 1
+    }
+
+    /// Returns how long an idle host waits before it looks again.
+    pub(crate) fn poll(&self) -> Duration {
+        (POLL_PER_HOST * u32::try_from(self.hosts()).unwrap_or(u32::MAX)).clamp(POLL.0, POLL.1)
+    }
+
+    pub(crate) fn is_on_duty(&self) -> bool {
+        self.is_on_duty.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_on_duty(&self, is_on_duty: bool) {
+        if is_on_duty && !self.is_on_duty.swap(is_on_duty, Ordering::SeqCst) {
+            self.duty.notify_one();
+        }
+        self.is_on_duty.store(is_on_duty, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_stops(&self, stops: Vec<StopRequest>) {
+        let is_empty = stops.is_empty();
+        *self.stops.lock().unwrap_or_else(PoisonError::into_inner) = stops;
+        if !is_empty {
+            self.stopping.notify_one();
+        }
+    }
+
+    pub(crate) async fn wait_for_stops(&self) -> Vec<StopRequest> {
+        loop {
+            self.stopping.notified().await;
+            let stops = std::mem::take(&mut *self.stops.lock().unwrap_or_else(PoisonError::into_inner));
+            if !stops.is_empty() {
+                return stops;
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The turn to write: one row that a transaction locks first.
+
+use tokio_postgres::Row;
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+use crate::read::rows::get;
+
+const TAKE: &str = "
+    UPDATE cluster SET writes = writes + 1 WHERE id = 0
+    RETURNING writes, hosts, events_reserved, events_pruned";
+const LOOK: &str = "SELECT writes, hosts, events_reserved, events_pruned FROM cluster WHERE id = 0";
+const FENCE: &str = "UPDATE writer SET batch = $3 WHERE host = $1 AND epoch = $2 AND is_live";
+
+/// What the row tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// The number of the latest transaction of any host.
+    pub(crate) writes: i64,
+    /// How many hosts are live.
+    pub(crate) hosts: i64,
+    /// Event numbers from here on are free.
+    pub(crate) events_reserved: i64,
+    /// Events before this number are no longer stored.
+    pub(crate) events_pruned: i64,
+}
+
+impl Turn {
+    /// Begins a transaction and waits for the turn, in one round trip.
+    pub(crate) async fn begin(connection: &Connection, is_durable: bool) -> Result<Self> {
+        let begin = if is_durable { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" };
+        connection.prepare(TAKE).await?;
+        let ((), row) = tokio::try_join!(connection.batch(begin), connection.one(TAKE, &[]))?;
+        Self::read(&row)
+    }
+
+    /// Returns how it was after the last commit.
+    pub(crate) async fn look(connection: &Connection) -> Result<Self> {
+        Self::read(&connection.one(LOOK, &[]).await?)
+    }
+
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            writes: get(row, 0)?,
+            hosts: get(row, 1)?,
+            events_reserved: get(row, 2)?,
+            events_pruned: get(row, 3)?,
+        })
+    }
+}
+
+/// Gives the transaction its number; false if the registration of the host is revoked, or another connection has
+/// taken its place.
+pub(crate) async fn fence(connection: &Connection, host: i64, epoch: i64, batch: i64) -> Result<bool> {
+    Ok(connection.execute(FENCE, &[&host, &epoch, &batch]).await? == 1)
+}

@@ -1,0 +1,93 @@
+//! The hosts of a database. Plain data only.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use wasmill_model::{TaskId, Timestamp};
+
+/// What a host tells the others about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostReport {
+    /// All slots.
+    pub slots: u64,
+    /// Slots that a run holds.
+    pub used: u64,
+    /// Bytes of memory for further runs.
+    pub memory_free_bytes: u64,
+    /// True once a drain has started.
+    pub is_draining: bool,
+}
+
+/// A host that uses the database, or one that was taken for dead and whose tasks are not all put back yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Identifies its registration.
+    pub id: i64,
+    /// The name of its machine.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+    /// When it registered.
+    pub started_at: Timestamp,
+    /// How long ago it renewed its lease; zero for the only host of a database.
+    pub renewed: Duration,
+    /// False if others took it for dead.
+    pub is_live: bool,
+    /// Whether this is the host that was asked.
+    pub is_self: bool,
+    /// Whether it does what one host does for all: retention and webhooks.
+    pub is_on_duty: bool,
+    /// What it last told of itself.
+    pub report: HostReport,
+}
+
+/// A request to stop a run of this host that another one has stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopRequest {
+    /// The task.
+    pub task: TaskId,
+    /// The [token](crate::Claim::token) of the running claim.
+    pub token: i64,
+    /// When the guest is killed if it has not ended by then.
+    pub kill_at: Timestamp,
+}
+
+/// What a host is called, and what it reports.
+#[derive(Debug)]
+pub struct OwnHost {
+    /// The name of its machine.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+    report: Mutex<HostReport>,
+}
+
+impl OwnHost {
+    /// Describes this process.
+    pub fn new() -> Self {
+        // Linux and the other systems with such a file; elsewhere hosts tell themselves apart by their ids.
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = name.trim();
+        Self {
+            name: if name.is_empty() { "localhost" } else { name }.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            report: Mutex::default(),
+        }
+    }
+
+    /// Replaces what it reports.
+    pub fn set_report(&self, report: HostReport) {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// Returns what it reports.
+    pub fn report(&self) -> HostReport {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for OwnHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}

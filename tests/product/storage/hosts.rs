@@ -1,0 +1,193 @@
+//! Several servers on one PostgreSQL are one. Without PostgreSQL these tests are skipped.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wasmill_tests::{Client, PostgresServer, Server, sleep};
+
+/// Within this time the tasks of a dead host run elsewhere. A busy machine gets some more.
+const TAKEN_OVER: Duration = Duration::from_secs(40);
+
+/// A host knows what another one did.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Starts servers on an empty database, whose plugin `misbehave` has this manifest.
+fn servers<const N: usize>(database: &str, manifest: &str, args: &[&str]) -> Option<[Server; N]> {
+    let url = PostgresServer::shared()?.create(database);
+    let start = |_| {
+        let folder = Server::folder_with_guests();
+        std::fs::write(folder.path().join("plugins/misbehave.toml"), manifest).expect("written");
+        let args = [&["--database", &url, "--database-migrate", "--slots", "4"], args].concat();
+        let server = Server::start_in(Arc::clone(&folder), &args).expect("a server");
+        server.wait_for_plugins();
+        server
+    };
+    Some(std::array::from_fn(start))
+}
+
+async fn eventually(what: &str, deadline: Duration, condition: impl AsyncFn() -> bool) {
+    let until = Instant::now() + deadline;
+    while !condition().await {
+        assert!(Instant::now() < until, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Submits a task until it runs at the server that was asked: an idle one claims what it accepts, unless it is slow.
+async fn run_at(client: &Client, task: &Value) -> String {
+    loop {
+        let id = client.submit(task).await;
+        client.until(&id, "running").await;
+        if used(client).await == 1 {
+            return id;
+        }
+        assert_eq!(client.delete(&format!("/task/{id}")).await.status, 204);
+    }
+}
+
+async fn used(client: &Client) -> u64 {
+    client.slots_used().await
+}
+
+#[tokio::test]
+async fn every_host_answers_for_all_tasks() {
+    let Some([a, b]) = servers::<2>("alike", "", &[]) else { return };
+    let (a, b) = (a.client(), b.client());
+    let id = a.submit(&json!({"plugin": "misbehave", "input": {"do": "echo", "text": "hello"}})).await;
+    let task = b.get(&format!("/task/{id}?wait=30s")).await;
+    assert_eq!(task.status, 200, "{}", task.text);
+    b.until(&id, "completed").await;
+    assert_eq!(
+        b.get(&format!("/task/{id}/result")).await.text,
+        a.get(&format!("/task/{id}/result")).await.text
+    );
+    let hosts = b.get("/hosts").await;
+    let shown: Vec<_> = hosts.json.as_array().expect("an array").iter().collect();
+    assert_eq!(shown.len(), 2, "{}", hosts.text);
+    assert_eq!((&shown[0]["this"], &shown[1]["this"]), (&json!(false), &json!(true)), "{}", hosts.text);
+    assert!(shown.iter().all(|host| host["state"] == "live"), "{}", hosts.text);
+    eventually("the counts agree", TAKEN_OVER, async || {
+        let (of_a, of_b) = (a.get("/stats").await.json, b.get("/stats").await.json);
+        of_a["finished"]["completed"] == 1 && of_a["finished"] == of_b["finished"]
+    })
+    .await;
+    assert_eq!(b.delete(&format!("/task/{id}")).await.status, 204);
+    assert_eq!(a.get(&format!("/task/{id}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_delete_at_one_host_stops_the_guest_at_another() {
+    let Some([a, b]) = servers::<2>("deleted", "", &[]) else { return };
+    let (a, b) = (a.client(), b.client());
+    for task in [json!({"do": "spin"}), json!({"do": "sleep", "ms": 600_000})] {
+        let id = run_at(&b, &json!({"plugin": "misbehave", "input": task})).await;
+        let began = Instant::now();
+        let deleted = a.delete(&format!("/task/{id}")).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.text);
+        println!("DELETE at another host: {:?}", began.elapsed());
+        eventually("its slot is free", SOON, async || used(&b).await == 0).await;
+        assert_eq!(b.get(&format!("/task/{id}")).await.status, 404);
+    }
+    let id = run_at(&b, &json!({"plugin": "misbehave", "input": {"do": "spin"}})).await;
+    let cancelled = a.post("/task/cancel?all=true", &json!({})).await;
+    assert_eq!(cancelled.json["cancelled"], 1, "{}", cancelled.text);
+    b.until(&id, "cancelled").await;
+    eventually("its slot is free", SOON, async || used(&b).await == 0).await;
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_killed_host_run_elsewhere() {
+    let Some([a, mut b, c]) = servers::<3>("killed", "", &[]) else { return };
+    let id = run_at(&b.client(), &sleep(2_000)).await;
+    let killed = Instant::now();
+    b.kill();
+    let (a, c) = (a.client(), c.client());
+    let task = a.until_task(&id, "running elsewhere", |task| task["attempt"] == 2).await;
+    println!("kill -9 to the next start at another host: {:?}", killed.elapsed());
+    assert!(killed.elapsed() < TAKEN_OVER, "{}", task.text);
+    let task = c.until(&id, "completed").await;
+    assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(2), &json!(1)), "{}", task.text);
+    eventually("it is forgotten", TAKEN_OVER, async || {
+        c.get("/hosts").await.json.as_array().map(Vec::len) == Some(2)
+    })
+    .await;
+}
+
+/// The attempts that have written into a ledger, in this order.
+fn ledger(file: &Path) -> Vec<u32> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| line.parse().expect("a number")).collect()
+}
+
+#[tokio::test]
+async fn a_stopped_host_runs_nothing_once_others_may() {
+    let shared = tempfile::tempdir().expect("a folder");
+    let manifest = format!(
+        "allow.dirs = [{{ host = \"{}\", guest = \"/out\", write = true }}]",
+        shared.path().display()
+    );
+    let Some([a, b]) = servers::<2>("stopped", &manifest, &[]) else { return };
+    let task = json!({"do": "ledger", "file": "/out/ledger", "lines": 400, "ms": 20});
+    let id = run_at(&b.client(), &json!({"plugin": "misbehave", "input": task})).await;
+    let file = shared.path().join("ledger");
+    eventually("it writes", TAKEN_OVER, async || !ledger(&file).is_empty()).await;
+    b.pause();
+    let stopped = Instant::now();
+    eventually("another host runs it", TAKEN_OVER, async || ledger(&file).last() == Some(&2)).await;
+    println!("SIGSTOP to the next start at another host: {:?}", stopped.elapsed());
+    b.resume();
+    let (a, b) = (a.client(), b.client());
+    let task = a.until(&id, "completed").await;
+    assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(2), &json!(1)), "{}", task.text);
+    let lines = ledger(&file);
+    assert!(lines.is_sorted(), "the first attempt went on beside the second: {lines:?}");
+    assert_eq!(lines.iter().filter(|attempt| **attempt == 2).count(), 400);
+    eventually("it serves again", TAKEN_OVER, async || b.get("/readyz").await.status == 200).await;
+    eventually("its run is over", TAKEN_OVER, async || used(&b).await == 0).await;
+    let id = b.submit(&json!({"plugin": "noop"})).await;
+    b.until(&id, "completed").await;
+}
+
+#[tokio::test]
+async fn the_concurrency_of_a_plugin_is_that_of_all_servers() {
+    let Some(servers) = servers::<3>("limited", "limits.concurrency = 3", &[]) else { return };
+    let clients = servers.each_ref().map(Server::client);
+    let mut ids = Vec::new();
+    for client in clients.iter().cycle().take(12) {
+        ids.push(client.submit(&sleep(400)).await);
+    }
+    let mut most = 0;
+    let counted = async {
+        loop {
+            for client in &clients {
+                let stats = client.get("/stats").await;
+                most = most.max(stats.json["running"].as_u64().expect("a number"));
+            }
+        }
+    };
+    let finished = async {
+        for id in &ids {
+            clients[1].until(id, "completed").await;
+        }
+    };
+    tokio::select! {
+        () = counted => {}
+        () = finished => {}
+    }
+    assert_eq!(most, 3);
+    let hosts = clients[0].get("/hosts").await;
+    assert_eq!(hosts.json.as_array().map(Vec::len), Some(3), "{}", hosts.text);
+    let paused = clients[0].post("/pause", &json!({})).await;
+    assert_eq!(paused.status, 200, "{}", paused.text);
+    let waits = clients[1].submit(&sleep(0)).await;
+    eventually("the others show the pause", TAKEN_OVER, async || {
+        clients[2].get("/stats").await.json["paused"] == true
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(clients[2].get(&format!("/task/{waits}")).await.json["attempt"], 0);
+    clients[1].post("/resume", &json!({})).await;
+    clients[0].until(&waits, "completed").await;
+}
