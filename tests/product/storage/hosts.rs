@@ -56,7 +56,7 @@ async fn every_host_answers_for_all_tasks() {
     let Some([a, b]) = servers::<2>("alike", "", &[]) else { return };
     let (a, b) = (a.client(), b.client());
     let id = a.submit(&json!({"plugin": "misbehave", "input": {"do": "echo", "text": "hello"}})).await;
-    let task = b.get(&format!("/task/{id}?wait=30s")).await;
+    let task = b.get(&format!("/task/{id}/result?wait=30s")).await;
     assert_eq!(task.status, 200, "{}", task.text);
     b.until(&id, "completed").await;
     assert_eq!(

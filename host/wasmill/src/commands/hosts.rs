@@ -19,7 +19,7 @@ pub(crate) fn hosts(args: &StatsArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     out!("{}", row("HOST", "STATE", "LEASE", "SLOTS", "FREE MEMORY"));
-    for host in response.read::<Vec<Host>>()? {
+    for host in response.read_list::<Host>()? {
         let state = match (host.this, host.on_duty) {
             (true, true) => format!("{}, this, on duty", host.state),
             (true, false) => format!("{}, this", host.state),
