@@ -127,9 +127,7 @@ fn statements() -> Vec<Found> {
     for folder in fs::read_dir(&source).expect("a folder").flatten().filter(|entry| entry.path().is_dir()) {
         // Those of `connection` run once, while the database is opened.
         if folder.file_name() != "connection" {
-            for file in fs::read_dir(folder.path()).expect("a folder").flatten() {
-                read(&source, &file.path(), &mut found);
-            }
+            read_folder(&source, &folder.path(), &mut found);
         }
     }
     let expanded = [
@@ -145,6 +143,14 @@ fn statements() -> Vec<Found> {
         found.extend(statements.iter().enumerate().map(number));
     }
     found
+}
+
+/// Reads the constants of all files in a folder.
+fn read_folder(source: &Path, folder: &Path, found: &mut Vec<Found>) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() { read_folder(source, &path, found) } else { read(source, &path, found) }
+    }
 }
 
 /// Reads the constants of a file. Those that macros make are in a list of their module.

@@ -130,6 +130,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
             "getPlugin",
             "listSchedules",
             "getStats",
+            "listHosts",
         ],
     ),
     (
@@ -149,6 +150,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
             "listSchedules",
             "getSchedule",
             "getStats",
+            "listHosts",
         ],
     ),
     (
@@ -266,6 +268,25 @@ async fn a_key_reads_what_it_submitted_itself_and_no_more() {
     }
     let record = admin.get(&format!("/task/{id}")).await;
     assert!(record.text.contains("a secret"), "{}", record.text);
+}
+
+#[tokio::test]
+async fn a_key_that_may_cancel_sees_no_message_of_what_it_cancels() {
+    let (server, admin, _) = server_with("admin", &[]).await;
+    let cancel = server.client().with_key(&create(&server, "cancel", "cancel"));
+    until(&cancel, "/task", StatusCode::FORBIDDEN).await;
+    let fail = json!({"do": "fail", "kind": "io", "message": "a secret"});
+    let task = json!({"plugin": "misbehave", "input": fail, "max_attempts": 2, "backoff": {"first": "1h", "max": "1h"}});
+    let id = admin.submit(&task).await;
+    let record = admin.until_task(&id, "waits", |record| record["queue_state"] == "scheduled").await;
+    assert!(record.text.contains("a secret"), "{}", record.text);
+    let cancelled = cancel.post(&format!("/task/{id}/cancel"), &json!({})).await;
+    assert_eq!(cancelled.status, StatusCode::OK, "{}", cancelled.text);
+    assert!(
+        cancelled.text.contains("\"cancelled\"") && !cancelled.text.contains("a secret"),
+        "{}",
+        cancelled.text
+    );
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! Tests which keys are accepted, and what becomes of wrong ones.
+
 use std::sync::Mutex;
 
 use wasmill_model::Timestamp;

@@ -1,3 +1,5 @@
+//! Tests how the commands change a file of keys, and leave alone what they do not know.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;

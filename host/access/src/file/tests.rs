@@ -1,3 +1,5 @@
+//! Tests which files of keys are read, and what an error says.
+
 use super::*;
 use crate::SecretKey;
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use wasmill_model::{TaskId, TaskState};
 use wasmill_store::CancelOutcome;
 
+use crate::http::authorize::Sender;
 use crate::http::fields::duration_error;
 use crate::http::params::Params;
 use crate::openapi::{Operation, ResponseSpec};
@@ -22,7 +23,7 @@ use crate::problem::kind;
 use crate::schema::{DurationSchema, plain};
 use crate::state::Api;
 use crate::task::lookup::{parse_task_id, require_task, unknown_task};
-use crate::view::task::{self as view, TaskView};
+use crate::view::task::{self as view, TaskView, shown_to};
 
 /// Maximum grace; the request stays open that long.
 const GRACE_MAX: Duration = Duration::from_secs(60);
@@ -40,6 +41,7 @@ pub(crate) async fn remove(
 
 pub(crate) async fn cancel(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(id): Path<String>,
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
@@ -50,7 +52,7 @@ pub(crate) async fn cancel(
         CancelOutcome::AlreadyFinal(state) => Err(already_finished(id, state)),
         CancelOutcome::Cancelled { .. } | CancelOutcome::Stopping { .. } => {
             let task = require_task(id, api.store.get(id).await)?;
-            Ok(Json(TaskView::new(task, api.clock.now())))
+            Ok(Json(TaskView::new(shown_to(&sender, task), api.clock.now())))
         }
     }
 }
