@@ -247,7 +247,8 @@ fn heed(file: Option<String>, computes: bool) -> Result<String, Failure> {
 fn ledger(file: &str, lines: u32, ms: u64) {
     let attempt = host::context().attempt;
     for _ in 0..lines {
-        let mut file = std::fs::File::options().append(true).create(true).open(file).expect("the folder is there");
+        let mut file =
+            std::fs::File::options().append(true).create(true).open(file).expect("the folder is there");
         std::io::Write::write_all(&mut file, format!("{attempt}\n").as_bytes()).expect("written");
         sleep(ms);
     }
