@@ -26,7 +26,9 @@ async fn in_one_batch<T>(schema: &Schema, store: &Store, others: impl Future<Out
     let pid: i32 = other.query_one("SELECT pg_backend_pid()", &[]).await.expect("a row").get(0);
     let first = store.clone();
     let first = tokio::spawn(async move { insert_one(&first).await });
-    let is_stalled = async || other.query_one(STALLED, &[&pid]).await.expect("a row").get::<_, i64>(0) == 1;
+    // Not within the transaction, which sees the sessions as they were at its first look.
+    let watcher = schema.connect().await;
+    let is_stalled = async || watcher.query_one(STALLED, &[&pid]).await.expect("a row").get::<_, i64>(0) == 1;
     while !is_stalled().await {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
