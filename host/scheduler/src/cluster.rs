@@ -14,7 +14,7 @@ use wasmill_store::{HostReport, StopRequest};
 use crate::paused::Paused;
 use crate::shared::Shared;
 
-/// How often the others are told of slots and memory.
+/// How often slots and memory are reported to the others.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The least time between two looks at the pauses of others.

@@ -37,7 +37,7 @@ pub struct Host {
     pub is_self: bool,
     /// Whether it does what one host does for all: retention and webhooks.
     pub is_on_duty: bool,
-    /// What it last told of itself.
+    /// What it last reported of itself.
     pub report: HostReport,
 }
 

@@ -1,13 +1,13 @@
 //! Where a host runs: a data folder, which it locks. A host that finds its own folder in the database knows that the
 //! one before it there is dead, and need not wait for the end of its lease.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use uuid::Uuid;
-use wasmill_store::StoreError;
+use wasmill_store::{StoreError, lock_file, locked_by_other};
 
 /// Name of the file with the id of the folder.
 const FILE: &str = "host";
@@ -31,20 +31,12 @@ impl Place {
         let failed =
             |error| StoreError::Refused { message: format!("failed to lock {}: {error}", path.display()) };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "data folder {} is in use by another wasmill; give each host a data folder of its own",
-                    folder.display()
-                );
-                return Err(StoreError::Refused { message });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let mut file = lock_file(&path).map_err(failed)?.map_err(|_| StoreError::Refused {
+            message: format!(
+                "data folder {} is in use by another wasmill; give each host a data folder of its own",
+                folder.display()
+            ),
+        })?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         let id = match text.trim().parse::<Uuid>() {
@@ -62,8 +54,7 @@ impl Place {
 
     /// Returns true if a process has locked the folder. Creates and writes nothing.
     pub fn is_taken(folder: &Path) -> bool {
-        let file = File::open(folder.join(FILE));
-        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        locked_by_other(&folder.join(FILE)).is_some()
     }
 
     /// Names a place that the caller keeps others away from.

@@ -92,8 +92,8 @@ impl Writer {
 
     /// Publishes what other hosts have written up to now.
     pub(crate) async fn catch_up(&self) {
-        let (told, done) = oneshot::channel();
-        if self.queue.send(Message::CatchUp(Some(told))).await.is_ok() {
+        let (reply, done) = oneshot::channel();
+        if self.queue.send(Message::CatchUp(Some(reply))).await.is_ok() {
             // Fails once the store is closed.
             let _ = done.await;
         }
