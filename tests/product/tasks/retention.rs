@@ -103,7 +103,12 @@ async fn retention_keeps_up_under_load() {
         let (batch, stop) = (Arc::clone(&batch), Arc::clone(&stop));
         tokio::spawn(async move {
             while !stop.load(Ordering::SeqCst) {
-                client.post("/task/batch", &batch).await;
+                let stored = client.post("/task/batch", &batch).await;
+                // The next batch waits for this one: otherwise a slow machine queues more than it runs, and the end of
+                // the test measures how long that queue takes.
+                let last =
+                    stored.json.as_array().and_then(|tasks| tasks.last()?["id"].as_str()).expect("stored");
+                client.get(&format!("/task/{last}/result?wait=60s")).await;
             }
         })
     };
