@@ -94,8 +94,8 @@ async fn a_redelivery_gets_all_attempts_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_keeps_up_under_load() {
-    const KEEP: u64 = 10_000;
-    let server = Server::start(&["--keep-max", "10000", "--keep-for", "forever"]);
+    const KEEP: u64 = 5_000;
+    let server = Server::start(&["--keep-max", "5000", "--keep-for", "forever"]);
     let client = server.client();
     let batch: Vec<_> = (0..500).map(|_| json!({"plugin": "noop"})).collect();
     let (batch, stop) = (Arc::new(json!(batch)), Arc::new(AtomicBool::new(false)));
