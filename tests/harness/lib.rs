@@ -15,6 +15,7 @@ mod skip;
 mod stream;
 pub mod terminal;
 pub mod tiny;
+mod tls;
 mod warm_cache;
 
 pub use client::{Answer, Client};
@@ -24,6 +25,8 @@ pub use postgres::PostgresServer;
 pub use server::{Server, binary};
 pub use skip::skip;
 pub use stream::{Event, Stream};
+pub use terminal::Terminal;
+pub use tls::{Authority, Certificate, TlsClient};
 
 /// A plugin that misbehaves as its input says.
 pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));

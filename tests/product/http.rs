@@ -17,4 +17,5 @@ mod openapi;
 mod problems;
 mod raw_requests;
 mod requests;
+mod tls;
 mod traces;

@@ -3,9 +3,8 @@
 //! An error names the file and the key, never a secret.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use wasmill_model::{Timestamp, position, without_bom};
 use crate::key::{self, InvalidKey, KeyHash, check_key};
 use crate::keys::{Key, Keys};
 use crate::scope::{InvalidScope, Scope, Scopes};
+use crate::stamp::FileStamp;
 
 /// Minimum length of a secret that is no key of ours.
 pub const ADMIN_KEY_CHARS_MIN: usize = 32;
@@ -100,31 +100,7 @@ pub struct KeyFiles {
 }
 
 /// What the files were when they were read: a change of any shows.
-pub(crate) type Stamps = Vec<(PathBuf, Option<Stamp>)>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    inode: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(found: &Metadata) -> Self {
-        Self {
-            inode: (found.dev(), found.ino()),
-            size: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        }
-    }
-}
-
-/// Returns what a file is now.
-pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
-    path.metadata().ok().map(|found| Stamp::of(&found))
-}
+pub(crate) type Stamps = Vec<(PathBuf, Option<FileStamp>)>;
 
 impl KeyFiles {
     /// Names the sources; the text of the admin key is that of the environment.
@@ -152,7 +128,7 @@ impl KeyFiles {
     /// Returns all keys, and what each file was before it was read.
     pub(crate) fn read_stamped(&self) -> (Stamps, Result<Keys, KeysError>) {
         let mut stamps = Stamps::new();
-        let keys = self.read_all(|path| stamps.push((path.to_owned(), stamp(path))));
+        let keys = self.read_all(|path| stamps.push((path.to_owned(), FileStamp::of(path))));
         (stamps, keys)
     }
 

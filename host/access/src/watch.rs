@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use crate::access::Access;
-use crate::file::{KeyFiles, KeysError, Stamps, stamp};
+use crate::file::{KeyFiles, KeysError, Stamps};
 use crate::keys::Keys;
+use crate::stamp::FileStamp;
 use crate::used_file::LastUsedFile;
 
 /// A revoked key is out within two seconds, the time to read the files and the end of streams included.
@@ -43,7 +44,7 @@ async fn follow(files: KeyFiles, data: PathBuf, access: Access, mut seen: Stamps
             if let Err(error) = last_used.write_if_due(&keys) {
                 tracing::warn!(%error, "failed to write when keys were last used");
             }
-            let is_same = seen.iter().all(|(path, before)| stamp(path) == *before);
+            let is_same = seen.iter().all(|(path, before)| FileStamp::of(path) == *before);
             let read = (!is_same).then(|| files.read_stamped());
             let (seen, keys) = read.map_or((seen, None), |(seen, keys)| (seen, Some(keys)));
             (last_used, seen, keys)

@@ -19,6 +19,7 @@ mod server;
 mod service;
 mod state;
 mod task;
+mod tls;
 mod view;
 mod webhook;
 
@@ -32,9 +33,10 @@ pub use metrics::{LogEvents, Metrics};
 pub use router::router;
 pub use schedule::{sync_manifest_schedules, task_factory};
 pub use server::{
-    AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin, Server,
-    ServerConfig, listen,
+    AccessPolicy, HostName, InvalidHostName, InvalidListen, InvalidNetwork, InvalidOrigin, Listen, Listener,
+    Network, Origin, Server, ServerConfig,
 };
 pub use state::{Api, ApiConfig, ApiParts};
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use view::task::usage_view;
 pub use webhook::payload as webhook_payload;

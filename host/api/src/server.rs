@@ -4,9 +4,13 @@
 
 mod access_policy;
 mod connection;
+mod handshake;
+mod listener;
+mod socket;
+mod timer;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +21,8 @@ use axum::http::{HeaderValue, Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use wasmill_access::Access;
@@ -30,20 +33,18 @@ pub use self::access_policy::{
     AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin,
 };
 use self::connection::{Connection, Exchange, RequestBody, Timeouts};
+use self::handshake::Opened;
+pub use self::listener::{InvalidListen, Listen, Listener};
+use self::socket::Accepted;
 use crate::http::authorize::Peer;
 use crate::http::body_budget::BodyBudget;
 use crate::http::sse::EVENT_STREAM;
+use crate::problem::Problem;
+use crate::problem::kind;
 
 /// Delay before `accept` is retried after an error such as EMFILE, and the interval between log messages.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const ACCEPT_WARNING: Duration = Duration::from_secs(60);
-
-/// Length of the kernel's accept queue.
-const BACKLOG: u32 = 1_024;
-
-/// Kernel send buffer of a connection. The default grows to megabytes per connection, times ten thousand
-/// connections, and delays the detection of a client that does not read.
-const SEND_BUFFER_BYTES: u32 = 256 << 10;
 
 /// Maximum size of a request head, and of the response bytes buffered for a slow client.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -59,6 +60,8 @@ const STREAM_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct ServerConfig {
     /// Maximum number of open connections; more wait in the accept queue.
     pub connections_max: usize,
+    /// How long a client may take to agree on TLS.
+    pub handshake_timeout: Duration,
     /// How long a client may take to send a request head.
     pub head_timeout: Duration,
     /// How long a connection may stay idle between two requests.
@@ -73,6 +76,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             connections_max: CLIENT_DESCRIPTORS as usize,
+            handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
@@ -81,24 +85,9 @@ impl Default for ServerConfig {
     }
 }
 
-/// Binds a listening socket. Connections queue until a server accepts them.
-///
-/// # Errors
-///
-/// Fails if the address is in use, or does not belong to this machine.
-pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Allows a restart while old connections are still in TIME_WAIT.
-    socket.set_reuseaddr(true)?;
-    // Accepted sockets inherit it.
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 /// Handle to a server; stops it.
 pub struct Server {
-    address: SocketAddr,
+    listen: Listen,
     stop: oneshot::Sender<()>,
     finished: oneshot::Receiver<()>,
 }
@@ -115,25 +104,20 @@ struct Shared {
 impl Server {
     /// Creates a server for `router` on `listener`, and the accept loop to spawn, which ends when the server
     /// is stopped.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the listener has no address.
     pub fn new(
-        listener: TcpListener,
+        listener: Listener,
         router: Router,
         access_policy: AccessPolicy,
         access: Access,
         body_budget: BodyBudget,
         config: ServerConfig,
-    ) -> std::io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
-        let address = listener.local_addr()?;
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let listen = listener.listen().clone();
         let (stop, stopped) = oneshot::channel();
         let (finishing, finished) = oneshot::channel::<()>();
         let timeouts = Timeouts {
             head: config.head_timeout,
             idle: config.idle_timeout,
-            write: config.write_timeout,
             half_closed: HALF_CLOSED_TIMEOUT,
         };
         let router = TowerToHyperService::new(router);
@@ -142,12 +126,12 @@ impl Server {
             accept(listener, shared, config, stopped).await;
             drop(finishing);
         };
-        Ok((Self { address, stop, finished }, run))
+        (Self { listen, stop, finished }, run)
     }
 
-    /// Returns the listening address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns where it listens.
+    pub fn listen(&self) -> &Listen {
+        &self.listen
     }
 
     /// Stops accepting connections, waits for open requests, and returns.
@@ -159,7 +143,7 @@ impl Server {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     shared: Arc<Shared>,
     config: ServerConfig,
     mut stopped: oneshot::Receiver<()>,
@@ -176,32 +160,22 @@ async fn accept(
             accepted = accept_next(&listener, &permits, &mut warned_at) => accepted,
             _ = &mut stopped => break,
         };
-        let exchange = Arc::<Exchange>::default();
-        let socket = Connection::new(stream, shared.timeouts, Arc::clone(&exchange));
-        let overdue = stream_overdue(stopping.subscribe(), Arc::clone(&exchange));
-        let shared = Arc::clone(&shared);
-        let service = service_fn(move |request: Request<_>| {
-            let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
-            async move {
-                let _handling = exchange.enter_handler();
-                let request = request.map(|body| RequestBody::new(body, Arc::clone(&exchange)));
-                let mut response = shared.respond(request, peer).await;
-                let kind = response.headers().get(CONTENT_TYPE);
-                exchange.set_event_stream(kind.is_some_and(|kind| kind == EVENT_STREAM));
-                if exchange.has_unread_body() {
-                    // The unread body precedes the next request on the wire, so the connection must close.
-                    // Without this header a client could send its next request meanwhile, and lose it.
-                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
+        let (tls, watcher, mut is_stopping) =
+            (listener.tls.clone(), graceful.watcher(), stopping.subscribe());
+        let (shared, http) = (Arc::clone(&shared), http.clone());
+        let (handshake_timeout, write_timeout) = (config.handshake_timeout, config.write_timeout);
         tokio::spawn(async move {
             let _permit = permit;
-            let ended = tokio::select! {
-                ended = connection => ended,
-                () = overdue => Ok(()),
+            let opened = tokio::select! {
+                opened = handshake::open(stream, tls.as_ref(), handshake_timeout, write_timeout) => opened,
+                // Fails when the sender is dropped, which is the signal.
+                _ = is_stopping.changed() => return,
+            };
+            let ended = match opened {
+                Ok(opened) => {
+                    serve(opened, peer, shared, &http, watcher, is_stopping).await.map_err(Into::into)
+                }
+                Err(error) => Err(Box::<dyn std::error::Error + Send + Sync>::from(error)),
             };
             if let Err(error) = ended {
                 tracing::debug!(%error, "connection failed");
@@ -212,6 +186,54 @@ async fn accept(
     if tokio::time::timeout(config.stop_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests still open after the stop timeout were aborted");
     }
+}
+
+/// Serves the requests of one connection.
+async fn serve(
+    Opened { transport, should_be_tls }: Opened,
+    peer: IpAddr,
+    shared: Arc<Shared>,
+    http: &http1::Builder,
+    watcher: Watcher,
+    stopping: watch::Receiver<()>,
+) -> hyper::Result<()> {
+    let exchange = Arc::<Exchange>::default();
+    let socket = Connection::new(transport, shared.timeouts, Arc::clone(&exchange));
+    let overdue = stream_overdue(stopping, Arc::clone(&exchange));
+    let service = service_fn(move |request: Request<_>| {
+        let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
+        async move {
+            let _handling = exchange.enter_handler();
+            let request = request.map(|body| RequestBody::new(body, Arc::clone(&exchange)));
+            let mut response = match should_be_tls {
+                false => shared.respond(request, peer).await,
+                true => https_needed(request.uri().path()),
+            };
+            let kind = response.headers().get(CONTENT_TYPE);
+            exchange.set_event_stream(kind.is_some_and(|kind| kind == EVENT_STREAM));
+            if should_be_tls || exchange.has_unread_body() {
+                // The unread body precedes the next request on the wire, so the connection must close.
+                // Without this header a client could send its next request meanwhile, and lose it.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = watcher.watch(http.serve_connection(TokioIo::new(socket), service));
+    tokio::select! {
+        ended = connection => ended,
+        () = overdue => Ok(()),
+    }
+}
+
+/// Answers a request that should have been encrypted. It says nothing else, and does not redirect: the next request
+/// would carry its key in plain text, too.
+fn https_needed(path: &str) -> Response<Body> {
+    let detail = "this port speaks https, and the request came as plain HTTP, which everyone on the way can read; \
+                  use https:// in its URL";
+    let mut response = Problem::of(kind::HTTPS_NEEDED, detail).to_response(path);
+    access_policy::add_headers(response.headers_mut(), None);
+    response
 }
 
 /// Returns if the server stops and the connection is still writing a stream of events: its client does not read it.
@@ -252,20 +274,15 @@ impl Shared {
 }
 
 async fn accept_next(
-    listener: &TcpListener,
+    listener: &Listener,
     permits: &Arc<Semaphore>,
     warned_at: &mut Option<Instant>,
-) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
+) -> (Accepted, IpAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed.
     let permit = Arc::clone(permits).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "failed to set TCP_NODELAY");
-                }
-                return (stream, peer.ip(), permit);
-            }
+            Ok((stream, peer)) => return (stream, peer, permit),
             Err(error) => {
                 if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= ACCEPT_WARNING) {
                     tracing::warn!(%error, "failed to accept a connection, retrying (logged at most once a \

@@ -16,6 +16,7 @@ use crate::http::check_pool::CheckPool;
 use crate::http::stream_limit::StreamLimit;
 use crate::http::upload_limits::UploadLimits;
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 /// Limits and defaults of the API.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct ApiParts {
     pub config: Arc<ApiConfig>,
     /// The keys in force.
     pub access: Access,
+    /// The certificate, if the server speaks https.
+    pub tls: Option<Tls>,
     /// The task store.
     pub store: Store,
     /// The scheduler.

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::either::Either;
 
 /// Guests may use this fraction of all descriptors for outgoing connections. The host has its own quota, a quarter
 /// of that, so that guests that hold their connections block no webhook.
@@ -85,7 +86,7 @@ pub type TrafficMeter = Arc<dyn Fn(Traffic) + Send + Sync>;
 
 /// An open connection, which holds its permit and counts its bytes.
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Either<TcpStream, UnixStream>,
     pub(crate) meter: Option<TrafficMeter>,
     pub(crate) _permit: OwnedSemaphorePermit,
 }

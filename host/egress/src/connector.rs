@@ -2,9 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::time::timeout;
+use tokio_util::either::Either;
 
 use crate::connections::{Connection, ConnectionLimit, ConnectionQuota, TrafficMeter};
 use crate::dial::connect_to_any;
@@ -22,6 +25,8 @@ pub struct Connector {
     connections: ConnectionLimit,
     permit_wait_max: Duration,
     tls: TlsClient,
+    /// Where all connections go, whatever their endpoint.
+    socket: Option<PathBuf>,
 }
 
 /// Why a connection failed. The messages are for the server's log: they would tell clients which private names
@@ -82,6 +87,7 @@ impl Connector {
             connections: ConnectionLimit::for_process(quota),
             permit_wait_max: PERMIT_WAIT_MAX,
             tls: TlsClient::new(extra_roots.map_or(Trust::Web, Trust::WebAnd))?,
+            socket: None,
         })
     }
 
@@ -95,6 +101,17 @@ impl Connector {
         Self { resolver: Resolver::with_lookup(resolve), ..self }
     }
 
+    /// Connects to this Unix socket, whatever the endpoint.
+    pub fn with_socket(self, path: PathBuf) -> Self {
+        Self { socket: Some(path), ..self }
+    }
+
+    /// Accepts every certificate: connections are encrypted, and nobody knows with whom.
+    pub fn with_any_certificate(self) -> Self {
+        let tls = TlsClient::new(Trust::Anybody).expect("there are no roots to read");
+        Self { tls, ..self }
+    }
+
     /// Connects to a public address of the endpoint, or to one that `is_allowed` accepts.
     ///
     /// # Errors
@@ -106,10 +123,17 @@ impl Connector {
         is_allowed: &(dyn Fn(IpAddr) -> bool + Sync),
         meter: Option<TrafficMeter>,
     ) -> Result<Connection, ConnectError> {
-        let addresses = self.addresses(endpoint, is_allowed).await?;
+        let addresses = match self.socket {
+            Some(_) => Vec::new(),
+            None => self.addresses(endpoint, is_allowed).await?,
+        };
         let busy = ConnectError::Busy { max: self.connections.max };
         let permit = timeout(self.permit_wait_max, self.connections.acquire()).await.map_err(|_| busy)?;
-        let stream = connect_to_any(&addresses).await.map_err(ConnectError::Refused)?;
+        let stream = match &self.socket {
+            Some(path) => UnixStream::connect(path).await.map(Either::Right),
+            None => connect_to_any(&addresses).await.map(Either::Left),
+        };
+        let stream = stream.map_err(ConnectError::Refused)?;
         Ok(Connection { stream, meter, _permit: permit })
     }
 

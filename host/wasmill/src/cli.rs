@@ -6,10 +6,10 @@ pub(crate) mod schedule;
 pub(crate) mod server;
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum};
+use wasmill_api::Listen;
 use wasmill_model::PluginName;
 
 use crate::cli::key::KeyCommand;
@@ -20,7 +20,7 @@ use crate::cli::server::{
     StatusArgs, WatchArgs,
 };
 use crate::exit::Exit;
-use crate::settings::{ForBackup, ForMigrate, Given, LISTEN, parse_listen};
+use crate::settings::{ForBackup, ForMigrate, Given, LISTEN};
 use crate::terminal::style::Color;
 
 const EXAMPLES: &str = "\
@@ -317,8 +317,12 @@ pub(crate) struct BackupArgs {
 #[derive(Args, Debug)]
 pub(crate) struct HealthArgs {
     /// Address that a server on this machine listens on, unless --server names one; 0.0.0.0 is checked at 127.0.0.1
-    #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN, value_parser = parse_listen)]
-    pub(crate) listen: SocketAddr,
+    #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN)]
+    pub(crate) listen: Listen,
+
+    /// The certificate file of that server: if there is one, it is asked over https, whatever name it is for
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,

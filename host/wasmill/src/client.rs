@@ -9,7 +9,6 @@ mod key;
 mod problem;
 mod views;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use wasmill_api::Listen;
 use wasmill_egress::{self as egress, ConnectError, ConnectionQuota, Connector, RequestError, Route};
 use wasmill_runtime::connector;
 
@@ -132,13 +132,22 @@ impl Client {
             let path = roots.unwrap_or(Path::new("")).display();
             cli_error(Exit::Usage, format!("failed to read certificates from {path}: {why}"))
         })?;
+        let connector = match address.socket.clone() {
+            Some(path) => connector.with_socket(path),
+            None => connector,
+        };
         Ok(Self { address, connector: Arc::new(connector), headers })
     }
 
-    /// Creates a client of a server on this machine.
-    pub(crate) fn at(address: SocketAddr) -> Self {
+    /// Creates a client of a server on this machine, which sends no key and accepts any certificate.
+    pub(crate) fn at(listen: &Listen, tls: bool) -> Self {
+        let address = Address::of_listen(listen, tls);
         let connector = Connector::new(None, ConnectionQuota::Own).expect("there is no file to read");
-        Self { address: address.into(), connector: Arc::new(connector), headers: HeaderMap::new() }
+        let connector = match address.socket.clone() {
+            Some(path) => connector.with_socket(path),
+            None => connector.with_any_certificate(),
+        };
+        Self { address, connector: Arc::new(connector), headers: HeaderMap::new() }
     }
 
     /// Sends a GET request.

@@ -12,6 +12,7 @@ mod ports;
 mod postgres;
 mod report;
 mod system;
+mod tls;
 mod traces;
 mod webhooks;
 
@@ -56,6 +57,7 @@ fn checks(settings: &Settings) -> Vec<Check> {
     checks.extend(database);
     checks.extend(plugins::checks(settings));
     checks.extend(keys::checks(settings));
+    checks.extend(tls::checks(settings));
     checks.extend(ports::checks(settings, holder.as_ref()));
     checks.extend(compiler::checks(settings));
     checks.push(webhooks::secrets(settings));

@@ -1,5 +1,7 @@
 //! The process and its system: signals, file descriptors, thread priorities, folders.
 
+use std::fs::File;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -14,12 +16,29 @@ const GUEST_NICENESS: i32 = 5;
 /// Where the kernel lists the signals that a process ignores.
 const OWN_STATUS: &str = "/proc/self/status";
 
-/// The signals that stop the server: SIGTERM, SIGINT, and SIGHUP from a closed terminal, unless it is ignored as under
+/// The terminal that a process belongs to, if any.
+const OWN_TERMINAL: &str = "/dev/tty";
+
+/// The signals that stop a command: SIGTERM, SIGINT, and SIGHUP from a closed terminal, unless it is ignored as under
 /// `nohup`.
 pub(crate) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Option<Signal>,
+    reload: Option<Reload>,
+}
+
+/// What SIGHUP does while the terminal is there, or if there was none.
+struct Reload {
+    terminal: Option<File>,
+    reload: Box<dyn Fn() + Send>,
+}
+
+impl Reload {
+    /// Returns true if the terminal was closed: the kernel then sends SIGHUP, and the device fails.
+    fn has_lost_terminal(&self) -> bool {
+        self.terminal.as_ref().is_some_and(|terminal| !terminal.is_terminal())
+    }
 }
 
 impl StopSignals {
@@ -31,16 +50,32 @@ impl StopSignals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             hang_up: (!ignored).then(|| listen(SignalKind::hangup())).transpose()?,
+            reload: None,
         })
+    }
+
+    /// Makes SIGHUP do this instead, unless it comes from a terminal that was closed.
+    pub(crate) fn reload_on_hang_up(&mut self, reload: impl Fn() + Send + 'static) {
+        let terminal = File::open(OWN_TERMINAL).ok();
+        self.reload = Some(Reload { terminal, reload: Box::new(reload) });
     }
 
     /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            // A closed terminal may send several; only a deliberate signal should cut a drain short.
-            () = hang_up(&mut self.hang_up) => self.hang_up = None,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = hang_up(&mut self.hang_up) => {}
+            }
+            match &self.reload {
+                Some(reload) if !reload.has_lost_terminal() => (reload.reload)(),
+                _ => {
+                    // A closed terminal may send several; only a deliberate signal should cut a drain short.
+                    self.hang_up = None;
+                    return;
+                }
+            }
         }
     }
 }

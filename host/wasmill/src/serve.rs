@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    AccessPolicy, Api, ApiParts, BodyBudget, CheckPool, DebugState, LogEvents, Metrics, Server, ServerConfig,
-    StreamLimit, UploadLimits, debug_router, router, sync_manifest_schedules, task_factory,
+    AccessPolicy, Api, ApiParts, BodyBudget, CheckPool, DebugState, Listener, LogEvents, Metrics, Server,
+    ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, router, sync_manifest_schedules,
+    task_factory,
 };
 use wasmill_model::Timestamp;
 use wasmill_scheduler::{Retention, Scheduler, Schedules};
@@ -68,6 +68,7 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
     let mut stop = StopSignals::listen()?;
     let checked = Checked::new(&settings).await?;
     let Checked { clock, now, tracer, plugins_changed, body_budget, slots, .. } = checked;
+    reload_on_hang_up(&mut stop, checked.tls.clone());
     let (store, recovery) = start_store(checked.database, now).await?;
     let wasm = checked.runtime;
     let scheduler = Scheduler::new(
@@ -82,6 +83,7 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
     let api = Api::new(ApiParts {
         config: Arc::new(checked.api_config),
         access: checked.access.clone(),
+        tls: checked.tls.clone(),
         store: store.clone(),
         scheduler: scheduler.clone(),
         schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
@@ -95,19 +97,20 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
         tracer,
     });
     let access_policy = settings.access_policy();
-    let (server, serve) = api_server(checked.listener, &api, &access_policy, body_budget.clone())?;
+    let (server, serve) = api_server(checked.listener, &api, &access_policy, body_budget.clone());
     let debug =
         DebugState { access: api.access.clone(), scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
-    let debug_server = checked
-        .debug_listener
-        .map(|listener| debug_server(listener, debug, &access_policy, body_budget))
-        .transpose()?;
+    let debug_server =
+        checked.debug_listener.map(|listener| debug_server(listener, debug, &access_policy, body_budget));
 
     let mut supervisor = Supervisor::default();
     let exporter = supervisor.run_optional("traces", checked.exporter);
     let debug_server = supervisor.run_optional("debug port", debug_server);
     if let Some(follow_keys) = checked.follow_keys {
         supervisor.run("keys", follow_keys);
+    }
+    if let Some(tls) = checked.tls {
+        supervisor.run("certificate", tls.follow(Arc::clone(&api.clock)));
     }
     run_background_tasks(&mut supervisor, api, settings.retention(), plugins_changed);
     supervisor.run("server", serve);
@@ -117,6 +120,16 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
 
     let parts = ServerParts { scheduler, server, debug_server, webhooks, store, exporter };
     parts.run_until_stopped(supervisor, &mut stop, settings.drain).await
+}
+
+/// Makes SIGHUP read what is read while the server runs. Keys are, twice a second, without it.
+fn reload_on_hang_up(stop: &mut StopSignals, tls: Option<Tls>) {
+    stop.reload_on_hang_up(move || {
+        tracing::info!("SIGHUP: looking at the files of certificate and keys");
+        if let Some(tls) = &tls {
+            tls.look();
+        }
+    });
 }
 
 /// Starts the store, and logs what the last host left unfinished.
@@ -234,28 +247,22 @@ async fn wait_thread_ended(thread: impl Future<Output = &'static str>) {
 
 /// Creates the server of the API.
 fn api_server(
-    listener: TcpListener,
+    listener: Listener,
     api: &Api,
     access_policy: &AccessPolicy,
     body_budget: BodyBudget,
-) -> Result<(Server, impl Future<Output = ()> + Send + 'static)> {
-    Ok(Server::new(
-        listener,
-        router(api.clone()),
-        access_policy.clone(),
-        api.access.clone(),
-        body_budget,
-        ServerConfig::default(),
-    )?)
+) -> (Server, impl Future<Output = ()> + Send + 'static) {
+    let (router, access) = (router(api.clone()), api.access.clone());
+    Server::new(listener, router, access_policy.clone(), access, body_budget, ServerConfig::default())
 }
 
 /// Creates the debug server, with the same access policy.
 fn debug_server(
-    listener: TcpListener,
+    listener: Listener,
     debug: DebugState,
     access_policy: &AccessPolicy,
     body_budget: BodyBudget,
-) -> Result<(Server, impl Future<Output = ()> + Send + 'static)> {
+) -> (Server, impl Future<Output = ()> + Send + 'static) {
     let config = ServerConfig {
         connections_max: DEBUG_CONNECTIONS_MAX,
         stop_timeout: DEBUG_STOP_TIMEOUT,
@@ -264,9 +271,9 @@ fn debug_server(
     let access = debug.access.clone();
     let keys = if access.is_open() { "has no authentication" } else { "asks for a key" };
     let (server, serve) =
-        Server::new(listener, debug_router(debug), access_policy.clone(), access, body_budget, config)?;
-    tracing::info!(address = %server.address(), "debug port is open and {keys}");
-    Ok((server, serve))
+        Server::new(listener, debug_router(debug), access_policy.clone(), access, body_budget, config);
+    tracing::info!(address = %server.listen(), "debug port is open and {keys}");
+    (server, serve)
 }
 
 /// Wakes tasks that wait for a plugin when plugins change, and syncs the schedules of manifests, now, on each change, and

@@ -9,18 +9,16 @@ mod database_url;
 mod file;
 mod given;
 mod layer;
-mod listen;
 mod log_filter;
 mod resolve;
 mod value;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{ArgAction, Args, ValueEnum};
-use wasmill_api::{HostName, Network, Origin};
+use wasmill_api::{HostName, Listen, Network, Origin};
 use wasmill_egress::AllowedDestination;
 use wasmill_model::{Limits, SLOTS_DEFAULT, parse_duration};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
@@ -28,7 +26,6 @@ use wasmill_store_sqlite::SqliteConfig;
 
 pub(crate) use self::database_url::DatabaseUrl;
 pub(crate) use self::given::{ForBackup, ForKeys, ForMigrate, ForRun, Given};
-pub(crate) use self::listen::parse_listen;
 use self::log_filter::{LOG, parse_log_filter};
 pub(crate) use self::value::count;
 use self::value::{duration, parse_bool, parse_period, parse_size, shown_duration, shown_size, size};
@@ -51,11 +48,24 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "FILE", default_value = "wasmill.toml")]
     pub(crate) config: PathBuf,
 
-    /// Address and port of the REST API, or a loopback port
+    /// Address and port of the REST API, a loopback port, or the path of a Unix socket as unix:PATH
     ///
-    /// A port alone, such as 8080 or :8080, and localhost:8080 mean loopback; 0.0.0.0:8080 means every interface.
-    #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN, value_parser = parse_listen)]
-    pub(crate) listen: SocketAddr,
+    /// A port alone, such as 8080 or :8080, and localhost:8080 mean loopback; 0.0.0.0:8080 means every interface. A
+    /// Unix socket has the mode 0660, for a proxy of the same group.
+    #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN)]
+    pub(crate) listen: Listen,
+
+    /// PEM file with the certificate of this server, followed by those that signed it; the server then speaks https,
+    /// on the debug port, too [default: none, plain HTTP]
+    ///
+    /// Certificate and key are read again within a second of a change, and on SIGHUP; open connections go on. While
+    /// they are no pair, the one before stays in force.
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of `tls_cert` [default: none]
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// Folder of the embedded database and of compiled plugins; `serve` creates it if it is missing
     #[arg(long, env, value_name = "DIR", default_value = "./data")]
@@ -100,8 +110,8 @@ pub(crate) struct Settings {
 
     /// Grace period for running tasks on shutdown; tasks still running then are requeued
     ///
-    /// It starts with SIGTERM, SIGINT or SIGHUP (a closed terminal, unless `nohup` keeps it away). Requeued tasks lose
-    /// no attempt. A second signal ends the grace period.
+    /// It starts with SIGTERM or SIGINT, or when the terminal is closed (unless `nohup` keeps that away). Requeued tasks
+    /// lose no attempt. A second signal ends the grace period.
     #[arg(long, env, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) drain: Duration,
 
@@ -225,8 +235,8 @@ pub(crate) struct Settings {
 
     /// Address and port of the debug port, which shows what every task is doing, and CPU profiles. Addresses other
     /// than loopback are rejected unless --debug-remote is given [default: none]
-    #[arg(long, env, value_name = "ADDRESS", value_parser = parse_listen)]
-    pub(crate) debug_listen: Option<SocketAddr>,
+    #[arg(long, env, value_name = "ADDRESS")]
+    pub(crate) debug_listen: Option<Listen>,
 
     /// Allow the debug port to listen on addresses other than loopback; BOOL is true, yes, on or 1, or the opposite
     #[arg(long, env, value_name = "BOOL", num_args = 0..=1, default_value = "false",

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use wasmill_tests::{Client, Server, binary};
+use wasmill_tests::{Client, Server, ServerFolder, Terminal, binary};
 
 fn send(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process");
@@ -15,17 +16,27 @@ fn send(pid: u32, signal: Signal) {
 }
 
 #[tokio::test]
-async fn sighup_drains_the_server_like_sigterm() {
-    let mut server = Server::start(&["--slots", "1", "--drain", "100ms"]);
-    let client = server.client();
+async fn a_closed_terminal_drains_the_server_like_sigterm() {
+    let folder = Server::folder_with_guests();
+    let args =
+        ["serve", "--listen", "127.0.0.1:0", "--slots", "1", "--drain", "100ms", "--log-format", "json"];
+    let terminal = Terminal::start(folder.path(), &args);
+    terminal.until_shows("\"serving\"");
+    let shown = terminal.written();
+    let address = shown.lines().find_map(|line| {
+        let event: Value = serde_json::from_str(line.trim()).ok()?;
+        (event["message"] == "serving").then(|| event["address"].as_str()?.parse().ok())?
+    });
+    let client = Client::new(address.expect("an address"));
     let task = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}})).await;
     client.until(&task, "running").await;
-    // Both the terminal and the shell may send it.
-    send(server.pid(), Signal::HUP);
-    send(server.pid(), Signal::HUP);
-    assert!(server.wait().success(), "{}", server.log());
-    assert!(server.log().contains("\"requeued\":1"), "{}", server.log());
-    let server = server.start_beside().expect("a server");
+    drop(terminal);
+    let start = Instant::now();
+    while client.send(Method::GET, "/healthz", None).await.is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let server = start_when_free(&folder).await;
     let client = server.client();
     client.until(&task, "running").await;
     let record = client.get(&format!("/task/{task}")).await;
@@ -35,6 +46,34 @@ async fn sighup_drains_the_server_like_sigterm() {
         "{}",
         record.text
     );
+}
+
+/// Starts a server on a folder whose last server is ending.
+async fn start_when_free(folder: &Arc<ServerFolder>) -> Server {
+    let start = Instant::now();
+    loop {
+        match Server::start_in(Arc::clone(folder), &[]) {
+            Ok(server) => return server,
+            Err(why) => assert!(start.elapsed() < Duration::from_secs(60), "{why}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn sighup_stops_no_server_that_has_no_terminal() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    for _ in 0..3 {
+        send(server.pid(), Signal::HUP);
+        assert_eq!(client.get("/readyz").await.status, StatusCode::OK);
+    }
+    let start = Instant::now();
+    while !server.log().contains("SIGHUP") {
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(client.get("/readyz").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -13,11 +13,13 @@ use super::counters::LogEvents;
 use super::exposition::Metric;
 use super::process;
 use crate::state::Api;
+use crate::tls::Tls;
 
 /// Collects all metrics at about the same time.
 pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     let mut metrics = server_metrics(api);
     metrics.extend(keys_metrics(api));
+    metrics.extend(tls_metrics(api));
     metrics.extend(tasks_metrics(&api.store.plugin_counts()));
     // If the database cannot be read, the other metrics matter even more.
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();
@@ -103,6 +105,25 @@ fn keys_metrics(api: &Api) -> [Metric; 4] {
         .value(bool_value(api.access.is_stale())),
         ends,
         used,
+    ]
+}
+
+fn tls_metrics(api: &Api) -> [Metric; 2] {
+    let mut ends = Metric::gauge(
+        "wasmill_tls_certificate_expires_seconds",
+        "Time until the certificate ends, negative since then; missing without one",
+    );
+    if let Some(tls) = &api.tls {
+        ends.add(&[], (tls.ends() - api.clock.now()).num_milliseconds() as f64 / 1_000.0);
+    }
+    let is_stale = api.tls.as_ref().is_some_and(Tls::is_stale);
+    [
+        ends,
+        Metric::gauge(
+            "wasmill_tls_stale",
+            "1 while the files of the certificate are no pair, and an earlier one is in force",
+        )
+        .value(bool_value(is_stale)),
     ]
 }
 

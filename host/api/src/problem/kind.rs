@@ -37,6 +37,8 @@ kinds! {
         "the path cannot be decoded";
     INVALID_HOST: BAD_REQUEST "invalid-host", "Invalid Host header",
         "the header `Host` is missing, repeated or not a host";
+    HTTPS_NEEDED: BAD_REQUEST "https-needed", "HTTPS needed",
+        "the port speaks https, and the request came as plain HTTP";
     UNKNOWN_HOST: MISDIRECTED_REQUEST "unknown-host", "Unknown host",
         "the server does not know this host name";
     CROSS_ORIGIN: FORBIDDEN "cross-origin", "Cross-origin request",
@@ -144,8 +146,8 @@ kinds! {
 }
 
 /// Problems of any operation: from the access policy, the body budget, and bugs.
-pub(crate) const ANY_OPERATION: [ProblemKind; 5] =
-    [INTERNAL, INVALID_HOST, UNKNOWN_HOST, UNTRUSTED_PROXY, OVERLOADED];
+pub(crate) const ANY_OPERATION: [ProblemKind; 6] =
+    [INTERNAL, INVALID_HOST, HTTPS_NEEDED, UNKNOWN_HOST, UNTRUSTED_PROXY, OVERLOADED];
 
 /// Problems of operations that need a key.
 pub(crate) const KEY_CHECK: [ProblemKind; 5] =

@@ -58,6 +58,8 @@ pub struct AccessPolicy {
     pub allowed_origins: Vec<Origin>,
     /// Addresses of proxies that authenticate the clients they forward.
     pub trusted_proxies: Vec<Network>,
+    /// Whether this server serves its pages over TLS.
+    pub serves_tls: bool,
 }
 
 /// A host name without a port.
@@ -187,11 +189,11 @@ impl AccessPolicy {
         let is_host = |authority: &[u8]| host.whole.eq_ignore_ascii_case(authority);
         let origin = origin.as_bytes();
         if let Some(authority) = origin.strip_prefix(b"http://") {
-            return is_host(authority);
+            return !self.serves_tls && is_host(authority);
         }
-        // This server does not speak TLS, so another one served the page: a proxy in front of this one, or a
+        // If this server does not speak TLS, another one served the page: a proxy in front of this one, or a
         // foreign server at the same name.
-        let may_use_tls = self.is_public_host(host.name) || self.is_trusted_proxy(peer);
+        let may_use_tls = self.serves_tls || self.is_public_host(host.name) || self.is_trusted_proxy(peer);
         may_use_tls && origin.strip_prefix(b"https://").is_some_and(is_host)
     }
 

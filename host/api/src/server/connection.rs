@@ -1,4 +1,4 @@
-//! The socket of one client, with its timeouts and an orderly close.
+//! The connection of one client, with its timeouts and an orderly close.
 //!
 //! hyper reads and writes through it. hyper's own timeout cannot tell a slow request head from an idle
 //! connection, and hyper has none for a client that does not read.
@@ -13,8 +13,9 @@ use std::time::Duration;
 use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+
+use super::socket::Transport;
+use super::timer::Timer;
 
 /// How long, and how many bytes, are still read and discarded after the response. Closing a socket with
 /// unread input sends RST, which can destroy the response in flight.
@@ -28,8 +29,6 @@ pub(crate) struct Timeouts {
     pub(crate) head: Duration,
     /// To start another request on the connection.
     pub(crate) idle: Duration,
-    /// To read some of the response.
-    pub(crate) write: Duration,
     /// To wait for the response after the client has closed its side; most such clients are gone.
     pub(crate) half_closed: Duration,
 }
@@ -78,9 +77,11 @@ impl Drop for HandlerGuard {
     }
 }
 
-/// The socket of a client.
+/// The connection of a client.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
+    /// A byte that was read to learn whether the client has closed its side.
+    peeked: Option<u8>,
     timeouts: Timeouts,
     exchange: Arc<Exchange>,
     /// The last `handler_seq` seen, and whether bytes of the next head have arrived since.
@@ -92,14 +93,14 @@ pub(crate) struct Connection {
     is_closed: bool,
     lingered: usize,
     read_timer: Timer,
-    write_timer: Timer,
     close_timer: Timer,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, timeouts: Timeouts, exchange: Arc<Exchange>) -> Self {
+    pub(crate) fn new(stream: Transport, timeouts: Timeouts, exchange: Arc<Exchange>) -> Self {
         Self {
             stream,
+            peeked: None,
             timeouts,
             exchange,
             handler_seq: 0,
@@ -108,7 +109,6 @@ impl Connection {
             is_closed: false,
             lingered: 0,
             read_timer: Timer::default(),
-            write_timer: Timer::default(),
             close_timer: Timer::default(),
         }
     }
@@ -127,13 +127,14 @@ impl Connection {
     /// Detects a client that has closed its side while hyper is not reading, and fails after the half-closed
     /// timeout.
     fn check_half_closed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if !self.is_half_closed {
+        if !self.is_half_closed && self.peeked.is_none() {
             let mut byte = [0];
-            let peeked = self.stream.poll_peek(context, &mut ReadBuf::new(&mut byte));
-            self.is_half_closed = match peeked {
-                Poll::Ready(peeked) => peeked? == 0,
-                Poll::Pending => false,
-            };
+            let mut buffer = ReadBuf::new(&mut byte);
+            if let Poll::Ready(read) = self.poll_stream(context, &mut buffer) {
+                read?;
+                self.peeked = buffer.filled().first().copied();
+                self.is_half_closed = self.peeked.is_none();
+            }
         }
         if self.is_half_closed && self.close_timer.poll(self.timeouts.half_closed, context).is_ready() {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -141,19 +142,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Resets the write timeout on progress, and fails with `TimedOut` once it expires.
-    fn check_written<T>(
-        &mut self,
-        check_written: Poll<io::Result<T>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        if check_written.is_ready() {
-            self.write_timer.stop();
-            self.close_timer.stop();
-            return check_written;
+    /// Reads from the stream. TLS that ends without a farewell is closed, as TCP is: HTTP knows where a message ends.
+    fn poll_stream(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match ready!(Pin::new(&mut self.stream).poll_read(context, buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            read => Poll::Ready(read),
         }
-        ready!(self.write_timer.poll(self.timeouts.write, context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Restarts the half-closed timeout on progress: the client still reads.
+    fn note_written<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.close_timer.stop();
+        }
+        written
     }
 
     /// Reads and discards input until the client closes its side too.
@@ -161,7 +163,7 @@ impl Connection {
         let mut bytes = [0; 8 << 10];
         loop {
             let mut buffer = ReadBuf::new(&mut bytes);
-            let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+            let read = self.poll_stream(context, &mut buffer);
             let count = buffer.filled().len();
             match read {
                 Poll::Ready(Ok(())) if count > 0 && self.lingered < LINGER_BYTES_MAX => {
@@ -191,7 +193,15 @@ impl AsyncRead for Connection {
         let this = &mut *self;
         let is_handling = this.is_handling();
         let before = buffer.filled().len();
-        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+        let read = match this.peeked {
+            Some(byte) if buffer.remaining() > 0 => {
+                buffer.put_slice(&[byte]);
+                this.peeked = None;
+                Poll::Ready(Ok(()))
+            }
+            _ => this.poll_stream(context, buffer),
+        };
+        if let Poll::Ready(read) = read {
             if buffer.filled().len() == before {
                 this.is_half_closed = true;
             } else if !is_handling && !this.has_head_bytes {
@@ -215,8 +225,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let check_written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.check_written(check_written, context)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_written(written)
     }
 
     fn poll_write_vectored(
@@ -224,8 +234,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let check_written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.check_written(check_written, context)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.note_written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -247,29 +257,6 @@ impl AsyncWrite for Connection {
         }
         ready!(this.linger(context));
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A reusable timer that allocates once.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    is_running: bool,
-}
-
-impl Timer {
-    /// Starts the timer if it is stopped, and polls it.
-    fn poll(&mut self, wait: Duration, context: &mut Context<'_>) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
-        if !self.is_running {
-            sleep.as_mut().reset(Instant::now() + wait);
-            self.is_running = true;
-        }
-        sleep.as_mut().poll(context)
-    }
-
-    fn stop(&mut self) {
-        self.is_running = false;
     }
 }
 

@@ -1,9 +1,11 @@
 //! Requests over real connections to a server with small routes.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use wasmill_access::Keys;
 use wasmill_model::SystemClock;
@@ -38,12 +40,11 @@ async fn serve(config: ServerConfig) -> (Server, SocketAddr, Arc<Mutex<Option<on
         .route("/", get(|| async { "ok" }))
         .route("/large", get(|| async { vec![b'x'; 32 << 20] }))
         .route("/never", get(never));
-    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
     let open = Access::new(Keys::default(), false, Arc::new(SystemClock));
     let (server, run) =
-        Server::new(listener, router, AccessPolicy::default(), open, BodyBudget::new(Arc::default()), config)
-            .unwrap();
-    let address = server.address();
+        Server::new(listener, router, AccessPolicy::default(), open, BodyBudget::new(Arc::default()), config);
+    let Listen::Tcp(address) = *server.listen() else { panic!("it listens on an address") };
     tokio::spawn(run);
     (server, address, dropped)
 }

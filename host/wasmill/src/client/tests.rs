@@ -73,7 +73,7 @@ async fn a_truncated_response_is_an_error() {
         let _ = stream.read(&mut [0; 1024]).await;
         let _ = stream.write_all(&RESPONSE[..RESPONSE.len() - 1]).await;
     });
-    let error = Client::at(address).get("/task").await.err().unwrap();
+    let error = Client::at(&Listen::Tcp(address), false).get("/task").await.err().unwrap();
     assert_eq!(exit::code_of(&error), Exit::Unreachable);
     assert!(error.to_string().contains("broke off"), "{error}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use hyper::Method;
+use wasmill_api::Listen;
 
 use crate::cli::HealthArgs;
 use crate::client::{Client, ClientRequest, block_on};
@@ -20,8 +21,10 @@ const RESPONSE_COLUMNS: usize = 1_000;
 
 /// Checks whether the server accepts tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
-    let server =
-        if is_server_named() { Client::new(&args.server) } else { Ok(Client::at(reachable(args.listen))) };
+    let server = match is_server_named() {
+        true => Client::new(&args.server),
+        false => Ok(Client::at(&reachable(&args.listen), args.tls_cert.is_some())),
+    };
     let request = ClientRequest { timeout: REQUEST_TIMEOUT, ..ClientRequest::new(Method::GET, "/readyz") };
     // Container health checks know two exit codes only, so errors lose theirs.
     let server = server.map_err(|error| anyhow!("{error:#}"))?;
@@ -42,13 +45,14 @@ fn is_server_named() -> bool {
 }
 
 /// Maps an unspecified address ("every interface") to loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
+fn reachable(listen: &Listen) -> Listen {
+    let Listen::Tcp(address) = listen else { return listen.clone() };
+    let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, listen.port())
+    Listen::Tcp(SocketAddr::new(ip, address.port()))
 }
 
 #[cfg(test)]
@@ -57,10 +61,13 @@ mod tests {
 
     #[test]
     fn an_unspecified_address_is_checked_at_loopback() {
-        for (listen, server) in
-            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
-        {
-            assert_eq!(reachable(listen.parse().unwrap()), server.parse().unwrap());
+        for (listen, server) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("unix:wasmill.sock", "unix:wasmill.sock"),
+        ] {
+            assert_eq!(reachable(&listen.parse().unwrap()), server.parse().unwrap());
         }
     }
 }

@@ -17,7 +17,7 @@ const NAME: &str = "access";
 
 pub(super) fn checks(settings: &Settings) -> Vec<Check> {
     if settings.auth == AuthMode::None {
-        return vec![match settings.listen.ip().is_loopback() {
+        return vec![match settings.listen.is_local() {
             true => Check::ok(NAME, "open to everyone on this machine"),
             false => Check::warn(
                 NAME,
@@ -47,7 +47,12 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
         }
     }];
     checks.extend(ending(&keys));
-    checks.extend([Some(files.own()), files.given()].into_iter().flatten().filter_map(readable));
+    checks.extend(
+        [Some(files.own()), files.given()]
+            .into_iter()
+            .flatten()
+            .filter_map(|path| readable("keys file", path)),
+    );
     checks
 }
 
@@ -69,12 +74,12 @@ fn ending(keys: &Keys) -> Option<Check> {
     })
 }
 
-/// Warns of a file that others may read: it may name secrets, and hashes of weak ones can be guessed.
-fn readable(path: &Path) -> Option<Check> {
+/// Warns of a file that others may read: a file of keys may name secrets, and hashes of weak ones can be guessed.
+pub(super) fn readable(name: &'static str, path: &Path) -> Option<Check> {
     let mode = path.metadata().ok()?.mode() & 0o777;
     (mode & 0o077 != 0).then(|| {
         Check::warn(
-            "keys file",
+            name,
             format!("{} has the mode {mode:03o}", path.display()),
             "other users of this machine may read or change it",
             format!("chmod 600 {}", path.display()),

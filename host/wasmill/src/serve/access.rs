@@ -21,10 +21,10 @@ pub(crate) fn key_files(settings: &Settings) -> Result<KeyFiles, KeysError> {
 
 /// Returns why a server with these settings must not start without keys, if so.
 pub(crate) fn needs_keys(settings: &Settings) -> Option<String> {
-    let listen = settings.listen;
+    let listen = &settings.listen;
     match settings.auth {
         AuthMode::None => None,
-        AuthMode::Auto if listen.ip().is_loopback() => None,
+        AuthMode::Auto if listen.is_local() => None,
         AuthMode::Auto => Some(format!("{listen} can be reached from other machines, and there is no key")),
         AuthMode::Keys => Some("--auth keys asks for keys, and there is none".to_owned()),
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use wasmill_access::Access;
-use wasmill_api::Server;
+use wasmill_api::{Listen, Server};
 use wasmill_runtime::{PluginInfo, PluginSource, PluginState, Runtime};
 
 use crate::output::note;
@@ -21,7 +21,7 @@ pub(super) fn print_banner(
 ) {
     let plugins = wasm.plugins_info();
     let version = env!("CARGO_PKG_VERSION");
-    let address = server.address();
+    let (address, scheme) = (server.listen(), scheme(server, settings));
     let data = std::path::absolute(&settings.data).unwrap_or_else(|_| settings.data.clone());
     let folder = std::path::absolute(&settings.plugins).unwrap_or_else(|_| settings.plugins.clone());
     let ready: Vec<_> = plugins
@@ -48,13 +48,22 @@ pub(super) fn print_banner(
     let hint = hint.map(|hint| format!("\n\x20           {hint}")).unwrap_or_default();
     note!(
         "\n  wasmill {version}\n\
-         \x20 address   http://{address}\n\
+         \x20 address   {scheme}{address}\n\
          \x20 plugins   {ready}{rejected} (from {}){hint}\n\
          \x20 slots     {slots}\n\
          \x20 data      {} ({waiting} tasks waiting)\n{keys}",
         folder.display(),
         data.display(),
     );
+}
+
+/// Returns what precedes the address in a URL.
+fn scheme(server: &Server, settings: &Settings) -> &'static str {
+    match (server.listen(), &settings.tls_cert) {
+        (Listen::Unix(_), _) => "",
+        (Listen::Tcp(_), Some(_)) => "https://",
+        (Listen::Tcp(_), None) => "http://",
+    }
 }
 
 /// Says what to do if no plugin comes from the folder.

@@ -1,15 +1,13 @@
 //! The first phase of a start: all that can fail, before anything that the next start would see is changed.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use wasmill_access::Access;
-use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, listen};
+use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, Listen, Listener, Tls};
 use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::SchedulerConfig;
@@ -33,8 +31,10 @@ pub(super) struct Checked {
     pub(super) access: Access,
     /// Follows the files of keys.
     pub(super) follow_keys: Option<BoxFuture<'static, ()>>,
-    pub(super) listener: TcpListener,
-    pub(super) debug_listener: Option<TcpListener>,
+    /// The certificate, if there is one.
+    pub(super) tls: Option<Tls>,
+    pub(super) listener: Listener,
+    pub(super) debug_listener: Option<Listener>,
     pub(super) webhook_config: WebhookConfig,
     pub(super) scheduler_config: SchedulerConfig,
     pub(super) api_config: ApiConfig,
@@ -58,9 +58,13 @@ impl Checked {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Before the port is open.
         let (access, follow_keys) = prepare_access(settings, &clock).map_err(exit::settings_error)?;
-        let listener = listen_on(settings.listen, "--listen")?;
-        let debug_listener =
-            settings.debug_listen.map(|address| listen_on(address, "--debug-listen")).transpose()?;
+        let tls = settings.tls_files().map(Tls::new).transpose();
+        let tls = tls.map_err(|error| exit::settings_error(error.into()))?;
+        let listener = listen_on(&settings.listen, "--listen", tls.as_ref()).await?;
+        let debug_listener = match &settings.debug_listen {
+            Some(listen) => Some(listen_on(listen, "--debug-listen", tls.as_ref()).await?),
+            None => None,
+        };
         let webhook_config = webhook_config(settings).map_err(exit::settings_error)?;
         let slots = slots(settings, settings.limits())?;
         let scheduler_config = scheduler_config(settings, slots)?;
@@ -78,6 +82,7 @@ impl Checked {
         Ok(Self {
             access,
             follow_keys,
+            tls,
             listener,
             debug_listener,
             webhook_config,
@@ -96,14 +101,18 @@ impl Checked {
     }
 }
 
-/// Listens on the address of a setting.
-fn listen_on(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    listen(address).map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow!(
-            "failed to listen on {address}: another process uses this port; end it, or choose another port with {flag}"
+/// Listens where a setting says.
+async fn listen_on(listen: &Listen, flag: &str, tls: Option<&Tls>) -> Result<Listener> {
+    let bound = Listener::bind(listen).await.map_err(|error| match (error.kind(), listen) {
+        (ErrorKind::AddrInUse, Listen::Tcp(_)) => anyhow!(
+            "failed to listen on {listen}: another process uses this port; end it, or choose another port with {flag}"
         ),
-        _ => anyhow!("failed to listen on {address}: {error}; {flag} names the address"),
-    })
+        (ErrorKind::AddrInUse, Listen::Unix(_)) => anyhow!(
+            "failed to listen on {listen}: another process listens there; end it, or choose another path with {flag}"
+        ),
+        _ => anyhow!("failed to listen on {listen}: {error}; {flag} names the address"),
+    })?;
+    Ok(bound.with_tls(tls.cloned()))
 }
 
 fn scheduler_config(settings: &Settings, slots: u32) -> Result<SchedulerConfig> {

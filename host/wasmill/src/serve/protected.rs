@@ -33,6 +33,8 @@ pub(super) fn protected_paths(settings: &Settings) -> Vec<ProtectedPath> {
     protected.extend(passwords.map(|file| path(file, "the file database_password_file", true)));
     let secrets = settings.webhook_secret_file.iter();
     protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
+    protected.extend(settings.tls_cert.iter().map(|file| path(file, "the file tls_cert", false)));
+    protected.extend(settings.tls_key.iter().map(|file| path(file, "the file tls_key", true)));
     protected.extend(settings.keys_file.iter().map(|file| path(file, "the file keys_file", true)));
     protected.extend(certificate_files(&|name| std::env::var_os(name)));
     protected.extend(RESOLVER_FILES.iter().map(|(file, what)| path(Path::new(file), what, false)));

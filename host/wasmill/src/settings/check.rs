@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use anyhow::{Result, ensure};
 use bytesize::ByteSize;
 use clap::{Args, Command, FromArgMatches};
+use wasmill_api::Listen;
 
 use super::layer::Layer;
 use super::value::shown_duration;
@@ -67,15 +68,41 @@ impl Settings {
         check_max("result", self.result, "result_max", Some(self.result_max), shown)?;
         check_max("log_tail", self.log_tail, "log_tail_max", Some(self.log_tail_max), shown)?;
         check_max("disk", self.disk, "disk_max", Some(self.disk_max), shown)?;
-        if let Some(debug) = self.debug_listen {
+        self.check_tls()?;
+        if let Some(debug) = &self.debug_listen {
             ensure!(
-                debug.ip().is_loopback() || self.debug_remote,
+                debug.is_local() || self.debug_remote,
                 "invalid value for --debug-listen: {debug} is not a loopback address and the debug port has no \
-                 authentication; use 127.0.0.1:{}, or allow it with --debug-remote",
-                debug.port()
+                 authentication; use {}, or allow it with --debug-remote",
+                loopback(debug)
             );
         }
         Ok(())
+    }
+
+    fn check_tls(&self) -> Result<()> {
+        let (given, missing) = match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => ("--tls-cert", "--tls-key"),
+            (None, Some(_)) => ("--tls-key", "--tls-cert"),
+            (None, None) => return Ok(()),
+            (Some(_), Some(_)) => {
+                ensure!(
+                    matches!(self.listen, Listen::Tcp(_)),
+                    "invalid value for --tls-cert: a Unix socket is not encrypted; leave out --tls-cert and --tls-key, \
+                     or listen on an address"
+                );
+                return Ok(());
+            }
+        };
+        anyhow::bail!("{given} needs {missing}: a certificate and its private key belong together")
+    }
+}
+
+/// Returns the same port on loopback.
+fn loopback(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => format!("127.0.0.1:{}", address.port()),
+        Listen::Unix(_) => listen.to_string(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_api::AccessPolicy;
+use wasmill_api::{AccessPolicy, TlsFiles};
 use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT};
 use wasmill_runtime::MaxLimits;
 use wasmill_scheduler::Retention;
@@ -58,7 +58,14 @@ impl Settings {
             public_hosts: self.public_host.clone(),
             allowed_origins: self.allow_origin.clone(),
             trusted_proxies: self.trust_proxy.clone(),
+            serves_tls: self.tls_cert.is_some(),
         }
+    }
+
+    /// Returns the files of the certificate, if there is one.
+    pub(crate) fn tls_files(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        Some(TlsFiles { certificate, key })
     }
 
     /// Returns the waits between delivery attempts.

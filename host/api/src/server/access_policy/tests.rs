@@ -199,3 +199,17 @@ fn an_https_origin_is_the_same_origin_only_behind_a_possible_proxy() {
     assert_eq!(refusal(&public, &page("tasks.example.org", "https://tasks.example.org")), None);
     assert_eq!(refusal(&public, &local), Some("cross-origin"));
 }
+
+#[test]
+fn a_server_with_a_certificate_serves_no_page_over_plain_http() {
+    let page = |origin| request(Method::POST, &[("host", "tasks.example.org"), ("origin", origin)]);
+    let encrypted = AccessPolicy {
+        serves_tls: true,
+        public_hosts: vec!["tasks.example.org".parse().unwrap()],
+        ..AccessPolicy::default()
+    };
+    assert_eq!(refusal(&encrypted, &page("https://tasks.example.org")), None);
+    for foreign in ["http://tasks.example.org", "https://tasks.example.org:8443", "https://example.org"] {
+        assert_eq!(refusal(&encrypted, &page(foreign)), Some("cross-origin"), "{foreign}");
+    }
+}
