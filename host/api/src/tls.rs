@@ -3,12 +3,12 @@
 //! New connections get the certificate that is in force; open ones keep theirs, so a change interrupts no request. A
 //! pair of files that does not belong together changes nothing: the one before stays in force, and that is told.
 
+mod files;
 mod follow;
 mod pair;
 mod validity;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -20,26 +20,12 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use wasmill_model::Timestamp;
 
+pub use self::files::TlsFiles;
 use self::pair::Pair;
 pub use self::pair::TlsError;
 
 /// The one protocol on encrypted connections, for clients that ask.
 const PROTOCOL: &[u8] = b"http/1.1";
-
-/// The files of a certificate.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// PEM file with the certificate of the server first, then those that link it to a root.
-    pub certificate: PathBuf,
-    /// PEM file with its private key.
-    pub key: PathBuf,
-}
-
-impl TlsFiles {
-    fn paths(&self) -> [&Path; 2] {
-        [&self.certificate, &self.key]
-    }
-}
 
 /// Encrypts connections. Cheap to clone.
 #[derive(Clone)]

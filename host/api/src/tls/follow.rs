@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use wasmill_access::FileStamp;
 use wasmill_model::{Clock, TimeDelta, Timestamp};
 
+use super::Tls;
+use super::files::TlsFiles;
 use super::pair::{Pair, TlsError};
-use super::{Tls, TlsFiles};
 
 /// As with keys, files are compared rather than watched: a mounted secret is replaced by way of links.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error, InconsistentKeys};
 use wasmill_runtime::read_file;
 
-use super::TlsFiles;
+use super::files::TlsFiles;
 use super::validity::Validity;
 
 /// Maximum size of each file.
