@@ -30,6 +30,8 @@ const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 const SCHEMA_BYTES_MAX: u64 = 256 << 10;
 /// The maximum size of a description.
 const DESCRIPTION_BYTES_MAX: usize = 1 << 10;
+/// The maximum exit code that a manifest may name: an exit status of Unix has eight bits.
+const EXIT_CODE_MAX: i32 = 255;
 
 /// Resolves the manifest at `path`; returns `defaults` if there is none.
 ///
@@ -77,6 +79,7 @@ struct Manifest {
     description: Option<String>,
     sha256: Option<String>,
     result: Option<Format>,
+    exit_ok: Vec<i32>,
     limits: Table<LimitsTable>,
     retry: Table<RetryTable>,
     allow: Table<Allow>,
@@ -155,7 +158,17 @@ impl Manifest {
         defaults: &PluginConfig,
         max_limits: &MaxLimits,
     ) -> Result<PluginConfig, String> {
-        let Self { description, sha256, result, limits: limits_table, retry, allow, input, schedule } = self;
+        let Self {
+            description,
+            sha256,
+            result,
+            exit_ok,
+            limits: limits_table,
+            retry,
+            allow,
+            input,
+            schedule,
+        } = self;
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
         }
@@ -167,6 +180,7 @@ impl Manifest {
                 Format::Json => ResultFormat::Json,
             };
         }
+        config.exit_ok = check_exit_codes(exit_ok)?;
         limits_table.0.apply(&mut config, max_limits)?;
         config.retry = retry.0.check()?;
         config.permissions = allow.0.check()?;
@@ -184,6 +198,18 @@ fn check_digest(digest: &str) -> Result<String, String> {
     } else {
         Err("sha256 must be 64 hexadecimal digits, as printed by `sha256sum`".to_owned())
     }
+}
+
+/// Checks the exit codes that complete a task, and sorts them.
+fn check_exit_codes(mut codes: Vec<i32>) -> Result<Vec<i32>, String> {
+    if let Some(code) = codes.iter().find(|code| !(1..=EXIT_CODE_MAX).contains(*code)) {
+        return Err(format!(
+            "exit_ok: {code} is not from 1 to {EXIT_CODE_MAX}; code 0 always completes the task"
+        ));
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    Ok(codes)
 }
 
 impl LimitsTable {
@@ -341,6 +367,7 @@ mod tests {
             description = "Thumbnails from a URL"
             sha256 = "E3B0C44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
             result = "json"
+            exit_ok = [20, 10, 20]
             [limits]
             memory = "1MiB"
             timeout = "5s"
@@ -371,7 +398,7 @@ mod tests {
         assert_eq!((limits.timeout, config.concurrency), (Duration::from_secs(5), Some(50)));
         assert_eq!(limits.cpu, Some(Duration::from_secs(3)));
         assert_eq!((config.rate.map(|rate| rate.starts), config.waiting_max), (Some(100), Some(1_000)));
-        assert_eq!(config.result, ResultFormat::Json);
+        assert_eq!((config.result, config.exit_ok), (ResultFormat::Json, vec![10, 20]));
         assert_eq!(config.retry.attempts_max, Some(3));
         assert_eq!(config.retry.on.words(), ["io", "memory-limit"]);
         let backoff = config.retry.backoff.unwrap();
@@ -393,6 +420,16 @@ mod tests {
         assert!(reason.starts_with("line 3, column 1: ") && reason.contains("memroy"), "{reason}");
         for text in ["colour = 1", "[allow]\nsockets = true", "[retry]\nfirst = \"1s\"", "[input]\na = 1"] {
             assert!(refusal(text).contains("unknown field"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exit_code_that_cannot_be_is_rejected() {
+        for text in ["exit_ok = [0]", "exit_ok = [10, 256]", "exit_ok = [-1]"] {
+            assert!(refusal(text).contains("is not from 1 to 255"), "{text}");
+        }
+        for text in ["exit_ok = 10", "exit_ok = [\"10\"]"] {
+            assert!(refusal(text).starts_with("line 1, column "), "{text}");
         }
     }
 

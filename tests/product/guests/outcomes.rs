@@ -1,7 +1,7 @@
 //! A misbehaving guest results in an outcome, and does not affect other guests.
 
 use serde_json::{Value, json};
-use wasmill_tests::{Answer, Client, Server};
+use wasmill_tests::{Answer, Client, PROGRAM, Server};
 
 async fn run(client: &Client, input: Value) -> Answer {
     let id = client.submit(&json!({"plugin": "misbehave", "input": input})).await;
@@ -33,6 +33,31 @@ async fn each_failure_has_its_status_and_reason() {
         assert!(message.contains(reason), "{input}: {message}");
     }
     client.until(&neighbour, "completed").await;
+}
+
+#[tokio::test]
+async fn a_program_completes_with_the_exit_codes_of_its_manifest() {
+    let folder = Server::folder_with_guests();
+    std::fs::write(folder.path().join("plugins/solver.wasm"), PROGRAM).expect("written");
+    std::fs::write(folder.path().join("plugins/solver.toml"), "exit_ok = [10, 20]").expect("written");
+    let server = Server::start_in(folder, &[]).expect("a server");
+    server.wait_for_plugins();
+    let client = server.client();
+    assert_eq!(client.get("/plugins/solver").await.json["exit_ok"], json!([10, 20]));
+    let ended = async |code: &str| {
+        let args = json!({"args": ["print-and-exit-with", "sat", code]});
+        let id = client.submit(&json!({"plugin": "solver", "input": args})).await;
+        client.until_finished(&id).await
+    };
+    for (code, exit_code) in [("0", Value::Null), ("10", json!(10)), ("20", json!(20))] {
+        let task = ended(code).await;
+        assert_eq!((task.str("status"), task.str("result")), ("completed", "sat\n"), "{code}");
+        assert_eq!(task.json["exit_code"], exit_code);
+    }
+    let task = ended("30").await;
+    assert_eq!((task.str("status"), &task.json["exit_code"]), ("failed by exit code 30", &json!(30)));
+    let message = task.json["error"]["message"].as_str().expect("a reason");
+    assert!(message.ends_with("the end of its stdout:\nsat"), "{message}");
 }
 
 #[tokio::test]

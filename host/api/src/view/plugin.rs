@@ -60,6 +60,8 @@ struct FactsView {
     /// Format of its result.
     #[schemars(extend("enum" = ["text", "json"]))]
     result: &'static str,
+    /// Exit codes with which a task completes, besides 0.
+    exit_ok: Vec<i32>,
     /// Whether its input is validated against a schema.
     has_schema: bool,
     /// The first hundred imports.
@@ -158,6 +160,7 @@ impl FactsView {
         Self {
             kind: kind.as_str(),
             description: config.description.clone(),
+            exit_ok: config.exit_ok.clone(),
             result: match config.result {
                 ResultFormat::Text => "text",
                 ResultFormat::Json => "json",

@@ -104,6 +104,8 @@ pub(crate) struct StatusView {
     progress: Option<ProgressView>,
     /// Resource usage of the newest attempt, so far if it is running; `null` before the first run.
     usage: Option<UsageView>,
+    /// Exit code of the program, if it was not 0: the task completed with it if its manifest names it in `exit_ok`.
+    exit_code: Option<i32>,
     /// Why the newest finished attempt failed, or which dependency caused the task to be cancelled.
     error: Option<ErrorView>,
     /// The schedule that created the task; it may have been deleted.
@@ -237,6 +239,7 @@ impl StatusView {
             finished_at: task.finished_at.map(Rfc3339),
             progress: task.progress.map(ProgressView::from),
             usage: task.usage.map(|usage| UsageView::new(&usage, task.started_at.map(|_| duration))),
+            exit_code: task.usage.map(|usage| usage.exit_code).filter(|code| *code != 0),
             error: task
                 .failure
                 .map(|Failure { cause, message, .. }| ErrorView { cause: cause.to_string(), message }),
@@ -308,7 +311,7 @@ pub(crate) fn example() -> Value {
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
             "disk_written_bytes": 0, "files_created": 0,
         },
-        "error": null, "schedule": null, "pending_dependencies": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "exit_code": null, "error": null, "schedule": null, "pending_dependencies": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "group": null, "submitted_by": null,
     })
 }

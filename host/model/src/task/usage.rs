@@ -3,8 +3,8 @@
 //! The runtime and the host side of the guest write to the meter; anyone may read it at any time. It decides
 //! nothing.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI32, AtomicU64};
 use std::time::Duration;
 
 /// Resource usage of an attempt.
@@ -34,6 +34,8 @@ pub struct Usage {
     pub disk_written_bytes: u64,
     /// Files, folders and links created there.
     pub files_created: u64,
+    /// The exit code of a program; 0 for every other plugin, and until the program ends.
+    pub exit_code: i32,
 }
 
 impl Usage {
@@ -53,6 +55,7 @@ impl Usage {
             checkpoints: self.checkpoints + earlier.checkpoints,
             disk_written_bytes: self.disk_written_bytes + earlier.disk_written_bytes,
             files_created: self.files_created + earlier.files_created,
+            exit_code: self.exit_code,
         }
     }
 }
@@ -70,6 +73,7 @@ pub struct Meter {
     checkpoints: AtomicU64,
     disk_written_bytes: AtomicU64,
     files_created: AtomicU64,
+    exit_code: AtomicI32,
 }
 
 impl Meter {
@@ -123,6 +127,11 @@ impl Meter {
         self.files_created.fetch_add(1, Relaxed);
     }
 
+    /// Sets the exit code.
+    pub fn set_exit_code(&self, code: i32) {
+        self.exit_code.store(code, Relaxed);
+    }
+
     /// Returns the usage so far, without `wall` and `queue`.
     pub fn read(&self) -> Usage {
         Usage {
@@ -138,6 +147,7 @@ impl Meter {
             checkpoints: self.checkpoints.load(Relaxed),
             disk_written_bytes: self.disk_written_bytes.load(Relaxed),
             files_created: self.files_created.load(Relaxed),
+            exit_code: self.exit_code.load(Relaxed),
         }
     }
 }
@@ -166,10 +176,11 @@ mod tests {
             meter.add_file_created();
         }
         meter.add_checkpoint();
+        meter.set_exit_code(-1);
         let read = meter.read();
         assert_eq!((read.cpu, read.instantiate), (Duration::from_millis(7), Duration::from_micros(38)));
         assert_eq!((read.memory_bytes, read.log_bytes, read.checkpoints), (65_536, 7, 1));
-        assert_eq!((read.disk_written_bytes, read.files_created), (7_000, 2));
+        assert_eq!((read.disk_written_bytes, read.files_created, read.exit_code), (7_000, 2, -1));
         assert_eq!((read.http_requests, read.http_sent_bytes, read.http_received_bytes), (2, 70, 700));
     }
 }

@@ -1,5 +1,5 @@
 //! The input and output of a program: arguments, stdin and variables from the input of a task; stdout is the
-//! result, the end of stderr explains a failure.
+//! result, the ends of stderr and stdout explain a failure.
 //!
 //! For the kinds `command` and `module`; `instance` reads the input here and collects the result.
 
@@ -20,8 +20,10 @@ const ARGS_AND_ENV_BYTES_MAX: usize = 2 << 20;
 const ARG_OVERHEAD_BYTES: usize = 32;
 /// Bytes of stderr kept for the failure message.
 const STDERR_TAIL_BYTES_MAX: usize = 2 << 10;
-/// Lines of stderr in the failure message.
-const STDERR_TAIL_LINES_MAX: usize = 10;
+/// Bytes of stdout in the failure message. With those of stderr it fits into the bound of a message.
+const STDOUT_TAIL_BYTES_MAX: usize = 1 << 10;
+/// Lines of either in the failure message.
+const TAIL_LINES_MAX: usize = 10;
 
 /// The accepted forms of the input of a program.
 const INPUT_FORMS: &str =
@@ -129,6 +131,13 @@ impl StdoutBuffer {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
+    /// Returns the last lines; empty if there were none.
+    pub(crate) fn tail(&self) -> String {
+        let state = self.state();
+        let bytes = &state.bytes[state.bytes.len().saturating_sub(STDOUT_TAIL_BYTES_MAX)..];
+        last_lines(&String::from_utf8_lossy(bytes))
+    }
+
     fn state(&self) -> MutexGuard<'_, BufferState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,10 +173,13 @@ impl StderrTail {
 
     /// Returns the last lines; empty if there were none.
     pub(crate) fn text(&self) -> String {
-        let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).text();
-        let lines: Vec<_> = text.trim().lines().collect();
-        lines[lines.len().saturating_sub(STDERR_TAIL_LINES_MAX)..].join("\n")
+        last_lines(&self.0.lock().unwrap_or_else(PoisonError::into_inner).text())
     }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.trim().lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES_MAX)..].join("\n")
 }
 
 #[cfg(test)]
@@ -254,6 +266,20 @@ mod tests {
         assert!(stdout.append(b"12345678").is_ok() && !account.is_overdrawn());
         assert!(matches!(stdout.append(b"90a"), Err(Overflow::Memory)));
         assert!(account.is_overdrawn() && !stdout.has_overflowed());
+    }
+
+    #[test]
+    fn the_tail_of_stdout_is_bounded_in_lines_and_bytes_and_leaves_the_result() {
+        let stdout = StdoutBuffer::new(1 << 20, &account(1 << 20));
+        assert_eq!(stdout.tail(), "");
+        for line in 0..1_000 {
+            stdout.append(format!("line {line}\n").as_bytes()).unwrap();
+        }
+        let tail = stdout.tail();
+        assert!(tail.starts_with("line 990\n") && tail.ends_with("\nline 999"), "{tail}");
+        stdout.append("\u{e4}".repeat(3_000).as_bytes()).unwrap();
+        assert!(stdout.tail().len() <= STDOUT_TAIL_BYTES_MAX + 4);
+        assert!(stdout.take_text().starts_with("line 0\n"));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct PluginConfig {
     pub retry: RetryPolicy,
     /// The format of its result.
     pub result: ResultFormat,
+    /// The exit codes with which a program completes, besides 0.
+    pub exit_ok: Vec<i32>,
     /// Its permissions; empty by default.
     pub permissions: Permissions,
     /// The schema of its tasks' input; `None` for any input.

@@ -177,6 +177,9 @@ fn program_result(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -
             None => return Err(outcome::run_failure(&error, stage, guest)),
         },
     };
+    if let Some(meter) = guest.run.host.meter() {
+        meter.set_exit_code(exit.code());
+    }
     outcome::check_exit(exit, guest)?;
     let result = program.stdout.take_text();
     let bytes_max = guest.plugin.config.limits.result_bytes;

@@ -40,10 +40,11 @@ impl Exit {
         }
     }
 
-    fn cause(self) -> Cause {
+    /// Returns the exit code; a failure without one counts as 1.
+    pub(crate) fn code(self) -> i32 {
         match self {
-            Self::Code(code) => Cause::Exit(code),
-            Self::Failure => Cause::Exit(1),
+            Self::Code(code) => code,
+            Self::Failure => 1,
         }
     }
 }
@@ -135,25 +136,33 @@ pub(crate) fn cpu_limit_exceeded(used: Duration, max: Duration) -> Failure {
     Failure::new(Cause::CpuLimit, message)
 }
 
-/// Checks the exit of a program; any code but 0 is a failure.
+/// Checks the exit of a program: any code is a failure but 0 and those that the manifest names. The failure shows what
+/// the program wrote last.
 pub(crate) fn check_exit(exit: Exit, guest: &Guest) -> Result<(), Failure> {
-    if exit == Exit::Code(0) {
+    let code = exit.code();
+    if code == 0 || guest.plugin.config.exit_ok.contains(&code) {
         return Ok(());
     }
-    let stderr_tail = guest.program.as_ref().map(|program| program.stderr_tail.text()).unwrap_or_default();
-    let run_failure = format!("the program ended {exit}{}", refused_memory_note(guest));
-    if guest.files.disk.has_refused() {
-        let end = match stderr_tail.as_str() {
-            "" => run_failure,
-            stderr_tail => format!("{run_failure}; the end of its stderr:\n{stderr_tail}"),
-        };
-        return Err(out_of_disk(&end, guest));
+    let mut message = format!("the program ended {exit}{}", refused_memory_note(guest));
+    let (stdout, stderr) = guest
+        .program
+        .as_ref()
+        .map(|program| (program.stdout.tail(), program.stderr_tail.text()))
+        .unwrap_or_default();
+    match stderr.as_str() {
+        "" => message.push_str(" and wrote nothing to stderr"),
+        stderr => message.push_str(&format!("; the end of its stderr:\n{stderr}")),
     }
-    let message = match stderr_tail.as_str() {
-        "" => format!("{run_failure} and wrote nothing to stderr"),
-        stderr_tail => format!("{run_failure}; the end of its stderr:\n{stderr_tail}"),
-    };
-    Err(Failure::new(exit.cause(), format::truncate(message, format::MESSAGE_BYTES_MAX)))
+    if !stdout.is_empty() {
+        message.push_str(&format!(
+            "{}the end of its stdout:\n{stdout}",
+            if stderr.is_empty() { "; " } else { "\n" }
+        ));
+    }
+    if guest.files.disk.has_refused() {
+        return Err(out_of_disk(&message, guest));
+    }
+    Err(Failure::new(Cause::Exit(code), format::truncate(message, format::MESSAGE_BYTES_MAX)))
 }
 
 /// Returns a note that the guest was denied memory before it ended by itself.
@@ -197,7 +206,7 @@ fn exited(exit: Exit, guest: &Guest) -> Failure {
         return out_of_disk(&format!("the guest ended itself {exit}"), guest);
     }
     let message = format!("the guest ended itself {exit}{} without a result", refused_memory_note(guest));
-    Failure::new(exit.cause(), message)
+    Failure::new(Cause::Exit(exit.code()), message)
 }
 
 /// Returns the failure if the host ended the run: by a fault of its own, or by a call that it refused.

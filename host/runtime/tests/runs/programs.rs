@@ -54,7 +54,8 @@ async fn an_exit_code_fails_the_run_with_the_end_of_stderr() {
     assert!(failure.message.starts_with("the program ended with exit code 42"), "{failure}");
     let failure = run(&["exit", "1"]).await.unwrap_err();
     assert!(!failure.message.contains("code 1"), "WASI 0.2 passes no code on: {failure}");
-    assert!(failure.message.ends_with("; the end of its stderr:\nfirst line\nlast line"), "{failure}");
+    let ends = "; the end of its stderr:\nfirst line\nlast line\nthe end of its stdout:\nbefore";
+    assert!(failure.message.ends_with(ends), "{failure}");
     let failure = run(&["fail"]).await.unwrap_err();
     assert_eq!(failure.cause, Cause::Exit(1));
     assert!(failure.message.contains("no luck"), "{failure}");
@@ -64,6 +65,30 @@ async fn an_exit_code_fails_the_run_with_the_end_of_stderr() {
 async fn an_exit_with_code_0_is_a_result() {
     assert_eq!(run(&["exit", "0"]).await.unwrap(), "before\n");
     assert_eq!(run(&["exit-with", "0"]).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn the_stdout_of_a_program_that_fails_is_shown() {
+    let failure = run(&["print-and-exit-with", "sat", "10"]).await.unwrap_err();
+    let message =
+        "the program ended with exit code 10 and wrote nothing to stderr; the end of its stdout:\nsat";
+    assert_eq!((failure.cause, failure.message.as_str()), (Cause::Exit(10), message));
+}
+
+#[tokio::test]
+async fn a_program_completes_with_the_exit_codes_of_its_manifest() {
+    let runtime = runtime_of("program", program(), PluginConfig { exit_ok: vec![1, 10], ..plugin_config() });
+    let run = async |args: &[&str]| {
+        let host = Arc::new(Host::default());
+        let result = finish_with(&runtime, "program", &json!({ "args": args }).to_string(), &host).await;
+        (result, host.meter.read().exit_code)
+    };
+    assert_eq!(run(&["print-and-exit-with", "sat", "10"]).await, (Ok("sat\n".to_owned()), 10));
+    // WASI 0.2 passes no code on, which counts as 1.
+    assert_eq!(run(&["exit", "7"]).await, (Ok("before\n".to_owned()), 1));
+    assert_eq!(run(&["args"]).await.1, 0);
+    let (result, code) = run(&["print-and-exit-with", "sat", "11"]).await;
+    assert_eq!((result.unwrap_err().cause, code), (Cause::Exit(11), 11));
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(crate) struct Task {
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
     pub(crate) progress: Option<Progress>,
+    pub(crate) exit_code: Option<i32>,
     pub(crate) error: Option<TaskError>,
     pub(crate) result: Option<String>,
     pub(crate) retry_of: Option<String>,

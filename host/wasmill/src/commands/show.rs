@@ -49,6 +49,9 @@ pub(crate) fn status(task: &Task) {
         let bar = style.bar(progress.fraction, BAR_COLUMNS);
         line("progress", &format!("{bar} {} %  {}", progress.percent(), truncated(&progress.note, 200)));
     }
+    if let Some(code) = task.exit_code {
+        line("exit code", &code.to_string());
+    }
     if let Some(error) = &task.error {
         let error = format!("{}: {}", error.cause, error.message);
         line("error", &style.red(error.replace('\n', "\n            ")));

@@ -15,6 +15,10 @@ fn main() -> Result<(), String> {
         ["env"] => std::env::vars().for_each(|(name, value)| println!("{name}={value}")),
         ["exit", code] => exit(code),
         ["exit-with", code] => wasip2::cli::exit::exit_with_code(number(code)),
+        ["print-and-exit-with", text, code] => {
+            println!("{text}");
+            wasip2::cli::exit::exit_with_code(number(code));
+        }
         ["fail"] => return Err("no luck".to_owned()),
         ["panic"] => panic!("this program panics on purpose"),
         ["spin"] => spin(),
