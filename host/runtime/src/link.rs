@@ -7,4 +7,5 @@ pub(crate) mod file_modules;
 pub(crate) mod host_imports;
 pub(crate) mod linked_plugin;
 pub(crate) mod plugin;
+pub(crate) mod proposals;
 pub(crate) mod wasi_overrides;

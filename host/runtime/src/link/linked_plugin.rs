@@ -19,8 +19,7 @@ use crate::link::bindings::suspendable::SuspendablePluginPre;
 use crate::link::bindings::wasmill::task::types::{Failure, Step};
 use crate::link::bindings::wasmill::task::{host, stop, types};
 use crate::link::entry_points::{JOB, MAIN, RESUMABLE_JOB, START};
-use crate::link::file_modules;
-use crate::link::wasi_overrides;
+use crate::link::{file_modules, proposals, wasi_overrides};
 use crate::plugin::kind::PluginKind;
 
 /// Compiled code, fresh or from the cache.
@@ -66,6 +65,7 @@ impl LinkerSet {
         stop::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
         types::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
         wasi_overrides::add(&mut component)?;
+        proposals::add(&mut component)?;
 
         let mut module = wasmtime::Linker::new(engine);
         p1::add_to_linker_async(&mut module, Guest::preview1)?;

@@ -7,6 +7,7 @@ use wasmtime::wasmparser::types::Types;
 
 use crate::format;
 use crate::link::entry_points::{JOB, MAIN, RESUMABLE_JOB};
+use crate::link::proposals::{CONFIG, LOGGING};
 use crate::load::wasm_summary::WasmSummary;
 use crate::plugin::kind::PluginKind;
 
@@ -17,13 +18,15 @@ const CONTRACT_VERSION: &str = "@0.2.";
 const CONTRACT_0_1: [&str; 2] = ["run-task", "resume"];
 /// What to do with a plugin for another version of the contract.
 const REBUILD: &str = "rebuild it for wasmill:task@0.2.0, whose wit/task.wit `wasmill plugin new` writes";
-/// The packages that components may import functions from.
-const PACKAGES: [&str; 8] = [
+/// The packages and interfaces that components may import functions from.
+const PACKAGES: [&str; 10] = [
     "wasi:cli/",
     "wasi:clocks/",
+    CONFIG,
     "wasi:filesystem/",
     "wasi:http/",
     "wasi:io/",
+    LOGGING,
     "wasi:random/",
     "wasi:sockets/",
     CONTRACT,

@@ -14,6 +14,7 @@ mod on_demand;
 mod outcomes;
 mod permissions;
 mod programs;
+mod proposals;
 mod reloading;
 mod shapes;
 mod stopping;

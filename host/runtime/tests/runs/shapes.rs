@@ -141,9 +141,9 @@ fn an_unresolved_import_is_reported_before_compilation() {
     let reason = refusal(&module("\"a\" \"b\""));
     assert!(reason.contains("Emscripten") && reason.contains("a.b"), "{reason}");
     let component = r#"(component
-        (import "wasi:logging/logging@0.1.0-draft" (instance
+        (import "wasi:messaging/producer@0.2.0-draft" (instance
             (type $level (enum "low" "high")) (export "level" (type $l (eq $level)))
-            (export "log" (func (param "level" $l) (param "message" string)))))
+            (export "send" (func (param "level" $l) (param "message" string)))))
         (core module $m (func (export "run") (result i32) i32.const 0))
         (core instance $i (instantiate $m))
         (func $run (result (result)) (canon lift (core func $i "run")))
@@ -151,7 +151,7 @@ fn an_unresolved_import_is_reported_before_compilation() {
         (instance $run-i (instantiate $c (with "run" (func $run))))
         (export "wasi:cli/run@0.2.0" (instance $run-i)))"#;
     let reason = refusal(component);
-    assert!(reason.contains("`log` of wasi:logging/logging@0.1.0-draft"), "{reason}");
+    assert!(reason.contains("`send` of wasi:messaging/producer@0.2.0-draft"), "{reason}");
     assert!(reason.contains("supported packages: wasi:cli, wasi:clocks"), "{reason}");
 }
 
