@@ -9,7 +9,7 @@ use wasmill_model::{
     BoxFuture, DependencyResult, Failure, Limits, LogStream, LogTail, Meter, Progress, RunHost, RunRequest,
     RunStep, Runner, TaskId,
 };
-use wasmill_runtime::{LoaderConfig, PluginConfig, Runtime, RuntimeConfig};
+use wasmill_runtime::{CacheConfig, LoaderConfig, PluginConfig, Runtime, RuntimeConfig};
 
 /// How long a test waits for what should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -50,10 +50,16 @@ pub(crate) fn program() -> &'static [u8] {
     BYTES.get_or_init(|| guest("tests/guests/program"))
 }
 
+/// Returns a configuration with a cache that all tests share: each is a process of its own.
+fn cached() -> LoaderConfig {
+    let cache = CacheConfig::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+    LoaderConfig { cache: Some(cache), load_timeout: Duration::from_secs(60), ..LoaderConfig::default() }
+}
+
 /// Creates a runtime with one plugin of this configuration.
 pub(crate) fn runtime_of(name: &str, bytes: &[u8], plugin_config: PluginConfig) -> Runtime {
     let config = RuntimeConfig { slots: 4, limits: limits(), memory_total_bytes: None };
-    let plugins = LoaderConfig { default_config: Some(plugin_config), ..LoaderConfig::default() };
+    let plugins = LoaderConfig { default_config: Some(plugin_config), ..cached() };
     let runtime = Runtime::start(config, &[(name, bytes.to_vec().leak())], plugins).unwrap();
     assert_eq!(runtime.check_ready(&name.parse().unwrap()), Ok(()));
     runtime
@@ -91,7 +97,7 @@ pub(crate) async fn done(run: impl Future<Output = Result<RunStep, Failure>>) ->
 /// Creates a runtime with `misbehave` in service.
 pub(crate) fn runtime(slots: u32) -> Runtime {
     let config = RuntimeConfig { slots, limits: limits(), memory_total_bytes: None };
-    Runtime::new(config, &[("misbehave", misbehave())], None).unwrap()
+    Runtime::start(config, &[("misbehave", misbehave())], cached()).unwrap()
 }
 
 /// Returns the runtime shared by tests that do not examine its pools.
@@ -100,7 +106,7 @@ pub(crate) fn shared() -> &'static Runtime {
     SHARED.get_or_init(|| {
         let io_stub = guest("plugins/io-stub").leak();
         let config = RuntimeConfig { slots: 64, limits: limits(), memory_total_bytes: None };
-        Runtime::new(config, &[("misbehave", misbehave()), ("io-stub", io_stub)], None).unwrap()
+        Runtime::start(config, &[("misbehave", misbehave()), ("io-stub", io_stub)], cached()).unwrap()
     })
 }
 
