@@ -10,6 +10,7 @@ mod connection;
 mod delivery;
 mod dependency;
 mod examine;
+mod live;
 #[cfg(test)]
 mod plans;
 mod postgres;

@@ -23,6 +23,8 @@ use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::connection::schema;
 use crate::connection::server::{Purpose, Server};
+use crate::live::relay::Relay;
+use crate::live::watched_logs::WatchedLogs;
 use crate::read::readers::Readers;
 use crate::writer::batcher::{Batcher, Start};
 use crate::writer::thread::Writer;
@@ -36,6 +38,7 @@ pub(crate) struct Postgres {
     live_runs: Arc<LiveRuns>,
     abandoned: Arc<AbandonedClaims>,
     others: Arc<Others>,
+    watched: Arc<WatchedLogs>,
     waiting_max: u64,
 }
 
@@ -103,8 +106,10 @@ impl Database {
         drop(connection);
         let handle = runtime.handle().clone();
         let writer = Writer::start(runtime, batcher)?;
-        handle.spawn(Keeper::new(server, others.clone(), writer.queue(), lease).run());
-        let postgres = Postgres { readers, writer, stats, live_runs, abandoned, others, waiting_max };
+        let watched = Arc::new(WatchedLogs::default());
+        handle.spawn(Keeper::new(server.clone(), others.clone(), writer.queue(), lease).run());
+        handle.spawn(Relay::new(server, others.clone(), live_runs.clone(), watched.clone()).run());
+        let postgres = Postgres { readers, writer, stats, live_runs, abandoned, others, watched, waiting_max };
         Ok((Store::new(postgres), recovery))
     }
 }

@@ -115,6 +115,50 @@ async fn the_tasks_of_a_killed_host_run_elsewhere() {
     .await;
 }
 
+#[tokio::test]
+async fn a_run_at_another_host_shows_what_it_reports() {
+    let Some([a, b]) = servers::<2>("live", "", &[]) else { return };
+    let (a, b) = (a.client(), b.client());
+    let task = json!({"do": "progress", "fraction": 0.25, "note": "a quarter", "ms": 600_000});
+    let id = run_at(&b, &json!({"plugin": "misbehave", "input": task})).await;
+    let path = format!("/task/{id}");
+    let has_progress = |task: &Value| task["progress"]["note"] == "a quarter";
+    let at_a = a.until_task(&id, "shows its progress", has_progress).await.json;
+    let at_b = b.get(&path).await.json;
+    for key in ["progress", "plugin_digest"] {
+        assert_eq!(at_a[key], at_b[key]);
+    }
+    assert_eq!(at_a["usage"]["instantiate_us"], at_b["usage"]["instantiate_us"], "{at_a} {at_b}");
+    let listed = a.get("/task?state=running").await.json;
+    assert_eq!(listed[0]["progress"], at_a["progress"], "{listed}");
+    let status = a.get(&format!("{path}/status")).await.json;
+    assert_eq!(status["progress"], at_a["progress"], "{status}");
+    assert_eq!(a.delete(&path).await.status, 204);
+}
+
+#[tokio::test]
+async fn the_log_of_a_run_at_another_host_is_followed_without_gap_or_repetition() {
+    let Some([a, b]) = servers::<2>("followed", "", &["--log-tail", "64KiB"]) else { return };
+    let (a, b) = (a.client(), b.client());
+    let task = json!({"do": "lines", "count": 150, "ms": 20});
+    let id = run_at(&b, &json!({"plugin": "misbehave", "input": task})).await;
+    let (path, began) = (format!("/task/{id}"), Instant::now());
+    let log = a.get(&path).await;
+    assert!(log.str("log").starts_with("line 1\n"), "{}", log.text);
+    println!("the first look at a log at another host: {:?}", began.elapsed());
+    let lines = a.get(&format!("{path}/logs?after=1&limit=1")).await;
+    assert_eq!(lines.json[0]["text"], "line 2", "{}", lines.text);
+    let mut streams = [a.follow(&format!("{path}/logs"), None).await, b.follow(&format!("{path}/logs"), None).await];
+    let mut seen = Vec::new();
+    for stream in &mut streams {
+        seen.push(stream.rest().await);
+    }
+    assert_eq!(seen[0], seen[1]);
+    let names: Vec<_> = seen[0].iter().map(|event| event.name.as_str()).collect();
+    assert_eq!((names.len(), names.last()), (151, Some(&"end")), "{names:?}");
+    assert!(names[..150].iter().all(|name| *name == "log"), "{names:?}");
+}
+
 /// The attempts that have written into a ledger, in this order.
 fn ledger(file: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(file).unwrap_or_default();

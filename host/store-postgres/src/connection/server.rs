@@ -25,6 +25,8 @@ const END_PREDECESSOR: &str = "
 /// within a transaction.
 const WRITE_SETTINGS: &str = "SET jit = off; SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '5s'";
 const LEASE_SETTINGS: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s'";
+/// Short statements of which none must survive a crash.
+const LIVE_SETTINGS: &str = "SET jit = off; SET statement_timeout = '5s'; SET synchronous_commit = off";
 const READ_SETTINGS: &str =
     "SET jit = off; SET statement_timeout = '30s'; SET default_transaction_read_only = on";
 
@@ -47,6 +49,7 @@ pub(crate) enum Purpose {
     Write,
     Read,
     Lease,
+    Live,
 }
 
 /// The server of the database, and the schema in it.
@@ -74,6 +77,7 @@ impl Server {
         let (name, settings) = match purpose {
             Purpose::Write => (&*self.writer_name, WRITE_SETTINGS),
             Purpose::Lease => ("wasmill lease", LEASE_SETTINGS),
+            Purpose::Live => ("wasmill live", LIVE_SETTINGS),
             Purpose::Read => ("wasmill reader", READ_SETTINGS),
         };
         config.application_name(name);

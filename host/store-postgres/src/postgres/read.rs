@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use wasmill_model::{NewTask, PluginName, Task, TaskId, TaskState, Timestamp};
+use wasmill_store::live::RunRef;
 use wasmill_store::{
     Attempt, Counts, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts, StoreError,
     TaskReads,
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::dependency::results;
+use crate::live::reports::AllReports;
 use crate::postgres::Postgres;
 use crate::read::{logs, queries};
 use crate::writer::plugin_counts;
@@ -23,32 +25,50 @@ impl Postgres {
         id: TaskId,
         read: impl Fn(logs::LogSource) -> Result<Option<T>> + Clone + Send + 'static,
     ) -> std::result::Result<Option<T>, StoreError> {
+        let mut given = None;
         for looks_left in (0..logs::LOOKS).rev() {
-            let (live_runs, read) = (self.live_runs.clone(), read.clone());
-            let host = self.others.lease.term();
-            let look =
-                async move |connection: Arc<Connection>| match logs::find(&connection, id, &live_runs, host)
-                    .await?
-                {
-                    None => Ok(Some(None)),
+            let (live_runs, read, given_now) = (self.live_runs.clone(), read.clone(), given.clone());
+            let own = self.others.lease.term();
+            let look = async move |connection: Arc<Connection>| {
+                let found = logs::find(&connection, id, &live_runs, given_now.as_ref(), own).await?;
+                Ok(match found {
+                    None => Look::Done(None),
                     // The run started or ended a moment ago, and the live runs are not updated yet.
-                    Some(found) if found.is_between() && looks_left > 0 => Ok(None),
-                    Some(found) => read(found).map(Some),
-                };
-            if let Some(found) = self.readers.read(look).await? {
-                return Ok(found);
+                    Some(found) if found.is_between() && looks_left > 0 => Look::Between,
+                    Some(found) => match found.elsewhere() {
+                        Some((run, host)) if looks_left > 0 => Look::Elsewhere(run, host),
+                        _ => Look::Done(read(found)?),
+                    },
+                })
+            };
+            match self.readers.read(look).await? {
+                Look::Done(found) => return Ok(found),
+                Look::Between => self.live_runs.event_bus.wait_published().await,
+                Look::Elsewhere(run, host) => given = self.watched.run(run, host, &self.live_runs).await,
             }
-            self.live_runs.event_bus.wait_published().await;
         }
         Ok(None)
     }
+
+    fn reports(&self) -> AllReports {
+        AllReports { live_runs: self.live_runs.clone(), has_others: self.others.is_any() }
+    }
+}
+
+/// What one look at a log has found.
+enum Look<T> {
+    Done(Option<T>),
+    /// The live runs are not updated yet.
+    Between,
+    /// This host runs it.
+    Elsewhere(RunRef, i64),
 }
 
 #[async_trait]
 impl TaskReads for Postgres {
     async fn get(&self, id: TaskId) -> std::result::Result<Option<Task>, StoreError> {
-        let live_runs = self.live_runs.clone();
-        self.readers.read(async move |connection| queries::task(&connection, id, &live_runs).await).await
+        let reports = self.reports();
+        self.readers.read(async move |connection| queries::task(&connection, id, &reports).await).await
     }
 
     async fn get_after_events(&self, id: TaskId) -> std::result::Result<Option<Task>, StoreError> {
@@ -62,10 +82,10 @@ impl TaskReads for Postgres {
     }
 
     async fn list(&self, query: ListQuery) -> std::result::Result<Page, StoreError> {
-        let live_runs = self.live_runs.clone();
+        let reports = self.reports();
         let waiting = self.stats.counts().waiting;
         self.readers
-            .read(async move |connection| queries::page(&connection, &query, waiting, &live_runs).await)
+            .read(async move |connection| queries::page(&connection, &query, waiting, &reports).await)
             .await
     }
 

@@ -4,13 +4,13 @@ use tokio_postgres::Row;
 use wasmill_model::{
     NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
 };
-use wasmill_store::live::LiveRuns;
 use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::delivery::deliveries;
 use crate::dependency::results;
+use crate::live::reports::AllReports;
 use crate::read::filtered_list::scan;
 use crate::read::rows::{
     backoff, cause, duration, get, group, host, number, optional, optional_time, parsed, priority, seq, size,
@@ -50,35 +50,49 @@ pub(crate) async fn is_claimed(connection: &Connection, id: TaskId, token: i64) 
     Ok(connection.optional(CLAIMED, &[&uuid(id), &token]).await?.is_some())
 }
 
-pub(crate) async fn task(connection: &Connection, id: TaskId, live_runs: &LiveRuns) -> Result<Option<Task>> {
-    let row = connection.optional(TASK, &[&uuid(id)]).await?;
-    row.map(|row| Ok(with_report(task_row(&row)?, live_runs))).transpose()
+pub(crate) async fn task(
+    connection: &Connection,
+    id: TaskId,
+    reports: &AllReports,
+) -> Result<Option<Task>> {
+    let Some(row) = connection.optional(TASK, &[&uuid(id)]).await? else { return Ok(None) };
+    let mut rows = [task_row(&row)?];
+    reports.add(connection, &mut rows).await?;
+    let [TaskRow { task, .. }] = rows;
+    Ok(Some(task))
 }
 
 pub(crate) async fn page(
     connection: &Connection,
     query: &ListQuery,
     waiting: u64,
-    live_runs: &LiveRuns,
+    reports: &AllReports,
 ) -> Result<Page> {
     let before = position(query.before);
     if query.limit == 0 && !query.filter.is_empty() {
         return Ok(Page { tasks: Vec::new(), next: None });
     }
-    if query.filter.is_empty() {
+    let (rows, stopped) = if query.filter.is_empty() {
         // One more than requested shows whether another page follows.
-        let rows = connection.query(PAGE, &[&before, &size(query.limit.saturating_add(1))]).await?;
-        return Ok(filled(&rows, query, before, None, live_runs));
-    }
-    let walked = scan(connection, &query.filter, before, query.limit, waiting).await?;
-    let rows = connection.query(ROWS, &[&walked.seqs]).await?;
-    Ok(filled(&rows, query, before, walked.stopped, live_runs))
+        (connection.query(PAGE, &[&before, &size(query.limit.saturating_add(1))]).await?, None)
+    } else {
+        let walked = scan(connection, &query.filter, before, query.limit, waiting).await?;
+        (connection.query(ROWS, &[&walked.seqs]).await?, walked.stopped)
+    };
+    let (mut rows, next) = filled(&rows, query, before, stopped);
+    reports.add(connection, &mut rows).await?;
+    Ok(Page { tasks: rows.into_iter().map(|row| row.task).collect(), next })
 }
 
-/// Fills a page with rows, as far as their results fit. Leaves out a task with a damaged row, and one that has changed
-/// since it was found.
-fn filled(rows: &[Row], query: &ListQuery, before: i64, stopped: Option<i64>, live_runs: &LiveRuns) -> Page {
-    let mut page = Page { tasks: Vec::new(), next: stopped.map(cursor) };
+/// Takes the rows of a page, as far as their results fit, and tells where the next begins. Leaves out a task with a
+/// damaged row, and one that has changed since it was found.
+fn filled(
+    rows: &[Row],
+    query: &ListQuery,
+    before: i64,
+    stopped: Option<i64>,
+) -> (Vec<TaskRow>, Option<Cursor>) {
+    let (mut tasks, mut next) = (Vec::new(), stopped.map(cursor));
     let (mut last, mut bytes) = (before, 0);
     for row in rows {
         let row = match task_row(row) {
@@ -88,8 +102,8 @@ fn filled(rows: &[Row], query: &ListQuery, before: i64, stopped: Option<i64>, li
                 continue;
             }
         };
-        if page.tasks.len() == query.limit || bytes > PAGE_BYTES {
-            page.next = (!page.tasks.is_empty()).then(|| cursor(last));
+        if tasks.len() == query.limit || bytes > PAGE_BYTES {
+            next = (!tasks.is_empty()).then(|| cursor(last));
             break;
         }
         last = row.seq;
@@ -97,9 +111,9 @@ fn filled(rows: &[Row], query: &ListQuery, before: i64, stopped: Option<i64>, li
             continue;
         }
         bytes += row.task.result.as_ref().map_or(0, String::len);
-        page.tasks.push(with_report(row, live_runs));
+        tasks.push(row);
     }
-    page
+    (tasks, next)
 }
 
 /// Reads the input of a task; `None` if the task does not exist, `Some(None)` if it has none.
@@ -204,19 +218,6 @@ pub(crate) async fn waiting(
         counts.push(number(&connection.one(WAITING, &[&plugin.as_str(), &size(limit)]).await?, 0)?);
     }
     Ok(counts)
-}
-
-fn with_report(row: TaskRow, live_runs: &LiveRuns) -> Task {
-    let TaskRow { token, mut task, .. } = row;
-    if task.state == TaskState::Running
-        && let Some(run) = live_runs.live(task.id, token)
-    {
-        task.usage = run.usage().or(task.usage);
-        let report = run.report();
-        task.progress = report.progress;
-        task.plugin_digest = report.digest.or(task.plugin_digest);
-    }
-    task
 }
 
 fn cursor(seq: i64) -> Cursor {

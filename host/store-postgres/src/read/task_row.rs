@@ -15,6 +15,8 @@ use crate::read::rows::{
 pub(crate) struct TaskRow {
     pub(crate) seq: i64,
     pub(crate) token: i64,
+    /// The host of its newest claim.
+    pub(crate) host: Option<i64>,
     pub(crate) task: Task,
 }
 
@@ -26,7 +28,7 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL, submitted_by ",
+            "webhook_on IS NOT NULL, submitted_by, task.host ",
             "FROM task ",
             $tail
         )
@@ -74,7 +76,7 @@ pub(crate) fn task_row(row: &Row) -> Result<TaskRow> {
         has_webhook: get(row, 33)?,
         submitted_by: get::<Option<&str>>(row, 34)?.map(Arc::from),
     };
-    Ok(TaskRow { seq: get(row, 0)?, token: get(row, 1)?, task })
+    Ok(TaskRow { seq: get(row, 0)?, token: get(row, 1)?, host: get(row, 35)?, task })
 }
 
 fn failure(row: &Row, column: usize) -> Result<Option<Failure>> {

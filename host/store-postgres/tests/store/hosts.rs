@@ -16,7 +16,7 @@ use crate::cluster::{Schema, start};
 const LEASE: Duration = Duration::from_secs(3);
 
 /// Opens the store of a host at this place.
-fn host(schema: &Schema, place: &str) -> Store {
+pub(crate) fn host(schema: &Schema, place: &str) -> Store {
     host_of(schema, place, 1_000)
 }
 
@@ -29,7 +29,7 @@ fn done() -> Transition {
     Transition::Completed("1".to_owned())
 }
 
-async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition().await {
         assert!(Instant::now() < deadline, "{what}");

@@ -4,6 +4,7 @@
 mod batches;
 mod cluster;
 mod hosts;
+mod live;
 mod lost;
 #[path = "../../../../tests/harness/postgres.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the product tests use all of it")]

@@ -264,6 +264,11 @@ impl LiveRuns {
         runs.get(&task).filter(|run| run.0.run_ref.token == token).cloned()
     }
 
+    /// Returns the live runs of all current claims.
+    pub fn all(&self) -> Vec<LiveRun> {
+        locked(&self.runs).values().cloned().collect()
+    }
+
     /// Resolves when there is unpublished progress.
     pub async fn wait_for_progress(&self) {
         loop {

@@ -122,6 +122,11 @@ impl Body<'_> {
         self.parts()?.last().map_or(Ok(None), Part::text)
     }
 
+    /// Returns the newest part.
+    pub(super) fn newest(&self) -> Result<Part<'_>, Damaged> {
+        self.parts()?.pop().ok_or(Damaged)
+    }
+
     fn parts(&self) -> Result<Vec<Part<'_>>, Damaged> {
         match self.0.split_first() {
             Some((&PARTS, mut rest)) => {
@@ -139,12 +144,12 @@ impl Body<'_> {
 
 /// One part of a body.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    earlier: u64,
+pub(super) struct Part<'a> {
+    pub(super) earlier: u64,
     attempt: u32,
-    first: u64,
-    dropped: u64,
-    records: &'a [u8],
+    pub(super) first: u64,
+    pub(super) dropped: u64,
+    pub(super) records: &'a [u8],
 }
 
 impl<'a> Part<'a> {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use wasmill_model::{LogLine, LogStream, Timestamp};
 
-use super::body::{LogPart, numbered};
-use super::packed::{Ending, HEAD_BYTES, Packed, Record};
+use super::body::{Body, Damaged, LogPart, Part, numbered};
+use super::packed::{Ending, HEAD_BYTES, Packed, Record, take};
 
 /// Maximum bytes of a line; longer ones are cut and continue in the next.
 const LINE_BYTES_MAX: usize = 8 << 10;
@@ -48,15 +48,13 @@ pub struct RunLog {
     pub(super) changed: Notify,
     pub(super) followers: AtomicU32,
     budget: Arc<LogBudget>,
-    /// Number of lines of earlier runs.
-    earlier: u64,
     attempt: u32,
 }
 
 impl RunLog {
     pub(crate) fn new(earlier: u64, attempt: u32, budget: Arc<LogBudget>) -> Self {
-        let lines = Mutex::new(RunLines::new(0));
-        Self { lines, changed: Notify::new(), followers: AtomicU32::new(0), budget, earlier, attempt }
+        let lines = Mutex::new(RunLines::new(earlier, 0));
+        Self { lines, changed: Notify::new(), followers: AtomicU32::new(0), budget, attempt }
     }
 
     /// Sets the limit in bytes, including a few per line. Nothing is kept before this is called.
@@ -72,39 +70,68 @@ impl RunLog {
         self.budget.record_move(before, lines.held());
         drop(lines);
         // A follower registers before it reads, so none is missed here.
-        if self.followers.load(Ordering::SeqCst) > 0 {
+        if self.is_followed() {
             self.changed.notify_waiters();
         }
     }
 
+    /// Returns true if somebody reads it while it grows.
+    pub fn is_followed(&self) -> bool {
+        self.followers.load(Ordering::SeqCst) > 0
+    }
+
+    /// Returns how often it was written to: two logs of a run with the same number are the same.
+    pub fn writes(&self) -> u64 {
+        self.lines().writes
+    }
+
+    /// Returns what [`RunLog::restore`] takes at another host: the limit and the kept lines, complete or not.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut lines = self.lines().clone();
+        let limit = lines.bytes_max as u64;
+        // The end of a run drops the oldest lines in favour of those that are not complete.
+        lines.bytes_max = usize::MAX;
+        let part = lines.into_part(self.attempt).unwrap_or_else(|| self.silent_part());
+        [&limit.to_le_bytes()[..], &Body(&[]).with(&part)].concat()
+    }
+
+    /// Replaces the log by that of the same run at another host.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the snapshot cannot be decoded; then nothing is changed.
+    pub fn restore(&self, mut snapshot: &[u8]) -> Result<(), Damaged> {
+        let limit = u64::from_le_bytes(take(&mut snapshot).ok_or(Damaged)?);
+        let bytes_max = usize::try_from(limit).unwrap_or(usize::MAX);
+        let restored = RunLines::of(Body(snapshot).newest()?, bytes_max)?;
+        let mut lines = self.lines();
+        self.budget.record_move(lines.held(), restored.held());
+        *lines = restored;
+        drop(lines);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
     /// Returns the part of a run that wrote nothing.
     pub fn silent_part(&self) -> LogPart {
-        LogPart::silent(self.earlier, self.attempt)
+        LogPart::silent(self.lines().earlier, self.attempt)
     }
 
     /// Returns the log to store when the run ends; `None` if nothing was written.
     pub fn part(&self) -> Option<LogPart> {
-        let mut lines = self.lines().clone();
-        lines.end();
-        let RunLines { bytes_max, kept, first, dropped, .. } = lines;
-        if kept.len() == 0 && dropped == 0 {
-            return None;
-        }
-        let (earlier, attempt, count) = (self.earlier, self.attempt, kept.len() as u64);
-        let records = kept.as_bytes().to_vec();
-        Some(LogPart { earlier, attempt, first, count, dropped, records, bytes_max })
+        self.lines().clone().into_part(self.attempt)
     }
 
     /// Returns lines after line `after`, oldest first, up to `lines_max` lines or `bytes_max` bytes of text.
     pub(super) fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
         let lines = self.lines();
-        let (mut nth, mut bytes) = (LogLine::nth_after(self.earlier, after).max(lines.first), 0);
+        let (mut nth, mut bytes) = (LogLine::nth_after(lines.earlier, after).max(lines.first), 0);
         let mut read = Vec::new();
         while read.len() < lines_max
             && bytes < bytes_max
             && let Ok(place) = usize::try_from(nth - lines.first)
             && let Some(record) = lines.kept.get(place)
-            && let Some(line) = numbered(record, self.earlier, self.attempt, nth)
+            && let Some(line) = numbered(record, lines.earlier, self.attempt, nth)
         {
             bytes += line.text.len();
             read.push(line);
@@ -128,6 +155,10 @@ impl Drop for RunLog {
 
 #[derive(Clone, Debug)]
 struct RunLines {
+    /// Number of lines of earlier runs.
+    earlier: u64,
+    /// How often it was written to.
+    writes: u64,
     bytes_max: usize,
     kept: Packed,
     /// Index of the first kept line within the run, from 1.
@@ -141,8 +172,10 @@ struct RunLines {
 }
 
 impl RunLines {
-    fn new(bytes_max: usize) -> Self {
+    fn new(earlier: u64, bytes_max: usize) -> Self {
         Self {
+            earlier,
+            writes: 0,
             bytes_max,
             kept: Packed::default(),
             first: 1,
@@ -152,6 +185,33 @@ impl RunLines {
         }
     }
 
+    /// Takes the lines of a part. Those that were not complete go on.
+    fn of(part: Part<'_>, bytes_max: usize) -> Result<Self, Damaged> {
+        let Part { earlier, first, dropped, mut records, .. } = part;
+        let mut lines = Self { first, dropped, ..Self::new(earlier, bytes_max) };
+        while !records.is_empty() {
+            let record = Record::read(&mut records).ok_or(Damaged)?;
+            if record.ending == Ending::Open {
+                lines.pending[record.stream as usize] = record.text.into();
+                lines.nanos = record.nanos;
+            } else {
+                lines.kept.push(record);
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Ends the run; `None` if nothing was written.
+    fn into_part(mut self, attempt: u32) -> Option<LogPart> {
+        self.end();
+        let Self { earlier, bytes_max, kept, first, dropped, .. } = self;
+        if kept.len() == 0 && dropped == 0 {
+            return None;
+        }
+        let (count, records) = (kept.len() as u64, kept.as_bytes().to_vec());
+        Some(LogPart { earlier, attempt, first, count, dropped, records, bytes_max })
+    }
+
     /// Returns its approximate memory in bytes.
     fn held(&self) -> usize {
         self.kept.size() + self.pending[0].len() + self.pending[1].len()
@@ -159,6 +219,7 @@ impl RunLines {
 
     fn write(&mut self, stream: LogStream, mut written: &[u8], nanos: i64, is_scarce: bool) {
         self.nanos = nanos;
+        self.writes += 1;
         let most = |usual: usize, scarce: usize| if is_scarce { usual.min(scarce) } else { usual };
         let bytes_max = most(self.bytes_max, SCARCE_BYTES);
         let Some(room @ 1..) = bytes_max.checked_sub(HEAD_BYTES) else {

@@ -136,3 +136,32 @@ fn beyond_the_budget_each_run_keeps_a_little() {
     drop(logs);
     assert_eq!(budget.held.load(Ordering::Relaxed), 0);
 }
+
+#[test]
+fn a_log_is_restored_at_another_host() {
+    let budget = Arc::new(LogBudget::new(1 << 20));
+    let log = RunLog::new(7, 2, Arc::clone(&budget));
+    let copy = RunLog::new(0, 2, Arc::clone(&budget));
+    log.keep(80);
+    assert_eq!((log.writes(), copy.restore(&log.snapshot())), (0, Ok(())));
+    assert_eq!((copy.part(), copy.silent_part()), (None, log.silent_part()));
+    for n in 0..20 {
+        out(&log, &format!("line {n}\n"));
+    }
+    log.write(LogStream::Stderr, b"oo", at(2));
+    out(&log, "wai");
+    assert_eq!(log.writes(), 22);
+    copy.restore(&log.snapshot()).expect("whole");
+    assert_eq!((read(&copy), text(&copy)), (read(&log), text(&log)));
+    assert_eq!(read(&copy).last(), Some(&(27, "line 19".to_owned())));
+    assert_eq!(copy.part(), log.part());
+    out(&log, "ting\n");
+    copy.restore(&log.snapshot()).expect("whole");
+    assert_eq!(read(&copy).last(), Some(&(28, "waiting".to_owned())));
+    for damaged in [&b""[..], b"12345678", b"12345678Nxx"] {
+        assert_eq!(copy.restore(damaged), Err(Damaged));
+    }
+    assert_eq!(read(&copy), read(&log), "a damaged body changes nothing");
+    drop((log, copy));
+    assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+}
