@@ -7,6 +7,7 @@ mod counters;
 mod exposition;
 mod gather;
 pub(crate) mod get;
+mod hosts;
 mod http;
 pub(crate) mod layer;
 mod process;

@@ -1,5 +1,6 @@
 //! Destinations that an operator allows in addition to public addresses: a host name, an address, or a network.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -23,6 +24,15 @@ impl AllowedDestination {
             // The address may be IPv4-mapped.
             Self::Net(net) => net.contains(&address) || net.contains(&address.to_canonical()),
             Self::Host(name) => name == host,
+        }
+    }
+}
+
+impl fmt::Display for AllowedDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(net) => net.fmt(f),
+            Self::Host(name) => name.fmt(f),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wasmill_model::Tracer;
+use wasmill_store::SharedSettings;
 
 use crate::address::Address;
 use crate::cluster::place::Place;
@@ -34,6 +35,8 @@ pub struct PostgresConfig {
     pub place: Place,
     /// How long after its last renewal a host may run guests. Others take it for dead a fifth later.
     pub lease: Duration,
+    /// The settings that other hosts should share.
+    pub settings: SharedSettings,
 }
 
 impl PostgresConfig {
@@ -49,6 +52,7 @@ impl PostgresConfig {
             tracer: Tracer::default(),
             place,
             lease: LEASE,
+            settings: SharedSettings::new(),
         }
     }
 }

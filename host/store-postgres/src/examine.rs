@@ -3,18 +3,20 @@
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use wasmill_store::StoreError;
+use wasmill_store::{SharedSettings, StoreError};
 
 use crate::address::Address;
+use crate::cluster::membership;
 use crate::config::SCHEMA;
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::connection::schema;
 use crate::connection::server::{Purpose, Server};
+use crate::read::rows::get;
 
 /// The hosts that have renewed their leases within the time after which others take them for dead.
 const HOSTS: &str = "
-    SELECT name FROM host WHERE is_live AND renewed_at > clock_timestamp() - interval '12 s' ORDER BY started_at, id";
+    SELECT name, settings FROM host WHERE is_live AND renewed_at > clock_timestamp() - interval '12 s' ORDER BY started_at, id";
 const DURABILITY: &str = "
     SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
     ORDER BY name";
@@ -31,8 +33,8 @@ pub struct Examined {
     pub round_trip: Duration,
     /// Settings of the server that are off, with which a crash of it may lose what was accepted.
     pub not_durable: Vec<String>,
-    /// The names of the hosts that use it.
-    pub hosts: Vec<String>,
+    /// The names of the hosts that use it, with the settings that all hosts should share.
+    pub hosts: Vec<(String, SharedSettings)>,
     /// Whether its tables are missing or of an older version.
     pub is_behind: bool,
     /// Why a host would not start on it.
@@ -60,7 +62,9 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
         let refused = schema::check(connection, SCHEMA).await.err();
         let mut hosts = Vec::new();
         if refused.is_none() {
-            hosts.extend(connection.query(HOSTS, &[]).await?.iter().map(|row| row.get::<_, String>(0)));
+            for row in connection.query(HOSTS, &[]).await? {
+                hosts.push((get(&row, 0)?, membership::settings(&row, 1)?));
+            }
         }
         let refused = refused.map(|error| error.of_open(address));
         Ok(Examined { version, round_trip: times[ROUND_TRIPS / 2], not_durable, hosts, is_behind, refused })

@@ -85,11 +85,11 @@ impl Database {
     /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`]; then nothing was changed.
     pub fn start(self, now: Timestamp) -> std::result::Result<(Store, Recovery), StoreError> {
         let Self { config, server, runtime, connection } = self;
-        let PostgresConfig { address, waiting_max, readers, log_bytes_max, tracer, place, lease, .. } =
+        let PostgresConfig { address, waiting_max, readers, log_bytes_max, tracer, place, lease, settings, .. } =
             config;
         let stats = Arc::new(WriterStats::new(WriterState::default(), AllPluginCounts::default()));
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
-        let (abandoned, others) = (Arc::new(AbandonedClaims::default()), Arc::new(Others::new()));
+        let (abandoned, others) = (Arc::new(AbandonedClaims::default()), Arc::new(Others::new(settings)));
         let readers = Arc::new(Readers::new(server.clone(), runtime.handle().clone(), readers));
         let mut batcher = Batcher::new(Start {
             server: server.clone(),

@@ -120,7 +120,7 @@ impl Database {
             abandoned,
             waiting_max,
             lease: Lease::forever(),
-            host: OwnHost::new(),
+            host: OwnHost::default(),
             started_at: now,
         };
         Ok((Store::new(sqlite), recovery))

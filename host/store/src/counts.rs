@@ -48,6 +48,8 @@ pub struct CommitStats {
     pub synced_seconds: Histogram,
     /// Seconds per commit that did not wait for fsync.
     pub unsynced_seconds: Histogram,
+    /// Seconds that a transaction waited for its turn among those of all hosts; empty for a database of one host.
+    pub turn_seconds: Histogram,
     /// Commands per transaction.
     pub commands: Histogram,
     /// Transactions that were rolled back, for example because the disk was full.

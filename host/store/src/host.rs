@@ -1,5 +1,6 @@
 //! The hosts of a database. Plain data only.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,18 @@ pub struct Host {
     pub is_on_duty: bool,
     /// What it last reported of itself.
     pub report: HostReport,
+    /// The settings that hosts should share, by name.
+    pub settings: SharedSettings,
+}
+
+/// Settings that the hosts of a database should share: names and values in words, without secrets.
+pub type SharedSettings = BTreeMap<String, String>;
+
+/// Returns the names of the settings that differ; one that a host of another version does not know is none.
+pub fn differing<'a>(of_one: &'a SharedSettings, of_other: &SharedSettings) -> Vec<&'a str> {
+    let differs =
+        |(name, value): &(&String, &String)| of_other.get(*name).is_some_and(|other| other != *value);
+    of_one.iter().filter(differs).map(|(name, _)| name.as_str()).collect()
 }
 
 /// A request to stop a run of this host that another one has stored.
@@ -59,18 +72,21 @@ pub struct OwnHost {
     pub name: String,
     /// The version of its program.
     pub version: String,
+    /// The settings that others should share.
+    pub settings: SharedSettings,
     report: Mutex<HostReport>,
 }
 
 impl OwnHost {
     /// Describes this process.
-    pub fn new() -> Self {
+    pub fn new(settings: SharedSettings) -> Self {
         // Linux and the other systems with such a file; elsewhere hosts tell themselves apart by their ids.
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = name.trim();
         Self {
             name: if name.is_empty() { "localhost" } else { name }.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings,
             report: Mutex::default(),
         }
     }
@@ -88,6 +104,6 @@ impl OwnHost {
 
 impl Default for OwnHost {
     fn default() -> Self {
-        Self::new()
+        Self::new(SharedSettings::new())
     }
 }

@@ -81,6 +81,12 @@ impl Lease {
         Duration::from_nanos(self.0.frozen.load(Ordering::SeqCst) + now)
     }
 
+    /// Returns how much longer guests may run, zero while they may not; `None` for a lease that never ends.
+    pub fn remaining(&self) -> Option<Duration> {
+        let until = self.0.until.load(Ordering::SeqCst);
+        (until != FOREVER).then(|| Duration::from_nanos(until.saturating_sub(nanos(boot_time()))))
+    }
+
     /// Subscribes to the moments at which a lease that had run out is valid again, or another term begins.
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.0.changed.subscribe()
@@ -136,8 +142,10 @@ mod tests {
         lease.renew(7, boot_time() + Duration::from_secs(60));
         assert!(lease.is_valid(7) && !lease.is_valid(0));
         assert!(lease.frozen() >= frozen, "the pause counts");
+        assert!(lease.remaining().is_some_and(|remaining| remaining > Duration::from_secs(30)));
         lease.end();
-        assert!(!lease.is_valid(7));
+        assert_eq!((lease.is_valid(7), lease.remaining()), (false, Some(Duration::ZERO)));
+        assert_eq!(Lease::forever().remaining(), None);
     }
 
     #[test]

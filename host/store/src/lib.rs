@@ -37,7 +37,7 @@ pub use error::StoreError;
 pub use event::{Event, EventKind, EventPayload};
 pub use filter::{CancelledMany, Filter, Stopping};
 pub use folder_lock::{lock_file, locked_by_other};
-pub use host::{Host, HostReport, OwnHost, StopRequest};
+pub use host::{Host, HostReport, OwnHost, SharedSettings, StopRequest, differing};
 pub use lease::Lease;
 pub use live::{LiveLog, LogLines, LogPart, Received, RunLog, Subscriber, TaskSubscriber};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};

@@ -21,8 +21,8 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// Opens the database that the settings name.
-    pub(crate) async fn open(settings: &Settings, tracer: &Tracer) -> Result<Self> {
+    /// Opens the database that the settings name. Other hosts compare the fingerprint of the webhook secrets.
+    pub(crate) async fn open(settings: &Settings, tracer: &Tracer, webhook_secrets: String) -> Result<Self> {
         let waiting_max = settings.waiting_max;
         let log_bytes_max = usize::try_from(settings.log_total.as_u64())?;
         let tracer = tracer.clone();
@@ -34,6 +34,7 @@ impl Database {
                 waiting_max,
                 log_bytes_max,
                 tracer,
+                settings: settings.shared(webhook_secrets),
                 ..PostgresConfig::new(address, place)
             };
 

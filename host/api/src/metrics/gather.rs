@@ -11,7 +11,7 @@ use wasmill_store::{DeliveryBacklog, PluginCounts};
 
 use super::counters::LogEvents;
 use super::exposition::Metric;
-use super::process;
+use super::{hosts, process};
 use crate::state::Api;
 use crate::tls::Tls;
 
@@ -28,6 +28,7 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     metrics.extend(schedules_metrics(api.schedules.stats()));
     metrics.extend(plugins_metrics(api));
     metrics.extend(store_metrics(api));
+    metrics.extend(hosts::metrics(api).await);
     metrics.extend(webhooks_metrics(api).await);
     metrics.extend(traces_metrics(&api.tracer));
     metrics.extend(api.metrics.shared.http.metrics());
@@ -273,7 +274,7 @@ fn plugins_metrics(api: &Api) -> [Metric; 4] {
     ]
 }
 
-fn store_metrics(api: &Api) -> [Metric; 4] {
+fn store_metrics(api: &Api) -> [Metric; 5] {
     let figures = api.store.commit_stats();
     [
         Metric::histogram(
@@ -282,6 +283,11 @@ fn store_metrics(api: &Api) -> [Metric; 4] {
         )
         .with_histogram(&[("synced", "true")], figures.synced_seconds)
         .with_histogram(&[("synced", "false")], figures.unsynced_seconds),
+        Metric::histogram(
+            "wasmill_store_turn_seconds",
+            "Time until a transaction had its turn among those of all hosts; none with the embedded database",
+        )
+        .with_histogram(&[], figures.turn_seconds),
         Metric::histogram("wasmill_store_commit_commands", "Writes per commit")
             .with_histogram(&[], figures.commands),
         Metric::counter("wasmill_store_failed_commits", "Commits rolled back").value(figures.failed as f64),

@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use wasmill_store::Host;
+use wasmill_store::{Host, SharedSettings, differing};
 
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -37,6 +37,8 @@ struct HostView {
     slots: HostSlotsView,
     /// Memory for further runs.
     memory_free_bytes: u64,
+    /// Names of settings in which it differs from the host that has answered. All hosts should have the same.
+    other_settings: Vec<String>,
 }
 
 /// Slots of a host.
@@ -47,9 +49,10 @@ struct HostSlotsView {
     used: u64,
 }
 
-impl From<Host> for HostView {
-    fn from(host: Host) -> Self {
-        let Host { id, name, version, started_at, renewed, is_live, is_self, is_on_duty, report } = host;
+impl HostView {
+    fn new(host: Host, own: &SharedSettings) -> Self {
+        let other_settings = differing(own, &host.settings).into_iter().map(str::to_owned).collect();
+        let Host { id, name, version, started_at, renewed, is_live, is_self, is_on_duty, report, .. } = host;
         Self {
             id: format!("{id:016x}"),
             name,
@@ -65,13 +68,15 @@ impl From<Host> for HostView {
             lease_age_ms: u64::try_from(renewed.as_millis()).unwrap_or(u64::MAX),
             slots: HostSlotsView { total: report.slots, used: report.used },
             memory_free_bytes: report.memory_free_bytes,
+            other_settings,
         }
     }
 }
 
 pub(crate) async fn hosts(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     let hosts = api.store.hosts().await?;
-    Ok(Json(hosts.into_iter().map(HostView::from).collect::<Vec<_>>()))
+    let own = hosts.iter().find(|host| host.is_self).map(|host| host.settings.clone()).unwrap_or_default();
+    Ok(Json(hosts.into_iter().map(|host| HostView::new(host, &own)).collect::<Vec<_>>()))
 }
 
 pub(crate) fn spec() -> Operation {
@@ -79,6 +84,7 @@ pub(crate) fn spec() -> Operation {
         "id": "3f2a9c0d81e64b57", "name": "worker-1", "version": "0.1.0",
         "started_at": "2026-11-23T07:26:49.604278581Z", "state": "live", "this": true, "on_duty": true,
         "lease_age_ms": 1_204, "slots": {"total": 1_000, "used": 12}, "memory_free_bytes": 6_341_787_648_u64,
+        "other_settings": [],
     }]);
     Operation::get("/hosts", "listHosts", "List the hosts that share the database")
         .detail("Those that started first come first. The embedded database has one host.")

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use wasmill_model::{Timestamp, fault_point};
-use wasmill_store::{Host, HostReport, OwnHost, Recovery};
+use wasmill_store::{Host, HostReport, OwnHost, Recovery, SharedSettings, differing};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
@@ -25,7 +25,7 @@ const REVOKE: &str = "
         RETURNING id)
     UPDATE writer SET is_live = false FROM dead WHERE writer.host = dead.id";
 const REGISTER: &str = "
-    INSERT INTO host (id, place, name, version, connection, started_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT INTO host (id, place, name, version, connection, started_at, settings) VALUES ($1, $2, $3, $4, $5, $6, $7)";
 const REGISTER_WRITER: &str = "INSERT INTO writer (host) VALUES ($1)";
 const COUNT: &str = "
     UPDATE cluster SET hosts = (SELECT count(*) FROM host WHERE is_live) WHERE id = 0 RETURNING hosts";
@@ -36,7 +36,8 @@ const FORGET: &str = "
     DELETE FROM writer USING gone WHERE writer.host = gone.id";
 const HOSTS: &str = "
     SELECT id, name, version, started_at, is_live,
-        (extract(epoch FROM clock_timestamp() - renewed_at) * 1000)::bigint, slots, used, memory_free, is_draining
+        (extract(epoch FROM clock_timestamp() - renewed_at) * 1000)::bigint, slots, used, memory_free, is_draining,
+        settings
     FROM host ORDER BY started_at, id";
 
 /// What a host is registered with.
@@ -59,7 +60,10 @@ pub(crate) async fn register(
     let Registration { id, place, connection: name, own } = registration;
     let connection = batch.connection;
     connection.execute(REVOKE_PLACE, &[&place]).await?;
-    connection.execute(REGISTER, &[&id, &place, &own.name, &own.version, &name, &nanos(now)]).await?;
+    let settings = stored_settings(&own.settings);
+    let host = (&own.name, &own.version, nanos(now));
+    connection.execute(REGISTER, &[&id, &place, host.0, host.1, &name, &host.2, &settings]).await?;
+    warn_of_settings(connection, id, &own.settings).await?;
     connection.execute(REGISTER_WRITER, &[&id]).await?;
     let hosts: i64 = connection.one(COUNT, &[]).await?.get(0);
     batch.has_others = hosts > 1;
@@ -75,6 +79,21 @@ pub(crate) async fn register(
     recovery.waiting = batch.writer_state.waiting;
     fault_point!("recovered, not committed");
     Ok(recovery)
+}
+
+/// Warns of live hosts with other settings.
+async fn warn_of_settings(connection: &Connection, own: i64, own_settings: &SharedSettings) -> Result<()> {
+    for host in hosts(connection, own).await?.iter().filter(|host| host.is_live && !host.is_self) {
+        let settings = differing(own_settings, &host.settings);
+        if !settings.is_empty() {
+            tracing::warn!(
+                host = host.name,
+                settings = settings.join(", "),
+                "another host has other settings; give all hosts of a database the same"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Ends a registration: others put back at once what still runs.
@@ -112,7 +131,20 @@ fn host(row: &Row, own: i64) -> Result<Host> {
             memory_free_bytes: number(row, 8)?,
             is_draining: get(row, 9)?,
         },
+        settings: settings(row, 10)?,
     })
+}
+
+/// Returns settings in stored form: names and values around the first `=`.
+fn stored_settings(settings: &SharedSettings) -> Vec<String> {
+    settings.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// Reads settings.
+pub(crate) fn settings(row: &Row, column: usize) -> Result<SharedSettings> {
+    let stored: Vec<&str> = get(row, column)?;
+    let setting = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(stored.into_iter().filter_map(setting).collect())
 }
 
 /// A host that has not renewed its lease for too long.

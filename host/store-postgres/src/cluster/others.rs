@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_store::{Lease, OwnHost, StopRequest};
+use wasmill_store::{Lease, OwnHost, SharedSettings, StopRequest};
 
 /// How often an idle host looks for changes of the others, for each host; and the bounds.
 const POLL_PER_HOST: Duration = Duration::from_millis(10);
@@ -27,10 +27,10 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(settings: SharedSettings) -> Self {
         Self {
             lease: Lease::none(),
-            own: OwnHost::new(),
+            own: OwnHost::new(settings),
             hosts: AtomicI64::new(1),
             is_on_duty: AtomicBool::new(false),
             duty: Notify::new(),

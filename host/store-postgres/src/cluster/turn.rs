@@ -27,8 +27,15 @@ pub(crate) struct Turn {
 
 impl Turn {
     /// Begins a transaction and waits for the turn, in one round trip.
-    pub(crate) async fn begin(connection: &Connection, is_durable: bool) -> Result<Self> {
-        let begin = if is_durable { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" };
+    pub(crate) async fn begin(connection: &Connection, is_durable: bool, has_others: bool) -> Result<Self> {
+        let begin = match (is_durable, has_others) {
+            (true, false) => "BEGIN",
+            (false, false) => "BEGIN; SET LOCAL synchronous_commit = off",
+            (true, true) => "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '1s'",
+            (false, true) => {
+                "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '1s'"
+            }
+        };
         connection.prepare(TAKE).await?;
         let ((), row) = tokio::try_join!(connection.batch(begin), connection.one(TAKE, &[]))?;
         Self::read(&row)

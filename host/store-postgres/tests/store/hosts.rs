@@ -138,6 +138,32 @@ async fn a_silent_host_is_taken_for_dead_and_learns_of_it() {
 }
 
 #[tokio::test]
+async fn a_host_that_stops_with_the_turn_delays_the_others_by_a_second() {
+    let schema = Schema::new();
+    let proxy = crate::proxy::Proxy::start(schema.folder());
+    let a = start(PostgresConfig { lease: LEASE, ..schema.config(&proxy.url(), "a") }, at(0)).0;
+    let b = host(&schema, "b");
+    eventually("a knows b", async || {
+        insert_one(&a).await;
+        a.hosts().await.expect("read").len() == 2
+    })
+    .await;
+    tokio::time::sleep(LEASE / 2).await;
+    proxy.set(crate::proxy::Mode::StopBeforeCommit);
+    let stopped = tokio::spawn(async move { insert_one(&a).await });
+    eventually("it holds the turn", async || proxy.cuts() == 1).await;
+    let began = Instant::now();
+    insert_one(&b).await;
+    let waited = began.elapsed();
+    println!("a write waited for a host that was stopped with the turn: {waited:?}");
+    assert!(waited > Duration::from_millis(100), "it did not wait: {waited:?}");
+    let id = stopped.await.expect("it is done again");
+    assert_eq!(get(&b, id).await.state, TaskState::Available);
+    let of_writer = b.commit_stats().turn_seconds;
+    assert!(of_writer.sum() >= waited.as_secs_f64() / 2.0, "{of_writer:?}");
+}
+
+#[tokio::test]
 async fn a_stop_reaches_the_host_that_runs_the_task() {
     let schema = Schema::new();
     let (a, b) = (host(&schema, "a"), host(&schema, "b"));

@@ -21,10 +21,18 @@ pub(crate) enum Mode {
     CutAfterCommitAndRefuse,
     /// Cuts every connection, and accepts none.
     Refuse,
+    /// Carries nothing more of the next connection that commits, as if its host were stopped.
+    StopBeforeCommit,
 }
 
-const MODES: [Mode; 5] =
-    [Mode::Pass, Mode::CutBeforeCommit, Mode::CutAfterCommit, Mode::CutAfterCommitAndRefuse, Mode::Refuse];
+const MODES: [Mode; 6] = [
+    Mode::Pass,
+    Mode::CutBeforeCommit,
+    Mode::CutAfterCommit,
+    Mode::CutAfterCommitAndRefuse,
+    Mode::Refuse,
+    Mode::StopBeforeCommit,
+];
 
 /// The message of the writer, which sends it alone.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
@@ -104,6 +112,12 @@ impl Line {
                     let is_commit = bytes.windows(COMMIT.len()).any(|window| window == COMMIT);
                     if is_commit && mode == Mode::CutBeforeCommit {
                         return self.cut(Mode::Pass);
+                    }
+                    if is_commit && mode == Mode::StopBeforeCommit {
+                        self.cut(Mode::Pass);
+                        // Until the server ends it.
+                        let _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
+                        return;
                     }
                     if server.write_all(bytes).await.is_err() {
                         return;

@@ -29,6 +29,7 @@ impl Cluster for Sqlite {
             is_self: true,
             is_on_duty: true,
             report: self.host.report(),
+            settings: self.host.settings.clone(),
         }])
     }
 

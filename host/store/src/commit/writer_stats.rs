@@ -54,6 +54,7 @@ impl WriterStats {
             spread: Mutex::new(CommitStats {
                 synced_seconds: Histogram::new(LATENCY_SECONDS),
                 unsynced_seconds: Histogram::new(LATENCY_SECONDS),
+                turn_seconds: Histogram::new(LATENCY_SECONDS),
                 commands: Histogram::new(COUNTS),
                 failed: 0,
             }),
@@ -86,6 +87,11 @@ impl WriterStats {
     /// Records the number of finished tasks that retention keeps.
     pub fn note_kept(&self, tasks_max: Option<u64>) {
         self.kept_max.store(tasks_max.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Adds the wait of a transaction for its turn.
+    pub fn waited_for_turn(&self, waited: Duration) {
+        self.spread().turn_seconds.observe_time(waited);
     }
 
     /// Counts a transaction that was rolled back.

@@ -148,6 +148,8 @@ pub(crate) struct Host {
     pub(crate) slots: Slots,
     #[serde(default)]
     pub(crate) memory_free_bytes: u64,
+    #[serde(default)]
+    pub(crate) other_settings: Vec<String>,
 }
 
 /// Tasks by state; of those that ever finished, only the final states.

@@ -30,6 +30,9 @@ pub(crate) fn hosts(args: &StatsArgs) -> Result<Exit> {
         let slots = format!("{} of {}", host.slots.used, host.slots.total);
         let name = format!("{} {}", sanitize(&host.name), &host.id);
         out!("{}", row(&name, &state, &lease, &slots, &format_bytes(host.memory_free_bytes)));
+        if !host.other_settings.is_empty() {
+            out!("  has other settings than this one: {}", sanitize(&host.other_settings.join(", ")));
+        }
     }
     Ok(Exit::Done)
 }

@@ -1,10 +1,11 @@
 //! The PostgreSQL database, if the settings name one: the server, the rights of the user, the schema.
 
-use wasmill_store::StoreError;
+use wasmill_store::{SharedSettings, StoreError, differing};
 use wasmill_store_postgres::{Address, Examined, examine};
 
 use crate::database;
 use crate::doctor::report::Check;
+use crate::serve::webhook_config::webhook_secrets;
 use crate::settings::Settings;
 
 const NAME: &str = "database";
@@ -20,20 +21,22 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
         }
     };
     match examine(&address) {
-        Ok(examined) => report(&address, examined, settings.database_migrate),
+        Ok(examined) => report(&address, examined, settings),
         Err(error) => vec![refused(NAME, &error)],
     }
 }
 
-fn report(address: &Address, examined: Examined, migrates: bool) -> Vec<Check> {
+fn report(address: &Address, examined: Examined, settings: &Settings) -> Vec<Check> {
     let Examined { version, round_trip, not_durable, hosts, is_behind, refused: refusal } = examined;
     let found = format!("{address} is PostgreSQL {version} and answers in {round_trip:.1?}");
-    let hosts = match &*hosts {
+    let names: Vec<_> = hosts.iter().map(|(name, _)| name.as_str()).collect();
+    let used = match &*names {
         [] => "no host uses it".to_owned(),
         [host] => format!("host {host} uses it"),
-        hosts => format!("{} hosts use it: {}", hosts.len(), hosts.join(", ")),
+        names => format!("{} hosts use it: {}", names.len(), names.join(", ")),
     };
-    let mut checks = vec![Check::ok(NAME, format!("{found}; {hosts}"))];
+    let mut checks = vec![Check::ok(NAME, format!("{found}; {used}"))];
+    checks.extend(agreement(&hosts, settings));
     if !not_durable.is_empty() {
         checks.push(Check::warn(
             "durability",
@@ -43,11 +46,43 @@ fn report(address: &Address, examined: Examined, migrates: bool) -> Vec<Check> {
         ));
     }
     checks.push(match refusal {
-        Some(_) if is_behind && migrates => Check::ok("tables", "serve will migrate them"),
+        Some(_) if is_behind && settings.database_migrate => Check::ok("tables", "serve will migrate them"),
         Some(error) => refused("tables", &error),
         None => Check::ok("tables", "the user may read and write them, and they are of this version"),
     });
     checks
+}
+
+/// Compares the settings with those of the hosts that use the database.
+fn agreement(hosts: &[(String, SharedSettings)], settings: &Settings) -> Option<Check> {
+    const NAME: &str = "hosts";
+    if hosts.is_empty() {
+        return None;
+    }
+    // A secret that cannot be read is reported with the webhooks.
+    let secrets = webhook_secrets(settings).map(|secrets| secrets.fingerprint()).unwrap_or_default();
+    let own = settings.shared(secrets);
+    let mut found = Vec::new();
+    for (host, theirs) in hosts {
+        for name in differing(&own, theirs) {
+            found.push(match name {
+                "webhook_secret_file" => format!("host {host} has other webhook secrets"),
+                name => format!("host {host} has {name} {}, and here it is {}", theirs[name], own[name]),
+            });
+        }
+    }
+    found.dedup();
+    Some(if found.is_empty() {
+        Check::ok(NAME, "their settings are those of this one")
+    } else {
+        let fix = "give all hosts of a database the same settings";
+        Check::fail(
+            NAME,
+            found.join("; "),
+            "a task is treated differently by the host that it happens to meet",
+            fix,
+        )
+    })
 }
 
 fn refused(name: &'static str, error: &StoreError) -> Check {

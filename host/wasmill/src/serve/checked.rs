@@ -74,7 +74,7 @@ impl Checked {
             traces::prepare(settings.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
         let exporter = exporter.map(|(exporter, work)| (exporter, Box::pin(work) as BoxFuture<'static, ()>));
         // Before the plugins, which may take a minute to compile: another host may use this folder.
-        let database = Database::open(settings, &tracer).await?;
+        let database = Database::open(settings, &tracer, webhook_config.secrets.fingerprint()).await?;
         let plugins_changed = Arc::new(Notify::new());
         let runtime = start_runtime(settings, slots, &plugins_changed).await?;
         let body_budget = BodyBudget::new(runtime.host_bytes());

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use wasmill_api::{AccessPolicy, TlsFiles};
 use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT};
 use wasmill_runtime::MaxLimits;
 use wasmill_scheduler::Retention;
+use wasmill_store::SharedSettings;
 
+use super::value::{shown_duration, shown_size};
 use super::{Settings, WEBHOOK_WAIT_MAX};
 
 /// How the waits between webhook attempts grow: from 5 s, eight attempts spread over 11 to 17 hours.
@@ -50,6 +53,41 @@ impl Settings {
             keep_for: Some(self.keep_for).filter(|period| *period > Duration::ZERO),
             keep_max: Some(self.keep_max).filter(|max| *max > 0),
         }
+    }
+
+    /// Returns the settings that all hosts of a database should share, by their names in the file. The fingerprint is
+    /// that of the secrets of webhooks.
+    pub(crate) fn shared(&self, webhook_secrets: String) -> SharedSettings {
+        let size = |size: ByteSize| shown_size(size.as_u64());
+        let time = shown_duration;
+        let optional = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+        let allowed = self.webhook_allow.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let shared = [
+            ("waiting_max", self.waiting_max.to_string()),
+            ("keep_for", time(self.keep_for)),
+            ("keep_max", self.keep_max.to_string()),
+            ("timeout", time(self.timeout)),
+            ("timeout_max", time(self.timeout_max)),
+            ("cpu", optional(self.cpu.map(time))),
+            ("cpu_max", optional(self.cpu_max.map(time))),
+            ("memory", size(self.memory)),
+            ("memory_max", size(self.memory_max)),
+            ("result", size(self.result)),
+            ("result_max", size(self.result_max)),
+            ("log_tail", size(self.log_tail)),
+            ("log_tail_max", size(self.log_tail_max)),
+            ("disk", size(self.disk)),
+            ("disk_max", size(self.disk_max)),
+            ("concurrency", optional(self.concurrency.map(|concurrency| concurrency.to_string()))),
+            ("group_tag", optional(self.group_tag.clone())),
+            ("allow_upload", self.allow_upload.to_string()),
+            ("webhook_attempts", self.webhook_attempts.to_string()),
+            ("webhook_backoff", time(self.webhook_backoff)),
+            ("webhook_timeout", time(self.webhook_timeout)),
+            ("webhook_allow", allowed.join(",")),
+            ("webhook_secret_file", webhook_secrets),
+        ];
+        shared.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Returns which requests are accepted.

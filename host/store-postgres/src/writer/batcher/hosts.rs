@@ -1,7 +1,7 @@
 //! The writer among those of other hosts: it takes the turn, catches up with what they have written, registers and leaves.
 
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -31,7 +31,9 @@ impl Batcher {
         number: i64,
         is_durable: bool,
     ) -> Result<i64> {
-        let turn = Turn::begin(connection, is_durable).await?;
+        let asked = Instant::now();
+        let turn = Turn::begin(connection, is_durable, self.others.is_any()).await?;
+        self.stats.waited_for_turn(asked.elapsed());
         if !turn::fence(connection, self.host, self.epoch, number).await? {
             return Err(Error::Fenced);
         }
@@ -77,7 +79,7 @@ impl Batcher {
         let sent = boot_time();
         // Never zero, and never negative, as a person may read it.
         let id = (Uuid::new_v4().as_u64_pair().0 >> 1).max(1).cast_signed();
-        let turn = Turn::begin(connection, true).await?;
+        let turn = Turn::begin(connection, true, true).await?;
         if turn.hosts == 0 {
             plugin_counts::recount(connection).await?;
         }
@@ -164,7 +166,7 @@ impl Batcher {
         let Some(connection) = self.connection.take().filter(|_| !self.is_revoked) else { return };
         self.others.lease.end();
         let left = async {
-            Turn::begin(&connection, true).await?;
+            Turn::begin(&connection, true, true).await?;
             membership::leave(&connection, self.host).await?;
             connection.batch("COMMIT").await
         };

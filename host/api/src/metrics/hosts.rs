@@ -1,0 +1,49 @@
+//! Metrics of the hosts that share the database, and of the lease of this one.
+
+use wasmill_store::{Host, differing};
+
+use super::exposition::Metric;
+use crate::state::Api;
+
+/// Collects them. What all hosts know alike is exported by each of them.
+pub(super) async fn metrics(api: &Api) -> Vec<Metric> {
+    let lease = api.store.lease();
+    let mut remaining = Metric::gauge(
+        "wasmill_lease_remaining_seconds",
+        "Time until the guests of this host freeze unless it renews its lease; missing with the embedded database",
+    );
+    if let Some(time) = lease.remaining() {
+        remaining.add(&[], time.as_secs_f64());
+    }
+    let mut metrics = vec![
+        remaining,
+        Metric::counter(
+            "wasmill_lease_frozen_seconds",
+            "Time that guests of this host were frozen because its lease had run out",
+        )
+        .value(lease.frozen().as_secs_f64()),
+        Metric::gauge("wasmill_on_duty", "1 if this host does retention and webhooks for all")
+            .value(f64::from(u8::from(api.store.is_on_duty()))),
+    ];
+    // Unknown if the database cannot be read.
+    if let Ok(hosts) = api.store.hosts().await {
+        metrics.extend(hosts_metrics(&hosts));
+    }
+    metrics
+}
+
+fn hosts_metrics(hosts: &[Host]) -> [Metric; 2] {
+    let count = |is_so: &dyn Fn(&Host) -> bool| hosts.iter().filter(|host| is_so(host)).count() as f64;
+    let is_draining = |host: &Host| host.report.is_draining;
+    let own = hosts.iter().find(|host| host.is_self);
+    let differs =
+        |host: &Host| own.is_some_and(|own| host.is_live && !differing(&own.settings, &host.settings).is_empty());
+    [
+        Metric::gauge("wasmill_hosts", "Hosts by state: live, draining, dead until their tasks are put back")
+            .with(&[("state", "live")], count(&|host| host.is_live && !is_draining(host)))
+            .with(&[("state", "draining")], count(&|host| host.is_live && is_draining(host)))
+            .with(&[("state", "dead")], count(&|host| !host.is_live)),
+        Metric::gauge("wasmill_hosts_other_settings", "Live hosts whose settings differ from those of this host")
+            .value(count(&differs)),
+    ]
+}
