@@ -4,4 +4,5 @@ mod data_folder;
 mod disk;
 mod durability;
 mod hosts;
+mod inbox;
 mod postgres;

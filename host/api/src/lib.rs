@@ -37,6 +37,7 @@ pub use server::{
     Network, Origin, Server, ServerConfig,
 };
 pub use state::{Api, ApiConfig, ApiParts};
+pub use task::inbox_factory;
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use view::task::usage_view;
 pub use webhook::payload as webhook_payload;

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod cancel;
 pub(crate) mod cancel_many;
 pub(crate) mod get;
+mod inbox;
 pub(crate) mod input;
 pub(crate) mod list;
 pub(crate) mod logs;
@@ -14,3 +15,5 @@ pub(crate) mod retry;
 pub(crate) mod retry_many;
 pub(crate) mod status;
 pub(crate) mod submit;
+
+pub use self::inbox::inbox_factory;

@@ -9,6 +9,7 @@ mod dependency_results;
 mod dispatch;
 mod execute;
 mod guest;
+mod inbox;
 mod pause;
 mod paused;
 mod progress;
@@ -22,6 +23,7 @@ mod shared;
 mod stats;
 mod task_host;
 
+pub use inbox::{Accept, InboxRefusal, run_inbox};
 pub use retention::Retention;
 pub use run::RunInfo;
 pub use scheduler::{DrainOutcome, Scheduler, Slots};

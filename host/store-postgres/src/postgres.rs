@@ -2,6 +2,7 @@
 
 mod cluster;
 mod delivery;
+mod inbox;
 mod queue;
 mod read;
 mod schedule;
@@ -85,8 +86,17 @@ impl Database {
     /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`]; then nothing was changed.
     pub fn start(self, now: Timestamp) -> std::result::Result<(Store, Recovery), StoreError> {
         let Self { config, server, runtime, connection } = self;
-        let PostgresConfig { address, waiting_max, readers, log_bytes_max, tracer, place, lease, settings, .. } =
-            config;
+        let PostgresConfig {
+            address,
+            waiting_max,
+            readers,
+            log_bytes_max,
+            tracer,
+            place,
+            lease,
+            settings,
+            ..
+        } = config;
         let stats = Arc::new(WriterStats::new(WriterState::default(), AllPluginCounts::default()));
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
         let (abandoned, others) = (Arc::new(AbandonedClaims::default()), Arc::new(Others::new(settings)));
@@ -109,7 +119,8 @@ impl Database {
         let watched = Arc::new(WatchedLogs::default());
         handle.spawn(Keeper::new(server.clone(), others.clone(), writer.queue(), lease).run());
         handle.spawn(Relay::new(server, others.clone(), live_runs.clone(), watched.clone()).run());
-        let postgres = Postgres { readers, writer, stats, live_runs, abandoned, others, watched, waiting_max };
+        let postgres =
+            Postgres { readers, writer, stats, live_runs, abandoned, others, watched, waiting_max };
         Ok((Store::new(postgres), recovery))
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod claim;
 pub(crate) mod end_rows;
 pub(crate) mod finish;
 pub(crate) mod idempotency;
+pub(crate) mod inbox;
 pub(crate) mod insert;
 pub(crate) mod new_rows;
 pub(crate) mod pause;

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod delivery;
+mod inbox;
 mod queue;
 mod read;
 mod schedule;
@@ -12,6 +13,7 @@ use std::fmt::Debug;
 
 pub use cluster::Cluster;
 pub use delivery::Deliveries;
+pub use inbox::Inbox;
 pub use queue::TaskQueue;
 pub use read::TaskReads;
 pub use schedule::Schedules;
@@ -30,7 +32,7 @@ use crate::live::LiveRuns;
 /// Every method may fail with [`StoreError::Unavailable`](crate::StoreError::Unavailable), `Corrupt` or
 /// `Closed`; later calls are tried all the same. A failed write changed nothing.
 pub trait Backend:
-    TaskQueue + TaskReads + Schedules + Deliveries + Upkeep + Cluster + Debug + Send + Sync
+    TaskQueue + TaskReads + Schedules + Deliveries + Inbox + Upkeep + Cluster + Debug + Send + Sync
 {
     /// Returns the runs and events of this host.
     fn live_runs(&self) -> &LiveRuns;

@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
     AccessPolicy, Api, ApiParts, BodyBudget, CheckPool, DebugState, Listener, LogEvents, Metrics, Server,
-    ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, router, sync_manifest_schedules,
-    task_factory,
+    ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router,
+    sync_manifest_schedules, task_factory,
 };
 use wasmill_model::Timestamp;
-use wasmill_scheduler::{Retention, Scheduler, Schedules};
+use wasmill_scheduler::{Retention, Scheduler, Schedules, run_inbox};
 use wasmill_store::{Recovery, Store};
 use wasmill_webhooks::Webhooks;
 
@@ -164,6 +164,8 @@ fn run_background_tasks(
     supervisor.run("retention", retention.run(api.store.clone(), Arc::clone(&api.clock)));
     supervisor.run("webhooks", api.webhooks.clone().run());
     supervisor.run("schedules", api.schedules.clone().run(api.scheduler.clone(), task_factory(&api)));
+    let (store, clock, scheduler) = (api.store.clone(), Arc::clone(&api.clock), api.scheduler.clone());
+    supervisor.run("inbox", run_inbox(store, clock, scheduler, inbox_factory(&api)));
     supervisor.run("plugins", follow_plugins(api, plugins_changed));
 }
 

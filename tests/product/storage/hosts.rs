@@ -148,7 +148,8 @@ async fn the_log_of_a_run_at_another_host_is_followed_without_gap_or_repetition(
     println!("the first look at a log at another host: {:?}", began.elapsed());
     let lines = a.get(&format!("{path}/logs?after=1&limit=1")).await;
     assert_eq!(lines.json[0]["text"], "line 2", "{}", lines.text);
-    let mut streams = [a.follow(&format!("{path}/logs"), None).await, b.follow(&format!("{path}/logs"), None).await];
+    let mut streams =
+        [a.follow(&format!("{path}/logs"), None).await, b.follow(&format!("{path}/logs"), None).await];
     let mut seen = Vec::new();
     for stream in &mut streams {
         seen.push(stream.rest().await);

@@ -1,6 +1,6 @@
 //! Metrics of the hosts that share the database, and of the lease of this one.
 
-use wasmill_store::{Host, differing};
+use wasmill_store::{Host, InboxBacklog, differing};
 
 use super::exposition::Metric;
 use crate::state::Api;
@@ -26,6 +26,22 @@ pub(super) async fn metrics(api: &Api) -> Vec<Metric> {
             .value(f64::from(u8::from(api.store.is_on_duty()))),
     ];
     // Unknown if the database cannot be read.
+    if let Ok(InboxBacklog { rows, oldest }) = api.store.inbox_backlog().await {
+        metrics.push(
+            Metric::gauge(
+                "wasmill_inbox_rows",
+                "Rows of the inbox that are no tasks yet, counted up to 10,000",
+            )
+            .value(rows as f64),
+        );
+        metrics.push(
+            Metric::gauge(
+                "wasmill_inbox_oldest_age_seconds",
+                "Age of the oldest row of the inbox; 0 if it is empty",
+            )
+            .value(oldest.as_secs_f64()),
+        );
+    }
     if let Ok(hosts) = api.store.hosts().await {
         metrics.extend(hosts_metrics(&hosts));
     }
@@ -36,14 +52,18 @@ fn hosts_metrics(hosts: &[Host]) -> [Metric; 2] {
     let count = |is_so: &dyn Fn(&Host) -> bool| hosts.iter().filter(|host| is_so(host)).count() as f64;
     let is_draining = |host: &Host| host.report.is_draining;
     let own = hosts.iter().find(|host| host.is_self);
-    let differs =
-        |host: &Host| own.is_some_and(|own| host.is_live && !differing(&own.settings, &host.settings).is_empty());
+    let differs = |host: &Host| {
+        own.is_some_and(|own| host.is_live && !differing(&own.settings, &host.settings).is_empty())
+    };
     [
         Metric::gauge("wasmill_hosts", "Hosts by state: live, draining, dead until their tasks are put back")
             .with(&[("state", "live")], count(&|host| host.is_live && !is_draining(host)))
             .with(&[("state", "draining")], count(&|host| host.is_live && is_draining(host)))
             .with(&[("state", "dead")], count(&|host| !host.is_live)),
-        Metric::gauge("wasmill_hosts_other_settings", "Live hosts whose settings differ from those of this host")
-            .value(count(&differs)),
+        Metric::gauge(
+            "wasmill_hosts_other_settings",
+            "Live hosts whose settings differ from those of this host",
+        )
+        .value(count(&differs)),
     ]
 }

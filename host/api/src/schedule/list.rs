@@ -18,7 +18,7 @@ use crate::problem::Problem;
 use crate::problem::kind;
 use crate::schedule::lookup::{SCHEDULE_ACCESS, find, schedule_managed_by_plugin, unknown_schedule};
 use crate::state::Api;
-use crate::task::submit::check_one;
+use crate::task::submit::{Refusal, check_one};
 use crate::view::schedule::{ScheduleDetailView, ScheduleView, example};
 
 pub(crate) async fn list(
@@ -59,10 +59,7 @@ pub fn task_factory(api: &Api) -> Prepare {
     let api = api.clone();
     Arc::new(move |request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
-        check_one(&api, request, now, None, &mut InputBudget::full()).map_err(|refusal| {
-            let errors = Some(refusal.errors.into_parts().0).filter(|detail| !detail.is_empty());
-            errors.into_iter().chain(refusal.not_ready).collect::<Vec<_>>().join("; ")
-        })
+        check_one(&api, request, now, None, &mut InputBudget::full()).map_err(Refusal::into_text)
     })
 }
 

@@ -166,6 +166,12 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// Words it for a request that nobody waits for.
+    pub(crate) fn into_text(self) -> String {
+        let errors = Some(self.errors.into_parts().0).filter(|detail| !detail.is_empty());
+        errors.into_iter().chain(self.not_ready).collect::<Vec<_>>().join("; ")
+    }
+
     /// Converts it to the problem of a single request.
     pub(crate) fn into_problem(self) -> Problem {
         match self.not_ready {

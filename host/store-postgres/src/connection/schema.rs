@@ -4,8 +4,12 @@ use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 
 /// The steps from an empty schema to the current one.
-const STEPS: [&str; 3] =
-    [include_str!("0001_schema.sql"), include_str!("0002_live.sql"), include_str!("0003_settings.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("0001_schema.sql"),
+    include_str!("0002_live.sql"),
+    include_str!("0003_settings.sql"),
+    include_str!("0004_inbox.sql"),
+];
 
 /// The version that this build writes and reads.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;

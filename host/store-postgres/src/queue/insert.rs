@@ -105,7 +105,7 @@ impl Operation for Insert {
 }
 
 /// Returns true if nothing that is stored decides whether the task is.
-fn is_plain(task: &NewTask) -> bool {
+pub(crate) fn is_plain(task: &NewTask) -> bool {
     task.unique.is_none() && task.dependencies.is_none() && task.waiting_max.is_none()
 }
 

@@ -50,11 +50,7 @@ pub(crate) async fn is_claimed(connection: &Connection, id: TaskId, token: i64) 
     Ok(connection.optional(CLAIMED, &[&uuid(id), &token]).await?.is_some())
 }
 
-pub(crate) async fn task(
-    connection: &Connection,
-    id: TaskId,
-    reports: &AllReports,
-) -> Result<Option<Task>> {
+pub(crate) async fn task(connection: &Connection, id: TaskId, reports: &AllReports) -> Result<Option<Task>> {
     let Some(row) = connection.optional(TASK, &[&uuid(id)]).await? else { return Ok(None) };
     let mut rows = [task_row(&row)?];
     reports.add(connection, &mut rows).await?;

@@ -4,6 +4,7 @@
 mod batches;
 mod cluster;
 mod hosts;
+mod inbox;
 mod live;
 mod lost;
 #[path = "../../../../tests/harness/postgres.rs"]

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use wasmill_model::Timestamp;
-use wasmill_store::{Cluster, Host, HostReport, Lease, StoreError};
+use wasmill_store::{Cluster, Host, HostReport, Inbox, Lease, StoreError};
 
 use crate::sqlite::Sqlite;
+
+/// Nobody else opens the database.
+impl Inbox for Sqlite {}
 
 #[async_trait]
 impl Cluster for Sqlite {
