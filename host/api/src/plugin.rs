@@ -2,4 +2,5 @@
 
 pub(crate) mod list;
 pub(crate) mod lookup;
+pub(crate) mod schema;
 pub(crate) mod upload;

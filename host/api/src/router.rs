@@ -59,6 +59,7 @@ fn plugins_and_schedules(routes: Routes) -> Routes {
     routes
         .add(WATCH, plugin::list::list_spec(), plugin::list::list)
         .add(WATCH, plugin::list::plugin_spec(), plugin::list::plugin)
+        .add(WATCH, plugin::schema::spec(), plugin::schema::schema)
         .add(PLUGINS, plugin::upload::put_spec(), plugin::upload::put)
         .add(PLUGINS, plugin::upload::delete_spec(), plugin::upload::delete)
         .add(PLUGINS, queue::pause::pause_plugin_spec(), queue::pause::pause_plugin)

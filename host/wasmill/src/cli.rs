@@ -212,6 +212,8 @@ pub(crate) enum PluginCommand {
     Check(CheckArgs),
     /// Create a small, complete plugin project in a new folder
     New(NewArgs),
+    /// Print the JSON Schema of a plugin's input
+    Schema(PluginSchemaArgs),
     /// Upload a plugin to a server, or replace one; needs --allow-upload there
     Put(PutArgs),
     /// Delete plugins from a server; needs --allow-upload there
@@ -272,6 +274,16 @@ pub(crate) struct PutArgs {
     /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PluginSchemaArgs {
+    /// Plugin name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: PluginName,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,

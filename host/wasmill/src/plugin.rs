@@ -1,10 +1,11 @@
-//! `wasmill plugin list`, `check`, `new`, `put` and `delete`, one file each.
+//! `wasmill plugin list`, `check`, `new`, `schema`, `put` and `delete`, one file each.
 
 mod check;
 mod delete;
 mod list;
 mod new;
 mod put;
+mod schema;
 
 use anyhow::Result;
 
@@ -16,6 +17,7 @@ pub(crate) fn plugin(command: PluginCommand) -> Result<()> {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Check(args) => check::check(args),
         PluginCommand::New(args) => new::new(&args),
+        PluginCommand::Schema(args) => schema::schema(&args),
         PluginCommand::Put(args) => put::put(&args),
         PluginCommand::Delete(args) => delete::delete(&args),
     }

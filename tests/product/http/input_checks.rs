@@ -208,3 +208,17 @@ async fn an_array_is_no_object_wherever_one_is_expected() {
         assert!(printed.code == 1 && printed.err.contains("it is an array"), "{args:?}: {printed:?}");
     }
 }
+
+#[tokio::test]
+async fn a_schema_is_served_as_its_file_has_it() {
+    let server = start(folder()).await;
+    let client = server.client();
+    let schema = client.get("/plugins/noop/schema").await;
+    assert_eq!((schema.status, schema.text.as_str()), (StatusCode::OK, EXPRESSION));
+    assert_eq!(schema.headers["content-type"], "application/json");
+    let none = client.get("/plugins/misbehave/schema").await;
+    assert_eq!((none.status, none.str("code")), (StatusCode::NOT_FOUND, "no-schema"));
+    for name in ["nobody", "No%20Name"] {
+        assert_eq!(client.get(&format!("/plugins/{name}/schema")).await.str("code"), "unknown-plugin");
+    }
+}

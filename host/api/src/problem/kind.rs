@@ -75,6 +75,8 @@ kinds! {
         "there is no delivery to repeat: the task has not finished, or its outcome was not selected";
     UNKNOWN_PLUGIN: NOT_FOUND "unknown-plugin", "Unknown plugin",
         "there is no plugin of this name";
+    NO_SCHEMA: NOT_FOUND "no-schema", "Plugin has no schema",
+        "the manifest of the plugin names no schema of its input";
     UNKNOWN_SCHEDULE: NOT_FOUND "unknown-schedule", "Unknown schedule",
         "there is no schedule of this name";
     UNKNOWN_ROUTE: NOT_FOUND "unknown-route", "Unknown route",

@@ -48,6 +48,8 @@ const TOO_MANY_VIOLATIONS: &str =
 pub struct InputSchema {
     validator: Arc<Validator<MeteredJson>>,
     schema: Arc<Value>,
+    /// As in its file: parsed, its properties would lose their order, in which people read them.
+    text: Arc<str>,
 }
 
 /// A violation of the schema.
@@ -122,9 +124,14 @@ impl InputSchema {
             let place = if place.is_empty() { "its top".to_owned() } else { place };
             format::bounded(format_args!("it is not a valid JSON Schema at {place}: {error}"))
         })?;
-        let schema = Self { validator: Arc::new(validator), schema: Arc::new(schema) };
+        let schema = Self { validator: Arc::new(validator), schema: Arc::new(schema), text: text.into() };
         schema.check_effort()?;
         Ok(schema)
+    }
+
+    /// Returns the schema as its file has it.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Rejects a schema that takes too long even for minimal inputs.
