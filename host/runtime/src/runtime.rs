@@ -24,7 +24,7 @@ use crate::load::check;
 use crate::load::config::LoaderConfig;
 use crate::load::loader::Loader;
 use crate::load::registry::{NotReadyError, Registry};
-use crate::load::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
+use crate::load::upload::{self, RemoveOutcome, UploadError, UploadOutcome, UploadPreview};
 use crate::load::watcher::PluginWatcher;
 use crate::memory::{Budget, Gauge, ResidentMemory};
 use crate::observe::load_stats::LoadStats;
@@ -228,6 +228,18 @@ impl Runtime {
         let (folder, watcher) =
             shared.folder.as_deref().zip(shared.watcher.as_ref()).ok_or(UploadError::NoFolder)?;
         watcher.publish(upload::prepare(&shared.loader, folder, name, bytes)?)
+    }
+
+    /// Loads `bytes` as [`Runtime::upload`] would, and says what that would change; nothing is published. Blocks while
+    /// the plugin compiles.
+    ///
+    /// # Errors
+    ///
+    /// See [`Runtime::upload`].
+    pub fn preview_upload(&self, name: &PluginName, bytes: &[u8]) -> Result<UploadPreview, UploadError> {
+        let shared = &self.shared;
+        let folder = shared.folder.as_deref().ok_or(UploadError::NoFolder)?;
+        upload::preview(&shared.loader, &shared.registry, folder, name, bytes)
     }
 
     /// Removes the file of a plugin and takes it out of service; its manifest stays. A built-in plugin of the same

@@ -271,6 +271,10 @@ pub(crate) struct PutArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<PluginName>,
 
+    /// Compile and check the file on the server, and show what would change; take nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
     /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,

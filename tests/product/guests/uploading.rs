@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use serde_json::json;
-use wasmill_tests::{NOOP, Server, tiny};
+use wasmill_tests::{NOOP, PROGRAM, Server, tiny};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -141,4 +141,42 @@ async fn a_symlink_loop_in_the_plugins_folder_stops_neither_start_nor_reload() {
         assert!(Instant::now() < deadline, "a new plugin does not come into service");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_change_and_takes_nothing() {
+    let server = Server::start(&["--allow-upload"]);
+    let client = server.client();
+    let plugins = server.folder().join("plugins");
+    let dry = async |name: &str, wasm: &[u8]| {
+        let body = Some(("application/wasm", wasm.to_vec()));
+        client.send(Method::PUT, &format!("/plugins/{name}?dry_run=true"), body).await.expect("an answer")
+    };
+    let files = || fs::read_dir(&plugins).expect("a folder").count();
+    let before = files();
+    let new = dry("fresh", NOOP).await;
+    assert_eq!((new.status, &new.json["dry_run"], new.str("state")), (StatusCode::OK, &json!(true), "ready"));
+    assert_eq!(
+        (&new.json["changes"]["is_new"], &new.json["changes"]["replaces"]),
+        (&json!(true), &json!(null))
+    );
+    assert_eq!(client.get("/plugins/fresh").await.str("code"), "unknown-plugin");
+
+    let taken = client.put_plugin("fresh", NOOP).await;
+    assert_eq!((taken.status, &taken.json["dry_run"]), (StatusCode::CREATED, &json!(false)));
+    let other = dry("fresh", PROGRAM).await;
+    let changes = &other.json["changes"];
+    assert_eq!(other.status, StatusCode::OK, "{}", other.text);
+    assert_eq!((&changes["is_new"], &changes["replaces"]), (&json!(false), &taken.json["digest"]));
+    assert_ne!(other.json["digest"], taken.json["digest"]);
+    assert_eq!(changes["settings"]["kind"]["from"], "task", "{}", other.text);
+    assert!(changes["imports"]["added"].as_array().is_some_and(|names| !names.is_empty()), "{}", other.text);
+    assert_eq!(client.get("/plugins/fresh").await.json["in_service"], taken.json["digest"]);
+
+    let broken = dry("fresh", b"no wasm").await;
+    assert_eq!((broken.status, broken.str("code")), (StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected"));
+    fs::write(plugins.join("granted.toml"), "[allow]\nenv = { A = \"1\" }\n").expect("written");
+    let unpinned = dry("granted", NOOP).await;
+    assert_eq!((unpinned.status, unpinned.str("code")), (StatusCode::CONFLICT, "plugin-not-pinned"));
+    assert_eq!(files(), before + 2, "a plugin and a manifest, of which none is of a dry run");
 }

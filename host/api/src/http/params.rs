@@ -54,6 +54,15 @@ pub(crate) fn whole_number(value: &str) -> Option<u64> {
     value.parse().ok().filter(|_| is_number)
 }
 
+/// Parses a boolean parameter.
+pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, errors: &mut FieldErrors) {
+    match value {
+        "true" => *flag = true,
+        "false" => *flag = false,
+        _ => errors.push(FieldError::parameter(name, format!("{name} must be true or false"))),
+    }
+}
+
 fn unknown_parameter(name: &str, known: Option<&[Param]>) -> FieldError {
     let mut detail = format!("unknown parameter '{}'", truncated_quote(name));
     match known {

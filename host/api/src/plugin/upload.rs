@@ -10,20 +10,22 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmill_model::{InvalidPluginName, PluginName};
-use wasmill_runtime::{RemoveOutcome, Runtime, UploadError};
+use wasmill_runtime::{PluginInfo, RemoveOutcome, Runtime, UploadError, UploadOutcome, UploadPreview};
 
 use crate::http::body::{BodyMax, read_wasm};
+use crate::http::params::{Params, flag};
 use crate::http::upload_limits::{UploadPermits, uploads_disabled};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::plugin::list::view_all;
 use crate::plugin::lookup::unknown_plugin;
 use crate::problem::Problem;
-use crate::problem::field_errors::truncated_quote;
+use crate::problem::field_errors::{FieldErrors, truncated_quote};
 use crate::problem::kind;
 use crate::state::Api;
-use crate::view::plugin::{self as view, PluginView};
+use crate::view::plugin_changes::{self, ChangesView, UploadedView};
 
 /// Maximum size of a plugin, the same as in the plugins folder.
 const PLUGIN_MAX: BodyMax = BodyMax { bytes: 128 << 20, setting: None };
@@ -37,25 +39,54 @@ async fn permit(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Proble
     Arc::clone(permits).acquire_owned().await.map_err(|_| uploads_disabled())
 }
 
-/// Responds 201 with a new plugin, 200 with a replaced one.
+/// Responds 201 with a new plugin, 200 with a replaced one and in a dry run.
 pub(crate) async fn put(
     State(api): State<Api>,
     Path(name): Path<String>,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let (permits, name) = check_request(&api, &name)?;
+    let dry_run = check(&params)?;
     let received = permit(&permits.received).await?;
     let bytes = read_wasm(&api.config.body, &headers, body, PLUGIN_MAX, UPLOAD_TIMEOUT).await?;
     // Acquired after the body, so that slow senders do not block others.
     let loaded = permit(&permits.loaded).await?;
+    let permits = (received, loaded);
+    if dry_run {
+        let work = move |runtime: &Runtime| runtime.preview_upload(&name, &bytes);
+        let UploadPreview { mut info, in_service, is_new } = change(&api, permits, work).await?;
+        info.in_service = in_service.as_ref().map(|before| before.digest.clone());
+        let changes = ChangesView::new(is_new, in_service.as_ref(), info.details.as_deref());
+        return Ok((StatusCode::OK, Json(view(&api, info, true, changes).await?)));
+    }
     let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);
-    let uploaded = change(&api, (received, loaded), work).await?;
+    let UploadOutcome { info, replaced, is_new } = change(&api, permits, work).await?;
     // Tasks may be waiting for it.
     api.scheduler.wake();
-    let status = if uploaded.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let view = view_all(&api, vec![uploaded.info]).await?.pop();
-    Ok((status, Json(view)))
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let changes = ChangesView::new(is_new, replaced.as_ref(), info.details.as_deref());
+    Ok((status, Json(view(&api, info, false, changes).await?)))
+}
+
+/// Parses the parameters: whether it is a dry run.
+fn check(params: &Params) -> Result<bool, Problem> {
+    let (mut dry_run, mut errors) = (false, FieldErrors::default());
+    for (name, value) in params.iter() {
+        flag(&mut dry_run, name, value, &mut errors);
+    }
+    Problem::reject_errors(errors, dry_run)
+}
+
+async fn view(
+    api: &Api,
+    info: PluginInfo,
+    dry_run: bool,
+    changes: ChangesView,
+) -> Result<Option<UploadedView>, Problem> {
+    let plugin = view_all(api, vec![info]).await?.pop();
+    Ok(plugin.map(|plugin| UploadedView { plugin, dry_run, changes }))
 }
 
 fn check_request<'a>(api: &'a Api, name: &str) -> Result<(&'a UploadPermits, PluginName), Problem> {
@@ -92,15 +123,18 @@ async fn change<T: Send + 'static>(
 }
 
 pub(crate) fn put_spec() -> Operation {
-    let answer = |description| ResponseSpec::json::<PluginView>(description, view::example());
+    let answer = |description| ResponseSpec::json::<UploadedView>(description, plugin_changes::example());
+    let flag = json!({"type": "boolean", "default": false});
     Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
         .detail(
             "Same effect as putting the file into the plugins folder. A rejected file replaces nothing. If \
              its manifest grants permissions (`http`, `env`, `dirs`), the manifest's `sha256` must be the \
-             digest of this file, unless the file is unchanged. Requires `--allow-upload`.",
+             digest of this file, unless the file is unchanged. Requires `--allow-upload`. `changes` compares it with \
+             the version that ran tasks before.",
         )
+        .query("dry_run", "Compile and check the file, and say what would change; take nothing.", &flag)
         .wasm_body("The plugin file, at most 128 MiB.")
-        .responds(200, answer("The plugin was replaced."))
+        .responds(200, answer("The plugin was replaced, or it is a dry run."))
         .responds(201, answer("The plugin was added."))
         .problems(&[
             kind::UNREADABLE_BODY,

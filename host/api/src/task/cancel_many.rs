@@ -13,7 +13,7 @@ use serde_json::json;
 use wasmill_model::TaskState;
 use wasmill_store::Filter;
 
-use crate::http::params::Params;
+use crate::http::params::{Params, flag};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, FieldErrors};
@@ -72,15 +72,6 @@ fn check(params: &Params) -> Result<CancelParams, Problem> {
         errors.push(FieldError::parameter("all", detail));
     }
     Problem::reject_errors(errors, cancel_params)
-}
-
-/// Parses a boolean parameter.
-pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, errors: &mut FieldErrors) {
-    match value {
-        "true" => *flag = true,
-        "false" => *flag = false,
-        _ => errors.push(FieldError::parameter(name, format!("{name} must be true or false"))),
-    }
 }
 
 pub(crate) fn spec() -> Operation {

@@ -19,14 +19,13 @@ use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
 
 use crate::http::authorize::Sender;
 use crate::http::idempotency_key;
-use crate::http::params::Params;
+use crate::http::params::{Params, flag};
 use crate::http::trace::{self, Caller};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
 use crate::state::Api;
-use crate::task::cancel_many::flag;
 use crate::task::request::filter;
 use crate::task::retry::prepare_retry;
 

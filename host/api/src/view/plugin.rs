@@ -53,7 +53,7 @@ pub(crate) struct TasksView {
 
 /// Properties of a loaded plugin.
 #[derive(Serialize, JsonSchema)]
-struct FactsView {
+pub(super) struct FactsView {
     #[schemars(extend("enum" = ["task", "suspendable", "command", "module"]))]
     kind: &'static str,
     description: Option<String>,
@@ -155,7 +155,7 @@ impl PluginView {
 }
 
 impl FactsView {
-    fn new(details: &PluginDetails) -> Self {
+    pub(super) fn new(details: &PluginDetails) -> Self {
         let PluginDetails { kind, imports, exports, config, .. } = details;
         Self {
             kind: kind.as_str(),

@@ -12,7 +12,7 @@ use wasmill_model::PluginName;
 use crate::link::plugin::Plugin;
 use crate::load::loader::Loaded;
 use crate::plugin::config::PluginConfig;
-use crate::plugin::info::{PluginInfo, PluginSource, PluginState};
+use crate::plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 
 /// Why a plugin cannot run tasks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,15 @@ pub enum NotReadyError {
         /// The reason, in a sentence.
         reason: String,
     },
+}
+
+/// The version of a plugin that runs tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InService {
+    /// The SHA-256 of its file in hexadecimal.
+    pub digest: String,
+    /// Its kind and configuration.
+    pub details: Arc<PluginDetails>,
 }
 
 /// The plugins in service.
@@ -59,7 +68,13 @@ struct LoggedState {
 struct Version {
     info: PluginInfo,
     /// The last good version.
-    plugin: Option<Arc<Plugin>>,
+    good: Option<GoodVersion>,
+}
+
+#[derive(Clone)]
+struct GoodVersion {
+    plugin: Arc<Plugin>,
+    details: Arc<PluginDetails>,
 }
 
 impl Registry {
@@ -84,7 +99,9 @@ impl Registry {
             log(&loaded.info, entry.plugin().is_some(), entry.built_in.is_some());
             entry.logged = Some(state);
         }
-        entry.set(loaded.info, loaded.plugin);
+        let good = loaded.plugin.zip(loaded.info.details.clone());
+        let good = good.map(|(plugin, details)| GoodVersion { plugin, details });
+        entry.set(loaded.info, good);
     }
 
     /// Takes a file out of service; a built-in plugin of this name comes back.
@@ -105,6 +122,13 @@ impl Registry {
 
     pub(crate) fn get(&self, name: &PluginName) -> Option<Arc<Plugin>> {
         self.read().get(name.as_str()).and_then(Entry::plugin).cloned()
+    }
+
+    /// Returns the version of a plugin that runs tasks.
+    pub(crate) fn in_service(&self, name: &PluginName) -> Option<InService> {
+        let names = self.read();
+        let GoodVersion { plugin, details } = names.get(name.as_str())?.good()?;
+        Some(InService { digest: plugin.context.digest.to_string(), details: Arc::clone(details) })
     }
 
     /// Checks that a plugin is in service.
@@ -148,10 +172,13 @@ impl Registry {
 
 impl Entry {
     /// Returns the version that runs tasks.
+    fn good(&self) -> Option<&GoodVersion> {
+        let file = self.file.as_ref().and_then(|version| version.good.as_ref());
+        file.or_else(|| self.built_in.as_ref()?.good.as_ref())
+    }
+
     fn plugin(&self) -> Option<&Arc<Plugin>> {
-        let plugin_of = |version: &'_ Version| version.plugin.is_some();
-        let version = self.file.as_ref().filter(|file| plugin_of(file)).or(self.built_in.as_ref());
-        version.and_then(|version| version.plugin.as_ref())
+        self.good().map(|good| &good.plugin)
     }
 
     fn info(&self) -> Option<PluginInfo> {
@@ -160,13 +187,13 @@ impl Entry {
         Some(PluginInfo { in_service, ..version.info.clone() })
     }
 
-    fn set(&mut self, info: PluginInfo, plugin: Option<Arc<Plugin>>) {
+    fn set(&mut self, info: PluginInfo, good: Option<GoodVersion>) {
         let slot = match info.source {
             PluginSource::BuiltIn => &mut self.built_in,
             PluginSource::File(_) => &mut self.file,
         };
-        let last_good = slot.take().and_then(|version| version.plugin);
-        *slot = Some(Version { info, plugin: plugin.or(last_good) });
+        let last_good = slot.take().and_then(|version| version.good);
+        *slot = Some(Version { info, good: good.or(last_good) });
     }
 }
 

@@ -14,8 +14,9 @@ use wasmill_model::PluginName;
 
 use crate::compile::kill_handle::KillHandle;
 use crate::format;
-use crate::load::folder::{Fingerprint, PLUGINS_MAX};
+use crate::load::folder::{self, Fingerprint, PLUGINS_MAX};
 use crate::load::loader::{Loaded, Loader};
+use crate::load::registry::{InService, Registry};
 use crate::manifest;
 use crate::plugin::info::{PluginInfo, PluginSource, PluginState};
 use crate::regular_file;
@@ -25,7 +26,20 @@ use crate::regular_file;
 pub struct UploadOutcome {
     /// The plugin now in service.
     pub info: PluginInfo,
+    /// The version that ran tasks before; `None` if there was none.
+    pub replaced: Option<InService>,
     /// Whether there was no file of this name before.
+    pub is_new: bool,
+}
+
+/// What an upload would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UploadPreview {
+    /// The plugin as it would be.
+    pub info: PluginInfo,
+    /// The version that runs tasks now; `None` if there is none.
+    pub in_service: Option<InService>,
+    /// Whether there is no file of this name yet.
     pub is_new: bool,
 }
 
@@ -128,6 +142,29 @@ pub(crate) fn prepare(
     let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
     let fingerprint = fingerprint.without_remote_granted(is_remote);
     Ok(Candidate { name: name.clone(), draft, loaded, fingerprint })
+}
+
+/// Loads bytes as a plugin of this name as an upload would, without writing anything to the folder. Compiled code goes
+/// into the cache, so that the upload finds it there.
+pub(crate) fn preview(
+    loader: &Loader,
+    registry: &Registry,
+    folder: &Path,
+    name: &PluginName,
+    bytes: &[u8],
+) -> Result<UploadPreview, UploadError> {
+    check_no_folder(folder, name)?;
+    let file = file_of(folder, name);
+    let is_new = file.symlink_metadata().is_err();
+    if is_new && folder::scan(folder, |_| None).is_ok_and(|scan| scan.files.len() >= PLUGINS_MAX) {
+        return Err(UploadError::TooMany);
+    }
+    check_grants(loader, name, &file, bytes)?;
+    let loaded = loader.load(name, PluginSource::File(file), bytes, &KillHandle::default());
+    match loaded.info.state {
+        PluginState::Rejected(reason) => Err(UploadError::Rejected(reason)),
+        _ => Ok(UploadPreview { info: loaded.info, in_service: registry.in_service(name), is_new }),
+    }
 }
 
 /// Rejects bytes that would inherit permissions granted to another file: a client that may upload plugins need not be

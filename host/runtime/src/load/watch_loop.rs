@@ -252,9 +252,10 @@ impl WatchLoop {
         self.forget(name.as_str());
         self.files.insert(name.to_string(), published);
         let info = loaded.info.clone();
+        let replaced = self.registry.in_service(&name);
         self.registry.insert(loaded);
         (self.on_change)();
-        Ok(UploadOutcome { info, is_new })
+        Ok(UploadOutcome { info, replaced, is_new })
     }
 
     fn remove(&mut self, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
