@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod cancel;
 pub(crate) mod cancel_many;
+pub(crate) mod dependents;
 pub(crate) mod get;
 mod inbox;
 pub(crate) mod input;

@@ -7,13 +7,13 @@ use crate::file::connection;
 use crate::queue::{
     cancel, cancel_many, claim, finish, idempotency, insert, pause, promote, recover, remove, save, starts,
 };
-use crate::read::{filtered_list, queries};
+use crate::read::{ahead, filtered_list, queries};
 use crate::retention::prune;
 use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 101] = [
+const STATEMENTS: [&str; 104] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -65,6 +65,8 @@ const STATEMENTS: [&str; 101] = [
     queries::AGAIN,
     queries::INPUT,
     queries::WAITING,
+    ahead::PLACE,
+    ahead::AHEAD,
     filtered_list::ALL,
     filtered_list::WAITING,
     filtered_list::RUNNING,
@@ -109,6 +111,7 @@ const STATEMENTS: [&str; 101] = [
     resolution::RELEASE,
     resolution::SET_CAUSE,
     results::DEPENDS,
+    results::DEPENDENTS,
     results::RESULTS,
     results::RESULT,
     results::AGAIN,

@@ -1,5 +1,6 @@
 //! Queries, on connections that only read.
 
+pub(crate) mod ahead;
 pub(crate) mod filtered_list;
 pub(crate) mod logs;
 pub(crate) mod queries;

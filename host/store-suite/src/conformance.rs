@@ -8,7 +8,7 @@ pub mod schedules;
 mod tasks;
 pub mod webhook;
 
-pub use dependency::{dependencies, dependency_results};
+pub use dependency::{dependencies, dependency_results, dependents};
 pub use reads::{events, log, read, search, tags, traces};
 pub use tasks::{
     bulk, cancel_and_remove, claim, clock, fairness, finish, idempotency, insert, queue, recover, retry,
@@ -72,7 +72,8 @@ macro_rules! conformance {
                 one_priority_is_served_in_order_in_each_plugin,
                 a_priority_counts_from_when_a_task_is_available,
                 a_priority_survives_retries_requeues_and_restarts,
-                many_tasks_promoted_at_once_are_all_claimed;
+                many_tasks_promoted_at_once_are_all_claimed,
+                the_tasks_ahead_are_counted_in_the_order_of_claims;
             fairness: plugins_are_served_round_robin, groups_are_served_round_robin, a_priority_counts_within_its_group,
                 a_group_waits_for_one_task_of_a_longer_queue, a_scheduled_task_of_a_group_waits_until_its_time,
                 a_group_survives_retries_requeues_and_restarts, a_plugin_at_its_quota_blocks_no_other,
@@ -117,6 +118,8 @@ macro_rules! conformance {
                 dependencies_survive_a_restart,
                 a_retry_keeps_its_dependencies,
                 a_released_task_is_available_after_the_clock_went_back;
+            dependents: dependents_are_listed_newest_first_in_pages,
+                a_dependent_stays_listed_until_it_is_removed;
             dependency_results: dependency_results_are_in_request_order,
                 needed_dependency_results_are_not_pruned,
                 a_missing_dependency_result_is_named,

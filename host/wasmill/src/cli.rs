@@ -17,7 +17,7 @@ use crate::cli::run::{RunArgs, SubmitArgs};
 use crate::cli::schedule::ScheduleCommand;
 use crate::cli::server::{
     CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
-    StatusArgs, WatchArgs,
+    StatusArgs, TaskArgs, WatchArgs,
 };
 use crate::exit::Exit;
 use crate::settings::{ForBackup, ForMigrate, Given, LISTEN};
@@ -133,6 +133,8 @@ pub(crate) enum Command {
     List(ListTasksArgs),
     /// Show the status of a task
     Status(StatusArgs),
+    /// List the tasks that depend on a task, newest first
+    Dependents(TaskArgs),
     /// Print the result of a task; exit with 6 if it is not finished, with 1 or 3 if it did not succeed
     Result(ResultArgs),
     /// Print the stdout and stderr of a task

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod delete;
+mod dependents;
 mod find;
 mod follow;
 mod health;
@@ -21,6 +22,7 @@ mod watch;
 
 pub(crate) use self::cancel::cancel;
 pub(crate) use self::delete::delete;
+pub(crate) use self::dependents::dependents;
 pub(crate) use self::health::health;
 pub(crate) use self::hosts::hosts;
 pub(crate) use self::list::list;

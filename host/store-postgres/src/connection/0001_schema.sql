@@ -109,6 +109,9 @@ CREATE TABLE dependency (
 );
 CREATE INDEX dependency_on ON dependency (on_seq, outcome) WHERE on_seq IS NOT NULL;
 
+-- All dependents of a task.
+CREATE INDEX dependency_of ON dependency (id, seq);
+
 -- Finished tasks with unresolved dependents.
 CREATE TABLE dependency_end (seq bigint PRIMARY KEY, state text NOT NULL, at bigint NOT NULL);
 

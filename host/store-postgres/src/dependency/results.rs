@@ -6,12 +6,16 @@ use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
-use crate::read::rows::{get, host, number, on_failure, optional_state, seq, task_id, text, uuid};
+use crate::read::filtered_list::ListScan;
+use crate::read::rows::{get, host, number, on_failure, optional_state, seq, size, task_id, text, uuid};
 
 const DEPENDS: &str = "
     SELECT runs_on_failure, pass_results, dependency.id, outcome
     FROM task JOIN dependent ON dependent.seq = task.seq JOIN dependency ON dependency.seq = task.seq
     WHERE task.id = $1 ORDER BY position";
+/// One row for a task that names the other twice.
+const DEPENDENTS: &str = "
+    SELECT DISTINCT seq FROM dependency WHERE id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
 /// The results themselves only if they are not too large together.
 const RESULTS: &str = "
     WITH found AS (
@@ -39,6 +43,22 @@ pub(crate) async fn dependencies(connection: &Connection, id: TaskId) -> Result<
         dependencies.get_or_insert(DependencyStatus { on: Vec::new(), on_failure, pass_results }).on.push(on);
     }
     Ok(dependencies)
+}
+
+/// Finds up to `limit` tasks before this row that depend on a task.
+pub(crate) async fn dependents(
+    connection: &Connection,
+    id: TaskId,
+    before: i64,
+    limit: usize,
+) -> Result<ListScan> {
+    // One more than requested shows whether another page follows.
+    let rows = connection.query(DEPENDENTS, &[&uuid(id), &before, &size(limit.saturating_add(1))]).await?;
+    let mut seqs = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<i64>>>()?;
+    let has_more = seqs.len() > limit;
+    seqs.truncate(limit);
+    let stopped = if has_more { seqs.last().copied() } else { None };
+    Ok(ListScan { seqs, stopped })
 }
 
 /// Reads outcomes and results of the dependencies of a claimed task, unless they are too large.

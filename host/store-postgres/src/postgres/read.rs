@@ -15,7 +15,7 @@ use crate::connection::fault::Result;
 use crate::dependency::results;
 use crate::live::reports::AllReports;
 use crate::postgres::Postgres;
-use crate::read::{logs, queries};
+use crate::read::{ahead, logs, queries};
 use crate::writer::plugin_counts;
 
 impl Postgres {
@@ -107,6 +107,24 @@ impl TaskReads for Postgres {
 
     async fn dependencies(&self, id: TaskId) -> std::result::Result<Option<DependencyStatus>, StoreError> {
         self.readers.read(async move |connection| results::dependencies(&connection, id).await).await
+    }
+
+    async fn dependents(
+        &self,
+        id: TaskId,
+        before: Option<Cursor>,
+        limit: usize,
+    ) -> std::result::Result<Page, StoreError> {
+        let reports = self.reports();
+        self.readers
+            .read(async move |connection| {
+                queries::dependents(&connection, id, before, limit, &reports).await
+            })
+            .await
+    }
+
+    async fn tasks_ahead(&self, id: TaskId, limit: usize) -> std::result::Result<Option<u64>, StoreError> {
+        self.readers.read(async move |connection| ahead::tasks_ahead(&connection, id, limit).await).await
     }
 
     async fn clone_for_retry(

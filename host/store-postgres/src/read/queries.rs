@@ -75,7 +75,32 @@ pub(crate) async fn page(
         let walked = scan(connection, &query.filter, before, query.limit, waiting).await?;
         (connection.query(ROWS, &[&walked.seqs]).await?, walked.stopped)
     };
-    let (mut rows, next) = filled(&rows, query, before, stopped);
+    page_of(connection, &rows, query, stopped, reports).await
+}
+
+/// Reads a page of the tasks that depend on a task.
+pub(crate) async fn dependents(
+    connection: &Connection,
+    id: TaskId,
+    before: Option<Cursor>,
+    limit: usize,
+    reports: &AllReports,
+) -> Result<Page> {
+    let walked = results::dependents(connection, id, position(before), limit).await?;
+    let rows = connection.query(ROWS, &[&walked.seqs]).await?;
+    let query = ListQuery { limit, filter: Filter::default(), before };
+    page_of(connection, &rows, &query, walked.stopped, reports).await
+}
+
+/// Returns the page of these rows, with what their runs report.
+async fn page_of(
+    connection: &Connection,
+    rows: &[Row],
+    query: &ListQuery,
+    stopped: Option<i64>,
+    reports: &AllReports,
+) -> Result<Page> {
+    let (mut rows, next) = filled(rows, query, position(query.before), stopped);
     reports.add(connection, &mut rows).await?;
     Ok(Page { tasks: rows.into_iter().map(|row| row.task).collect(), next })
 }

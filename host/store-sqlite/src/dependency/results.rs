@@ -5,13 +5,17 @@ use wasmill_model::{DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependenc
 use wasmill_store::rules::dependency::stays_in_retry;
 use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
 
-use crate::read::rows::{on_failure, seq, state};
+use crate::read::filtered_list::ListScan;
+use crate::read::rows::{on_failure, seq, size, state};
 
 pub(crate) const DEPENDS: &str = "
     SELECT on_failure, pass_results, dependency.id, outcome
     FROM task CROSS JOIN dependent ON dependent.seq = task.seq
         CROSS JOIN dependency ON dependency.seq = task.seq
     WHERE task.id = ?1 ORDER BY position";
+/// One row for a task that names the other twice.
+pub(crate) const DEPENDENTS: &str =
+    "SELECT DISTINCT seq FROM dependency WHERE id = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
 pub(crate) const RESULTS: &str = "
     SELECT dependency.id, outcome, other.seq IS NOT NULL, coalesce(octet_length(other.result), 0), other.seq
     FROM task CROSS JOIN dependency ON dependency.seq = task.seq
@@ -42,6 +46,23 @@ pub(crate) fn dependencies(
         dependencies.get_or_insert(DependencyStatus { on: Vec::new(), on_failure, pass_results }).on.push(on);
     }
     Ok(dependencies)
+}
+
+/// Finds up to `limit` tasks before this row that depend on a task.
+pub(crate) fn dependents(
+    connection: &Connection,
+    id: TaskId,
+    before: i64,
+    limit: usize,
+) -> rusqlite::Result<ListScan> {
+    let mut statement = connection.prepare_cached(DEPENDENTS)?;
+    // One more than requested shows whether another page follows.
+    let values = params![id.as_bytes(), before, size(limit.saturating_add(1))];
+    let mut seqs = statement.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let has_more = seqs.len() > limit;
+    seqs.truncate(limit);
+    let stopped = if has_more { seqs.last().copied() } else { None };
+    Ok(ListScan { seqs, stopped })
 }
 
 /// Reads outcomes and results of the dependencies of a claimed task, unless they are too large.

@@ -11,7 +11,7 @@ use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 use crate::delivery::deliveries;
 use crate::dependency::results;
 use crate::file::fault::is_of_value;
-use crate::read::filtered_list::scan;
+use crate::read::filtered_list::{ListScan, scan};
 use crate::read::rows::{
     backoff, cause, group, is_waiting, parsed, priority, seq, size, state, tags, task_ref, timeout,
 };
@@ -102,15 +102,38 @@ fn filtered_page(
     waiting: u64,
     live_runs: &LiveRuns,
 ) -> rusqlite::Result<Page> {
-    let mut page = Page { tasks: Vec::new(), next: None };
     if query.limit == 0 {
-        return Ok(page);
+        return Ok(Page { tasks: Vec::new(), next: None });
     }
     // Both statements need the same snapshot.
     let snapshot = connection.unchecked_transaction()?;
     let before = position(query.before);
     let walked = scan(&snapshot, &query.filter, before, query.limit, waiting)?;
-    page.next = walked.stopped.map(cursor);
+    rows_page(&snapshot, walked, before, live_runs)
+}
+
+/// Reads a page of the tasks that depend on a task.
+pub(crate) fn dependents(
+    connection: &Connection,
+    id: TaskId,
+    before: Option<Cursor>,
+    limit: usize,
+    live_runs: &LiveRuns,
+) -> rusqlite::Result<Page> {
+    let snapshot = connection.unchecked_transaction()?;
+    let before = position(before);
+    let walked = results::dependents(&snapshot, id, before, limit)?;
+    rows_page(&snapshot, walked, before, live_runs)
+}
+
+/// Reads the tasks that were found before this row, as far as their results fit.
+fn rows_page(
+    snapshot: &Connection,
+    walked: ListScan,
+    before: i64,
+    live_runs: &LiveRuns,
+) -> rusqlite::Result<Page> {
+    let mut page = Page { tasks: Vec::new(), next: walked.stopped.map(cursor) };
     let mut statement = snapshot.prepare_cached(ROW)?;
     let (mut last, mut bytes) = (before, 0);
     for seq in walked.seqs {

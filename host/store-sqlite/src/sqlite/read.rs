@@ -9,7 +9,7 @@ use wasmill_store::{
 };
 
 use crate::dependency::results;
-use crate::read::{logs, queries};
+use crate::read::{ahead, logs, queries};
 use crate::sqlite::Sqlite;
 use crate::writer::plugin_counts;
 
@@ -73,6 +73,17 @@ impl TaskReads for Sqlite {
 
     async fn dependencies(&self, id: TaskId) -> Result<Option<DependencyStatus>, StoreError> {
         self.readers.read(move |connection| results::dependencies(connection, id)).await
+    }
+
+    async fn dependents(&self, id: TaskId, before: Option<Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let live_runs = self.live_runs.clone();
+        self.readers
+            .read(move |connection| queries::dependents(connection, id, before, limit, &live_runs))
+            .await
+    }
+
+    async fn tasks_ahead(&self, id: TaskId, limit: usize) -> Result<Option<u64>, StoreError> {
+        self.readers.read(move |connection| ahead::tasks_ahead(connection, id, limit)).await
     }
 
     async fn clone_for_retry(

@@ -2,3 +2,4 @@
 
 pub mod dependencies;
 pub mod dependency_results;
+pub mod dependents;

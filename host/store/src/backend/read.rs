@@ -34,6 +34,13 @@ pub trait TaskReads {
     /// Returns the dependencies of a task; `None` if it has none or does not exist.
     async fn dependencies(&self, id: TaskId) -> Result<Option<DependencyStatus>, StoreError>;
 
+    /// Returns a page of the tasks that depend on a task, newest first; finished ones are among them.
+    async fn dependents(&self, id: TaskId, before: Option<Cursor>, limit: usize) -> Result<Page, StoreError>;
+
+    /// Returns how many available tasks of the same plugin and group are claimed before this one, counted up to `limit`
+    /// to bound the cost; `None` unless the task is available.
+    async fn tasks_ahead(&self, id: TaskId, limit: usize) -> Result<Option<u64>, StoreError>;
+
     /// Returns the state of a task and a copy of it as a new task with id `new`, created at `now` and without
     /// its delay.
     async fn clone_for_retry(

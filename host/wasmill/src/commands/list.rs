@@ -26,7 +26,7 @@ const NOTE_COLUMNS: usize = 100;
 pub(crate) fn list(args: &ListTasksArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {
-        let mut printer = Printer::new(args);
+        let mut printer = Printer::new(args.json, args.quiet);
         let mut left = if args.limit == 0 { usize::MAX } else { args.limit };
         let mut cursor = None;
         loop {
@@ -69,7 +69,8 @@ pub(crate) fn next(response: &ClientResponse) -> Option<String> {
     Some(cursor.1.into_owned())
 }
 
-struct Printer {
+/// Prints tasks as rows, ids or one JSON array.
+pub(super) struct Printer {
     json: bool,
     quiet: bool,
     style: Style,
@@ -79,13 +80,13 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(args: &ListTasksArgs) -> Self {
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
         let columns = if stdout().is_terminal() { size(stdout()).0 } else { FIXED_COLUMNS + NOTE_COLUMNS };
         let columns_left = columns.saturating_sub(FIXED_COLUMNS);
-        Self { json: args.json, quiet: args.quiet, style: Style::stdout(), columns_left, count: 0 }
+        Self { json, quiet, style: Style::stdout(), columns_left, count: 0 }
     }
 
-    fn print(&mut self, record: &RawValue) -> Result<()> {
+    pub(super) fn print(&mut self, record: &RawValue) -> Result<()> {
         self.count += 1;
         if self.json {
             data!("{}{}", if self.count == 1 { "[" } else { "," }, record.get());
@@ -103,7 +104,7 @@ impl Printer {
         Ok(())
     }
 
-    fn end(&self, has_more: bool) {
+    pub(super) fn end(&self, has_more: bool) {
         match (self.json, self.count) {
             (true, 0) => data!("[]"),
             (true, _) => data!("]"),

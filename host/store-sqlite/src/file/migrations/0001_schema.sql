@@ -161,6 +161,9 @@ CREATE TABLE dependency (
 -- The dependents of a task, unresolved ones first.
 CREATE INDEX dependency_on ON dependency (on_seq, outcome) WHERE on_seq IS NOT NULL;
 
+-- All dependents of a task.
+CREATE INDEX dependency_of ON dependency (id);
+
 -- Finished tasks with unresolved dependents.
 CREATE TABLE dependency_end (
     seq   INTEGER PRIMARY KEY,

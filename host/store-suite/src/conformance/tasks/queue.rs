@@ -153,3 +153,28 @@ pub async fn many_tasks_promoted_at_once_are_all_claimed(fixture: &impl Fixture)
         left -= claimed;
     }
 }
+
+pub async fn the_tasks_ahead_are_counted_in_the_order_of_claims(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let mut order = vec![insert(&store, 5, 9).await];
+    for _ in 0..3 {
+        order.push(insert(&store, 0, 2).await);
+    }
+    let of_group = NewTask { group: "x".parse().ok(), ..new_task() };
+    let of_other = NewTask { plugin: plugin("b"), ..new_task() };
+    let alone = [of_group.id, of_other.id];
+    store.insert(vec![of_group, of_other]).await.expect("inserted");
+    let later = insert_later(&store, 0, 90).await;
+    for (ahead, id) in (0..).zip(&order) {
+        assert_eq!(store.tasks_ahead(*id, 99).await, Ok(Some(ahead)));
+        assert_eq!(store.tasks_ahead(*id, 2).await, Ok(Some(ahead.min(2))), "bounded");
+    }
+    for id in alone {
+        assert_eq!(store.tasks_ahead(id, 99).await, Ok(Some(0)), "a queue of its own");
+    }
+    for id in [later, TaskId::new()] {
+        assert_eq!(store.tasks_ahead(id, 99).await, Ok(None));
+    }
+    let claimed = claim(&store, 1, at(9)).await.claimed.remove(0);
+    assert_eq!(store.tasks_ahead(claimed.claim.id, 99).await, Ok(None), "it runs");
+}
