@@ -18,3 +18,4 @@ mod stop;
 mod suspension;
 mod waits;
 mod webhooks;
+mod why;

@@ -46,6 +46,7 @@ fn tasks(routes: Routes) -> Routes {
         .add(WATCH_TASK, task::status::spec(), task::status::status)
         .add(READ_TASK, task::result::spec(), task::result::result)
         .add(READ_TASK, task::input::spec(), task::input::input)
+        .add(WATCH_TASK, task::why::spec(), task::why::why)
         .add(WATCH, task::dependents::spec(), task::dependents::dependents)
         .add(READ_TASK, task::logs::spec(), task::logs::logs)
         .add(WATCH_TASK, event::stream::task_events_spec(), event::stream::task_events)

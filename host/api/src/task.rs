@@ -16,5 +16,6 @@ pub(crate) mod retry;
 pub(crate) mod retry_many;
 pub(crate) mod status;
 pub(crate) mod submit;
+pub(crate) mod why;
 
 pub use self::inbox::inbox_factory;

@@ -133,6 +133,8 @@ pub(crate) enum Command {
     List(ListTasksArgs),
     /// Show the status of a task
     Status(StatusArgs),
+    /// Explain why a task waits
+    Why(TaskArgs),
     /// List the tasks that depend on a task, newest first
     Dependents(TaskArgs),
     /// Print the result of a task; exit with 6 if it is not finished, with 1 or 3 if it did not succeed

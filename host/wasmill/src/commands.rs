@@ -19,6 +19,7 @@ mod status;
 mod submit;
 mod trace_context;
 mod watch;
+mod why;
 
 pub(crate) use self::cancel::cancel;
 pub(crate) use self::delete::delete;
@@ -34,3 +35,4 @@ pub(crate) use self::stats::stats;
 pub(crate) use self::status::status;
 pub(crate) use self::submit::submit;
 pub(crate) use self::watch::watch;
+pub(crate) use self::why::why;

@@ -53,6 +53,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Submit(args) => commands::submit(&args),
         Command::List(args) => commands::list(&args),
         Command::Status(args) => commands::status(&args),
+        Command::Why(args) => commands::why(&args),
         Command::Dependents(args) => commands::dependents(&args),
         Command::Result(args) => commands::result(&args),
         Command::Logs(args) => commands::logs(&args),
