@@ -1,6 +1,7 @@
 //! The queue as a whole: one file for each operation.
 
 pub(crate) mod drain;
+pub(crate) mod history;
 pub(crate) mod hosts;
 pub(crate) mod pause;
 pub(crate) mod stats;

@@ -16,6 +16,7 @@ use crate::http::check_pool::CheckPool;
 use crate::http::stream_limit::StreamLimit;
 use crate::http::upload_limits::UploadLimits;
 use crate::metrics::Metrics;
+use crate::queue::history::History;
 use crate::tls::Tls;
 
 /// Limits and defaults of the API.
@@ -65,6 +66,8 @@ pub struct ApiParts {
     pub webhooks: Webhooks,
     /// Counters of the API and the process.
     pub metrics: Metrics,
+    /// The samples of the last day.
+    pub history: History,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Records the spans of requests that create tasks.

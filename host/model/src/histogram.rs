@@ -49,6 +49,42 @@ impl Histogram {
         bounds.zip(self.counts.iter().copied()).collect()
     }
 
+    /// Adds the observations of another histogram with the same bounds.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.sum += other.sum;
+    }
+
+    /// Returns the observations since an earlier copy of this histogram.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let counts = self.counts.iter().zip(&earlier.counts);
+        let counts = counts.map(|(now, before)| now.saturating_sub(*before)).collect();
+        Self { bounds: self.bounds, counts, sum: self.sum - earlier.sum }
+    }
+
+    /// Estimates a quantile, such as 0.99, as if the observations of a bucket were spread evenly over it; beyond the
+    /// last bound it is that bound. `None` without observations.
+    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+        let total = self.count();
+        if total == 0 {
+            return None;
+        }
+        let rank = quantile.clamp(0.0, 1.0) * total as f64;
+        let (mut below, mut lower) = (0, 0.0);
+        for (upper, count) in self.buckets() {
+            let upper = if upper.is_finite() { upper } else { lower };
+            if count > 0 && (below + count) as f64 >= rank {
+                let part = ((rank - below as f64) / count as f64).clamp(0.0, 1.0);
+                return Some(lower + (upper - lower) * part);
+            }
+            below += count;
+            lower = upper;
+        }
+        Some(lower)
+    }
+
     /// Returns the sum of all observations.
     pub fn sum(&self) -> f64 {
         self.sum
@@ -72,6 +108,24 @@ mod tests {
         }
         assert_eq!(histogram.buckets(), [(1.0, 2), (10.0, 2), (f64::INFINITY, 2)]);
         assert_eq!((histogram.count(), histogram.sum()), (6, 1e9 + 23.5));
+    }
+
+    #[test]
+    fn a_quantile_lies_in_its_bucket() {
+        let mut histogram = Histogram::new(&[1.0, 2.0, 10.0]);
+        assert_eq!(histogram.quantile(0.5), None);
+        for _ in 0..4 {
+            histogram.observe(1.5);
+        }
+        assert_eq!((histogram.quantile(0.0), histogram.quantile(0.5)), (Some(1.0), Some(1.5)));
+        let earlier = histogram.clone();
+        histogram.observe(0.1);
+        histogram.observe(99.0);
+        let later = histogram.since(&earlier);
+        assert_eq!((later.count(), later.quantile(0.5), later.quantile(1.0)), (2, Some(1.0), Some(10.0)));
+        let mut both = earlier;
+        both.add(&later);
+        assert_eq!(both, histogram);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::dispatch::dispatch;
 use crate::progress::publish_progress;
 use crate::run::RunInfo;
 use crate::shared::{SchedulerConfig, Shared};
-use crate::stats::SchedulerStats;
+use crate::stats::{LatencyStats, SchedulerStats};
 
 /// How often to ask whether another host has stopped a run; its event comes sooner.
 const STOPPED_POLL: Duration = Duration::from_millis(250);
@@ -94,6 +94,11 @@ impl Scheduler {
     /// Returns the statistics since the start.
     pub fn stats(&self) -> SchedulerStats {
         self.shared.stats.read()
+    }
+
+    /// Returns how long tasks waited and ran since the start; cheap.
+    pub fn latency_stats(&self) -> LatencyStats {
+        self.shared.stats.latency()
     }
 
     /// Returns true while the next task in the queue waits for memory.

@@ -17,8 +17,8 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    AccessPolicy, Api, ApiParts, BodyBudget, CheckPool, DebugState, Listener, LogEvents, Metrics, Server,
-    ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router,
+    AccessPolicy, Api, ApiParts, BodyBudget, CheckPool, DebugState, History, Listener, LogEvents, Metrics,
+    Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router, sample_history,
     sync_manifest_schedules, task_factory,
 };
 use wasmill_model::Timestamp;
@@ -93,6 +93,7 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
         stream_limit: StreamLimit::default(),
         webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),
+        history: History::new(now),
         clock: Arc::clone(&clock),
         tracer,
     });
@@ -166,6 +167,7 @@ fn run_background_tasks(
     supervisor.run("schedules", api.schedules.clone().run(api.scheduler.clone(), task_factory(&api)));
     let (store, clock, scheduler) = (api.store.clone(), Arc::clone(&api.clock), api.scheduler.clone());
     supervisor.run("inbox", run_inbox(store, clock, scheduler, inbox_factory(&api)));
+    supervisor.run("history", sample_history(api.clone()));
     supervisor.run("plugins", follow_plugins(api, plugins_changed));
 }
 
