@@ -14,6 +14,7 @@ mod hang_up;
 mod input_checks;
 pub(crate) mod metrics;
 mod openapi;
+mod overview;
 mod problems;
 mod raw_requests;
 mod requests;

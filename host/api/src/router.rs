@@ -85,6 +85,7 @@ fn server(routes: Routes) -> Routes {
         .add(ADMIN, queue::pause::resume_spec(), queue::pause::resume)
         .add(ADMIN, queue::drain::spec(), queue::drain::drain)
         .add(WATCH, queue::stats::spec(), queue::stats::stats)
+        .add(WATCH, queue::attention::spec(), queue::attention::attention)
         .add(WATCH, queue::history::get::spec(), queue::history::get::history)
         .add(WATCH, queue::hosts::spec(), queue::hosts::hosts)
         .add(METRICS, metrics::get::spec(), metrics::get::get)

@@ -1,6 +1,7 @@
 //! The state that all endpoints share.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ use crate::tls::Tls;
 pub struct ApiConfig {
     /// Limits of request bodies.
     pub body: BodyConfig,
+    /// The data folder, whose disk must not be full.
+    pub data: PathBuf,
+    /// Maximum number of waiting tasks.
+    pub waiting_max: u64,
     /// Timeout of a task if neither its request nor its plugin sets one.
     pub timeout: Duration,
     /// Maximum timeout that a request may set.

@@ -153,6 +153,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Show server statistics
     Stats(StatsArgs),
+    /// Show what needs a person: failing plugins, full queues, lost hosts and the like
+    Attention(StatsArgs),
     /// List the hosts that share the database of a server
     Hosts(StatsArgs),
     /// Check whether a server accepts tasks; exit with 0 if it does, else with 1

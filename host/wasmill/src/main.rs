@@ -62,6 +62,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Retry(args) => commands::retry(&args),
         Command::Watch(args) => commands::watch(&args),
         Command::Stats(args) => commands::stats(&args),
+        Command::Attention(args) => commands::attention(&args),
         Command::Hosts(args) => commands::hosts(&args),
         Command::Health(args) => commands::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),

@@ -33,6 +33,11 @@ impl StreamLimit {
         self.try_permit().ok_or_else(|| too_many_streams(STREAMS_MAX))
     }
 
+    /// Returns true if there is no permit left.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.0.available_permits() == 0
+    }
+
     /// Acquires a permit if the limit is not reached.
     pub(crate) fn try_permit(&self) -> Option<StreamPermit> {
         Arc::clone(&self.0).try_acquire_owned().ok().map(StreamPermit)

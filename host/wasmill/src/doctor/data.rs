@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statfs, statvfs};
 use rustix::process::geteuid;
+use wasmill_api::{DISK_FREE_MIN, DISK_FREE_RECOMMENDED};
 use wasmill_store::StoreError;
 use wasmill_store_sqlite::LockHolder;
 
@@ -14,9 +15,6 @@ use crate::doctor::report::Check;
 use crate::settings::Settings;
 use crate::terminal::text::format_bytes;
 
-/// Below the minimum, the first busy hour fills the disk.
-const FREE_MIN: u64 = 64 << 20;
-const FREE_RECOMMENDED: u64 = 1 << 30;
 /// Free files needed by compiled plugins and the database.
 const FILES_RECOMMENDED: u64 = 1_000;
 /// Number of fsyncs measured, and bytes written before each.
@@ -138,9 +136,9 @@ fn disk_space(folder: &Path) -> Option<Check> {
     }
     let fix =
         "free some space, move --data to a larger disk, or keep less: --keep-for 1day --keep-max 100000";
-    Some(if free < FREE_MIN {
+    Some(if free < DISK_FREE_MIN {
         Check::fail(NAME, found, "tasks are rejected with 503 once it is full", fix)
-    } else if free < FREE_RECOMMENDED || few_files {
+    } else if free < DISK_FREE_RECOMMENDED || few_files {
         Check::warn(
             NAME,
             found,

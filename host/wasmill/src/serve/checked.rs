@@ -138,6 +138,8 @@ fn api_config(settings: &Settings, body_budget: &BodyBudget) -> Result<ApiConfig
             timeout: BODY_TIMEOUT,
             budget: body_budget.clone(),
         },
+        data: settings.data.clone(),
+        waiting_max: settings.waiting_max,
         timeout: settings.timeout,
         timeout_max: settings.timeout_max,
         drain: settings.drain,
