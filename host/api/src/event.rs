@@ -1,3 +1,5 @@
 //! Streams of events.
 
+mod message;
+mod sampled;
 pub(crate) mod stream;

@@ -41,7 +41,7 @@ pub use folder_lock::{lock_file, locked_by_other};
 pub use host::{Host, HostReport, OwnHost, SharedSettings, StopRequest, differing};
 pub use inbox::{InboxBacklog, InboxOutcome, InboxRequest, InboxTask};
 pub use lease::Lease;
-pub use live::{LiveLog, LogLines, LogPart, Received, RunLog, Subscriber, TaskSubscriber};
+pub use live::{EventSample, LiveLog, LogLines, LogPart, Received, RunLog, Subscriber, TaskSubscriber};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};
 pub use retention::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 pub use schedule::{

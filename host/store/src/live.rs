@@ -8,7 +8,7 @@ mod log;
 mod run_ref;
 mod task_spans;
 
-pub use event_bus::{EventBus, Publishing, Received, Subscriber, TaskSubscriber};
+pub use event_bus::{EventBus, EventSample, Publishing, Received, Subscriber, TaskSubscriber};
 pub use live_runs::{LiveChange, LiveRun, LiveRuns, RunReport, RunStart};
 pub use log::{Body, Damaged, LiveLog, LogLines, LogPart, RunLog};
 pub use run_ref::{RunRef, Traced};

@@ -66,6 +66,43 @@ async fn every_transition_of_a_task_is_an_event_in_order() {
 }
 
 #[tokio::test]
+async fn a_sample_is_bounded_and_counts_what_it_leaves_out() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let mut sampled = client.follow("/events?sample=4", None).await;
+    assert_eq!(sampled.headers["content-type"], "text/event-stream");
+    client.submit_batch(&json!(vec![json!({"plugin": "noop"}); 200])).await;
+    // Each task is created, started and completed.
+    let (mut shown, mut left_out, mut newest) = (0, 0, 0);
+    while shown + left_out < 600 {
+        let event = sampled.next().await.expect("the stream continues");
+        let seq = event.data["seq"].as_u64().expect("a number");
+        assert!(seq >= newest, "in order: {event:?}");
+        newest = seq;
+        if event.name == "left-out" {
+            left_out += event.data["left_out"].as_u64().expect("a number");
+        } else {
+            shown += 1;
+        }
+    }
+    assert_eq!(shown + left_out, 600);
+    assert!((1..=400).contains(&shown), "{shown} are shown");
+    // One event alone is shown, however few a second may be.
+    let mut one = client.follow("/events?sample=1&plugin=misbehave", None).await;
+    client.submit(&json!({"plugin": "noop"})).await;
+    let id = client.submit(&misbehave(&json!({"do": "sleep", "ms": 60_000}))).await;
+    let event = one.next().await.expect("an event");
+    assert_eq!(event.data["task"], json!(id), "{event:?}");
+    for query in ["sample=0", "sample=1001", "sample=few", "sample=5&plugin=No+Name"] {
+        assert_eq!(
+            client.get(&format!("/events?{query}")).await.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_interrupted_stream_resumes_without_gap_or_repetition() {
     let server = Server::start(&[]);
     let client = server.client();

@@ -9,11 +9,13 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 use wasmill_access::Scope;
-use wasmill_model::{PluginName, Progress, Task, TaskId, TaskPhase, TaskState, Timestamp};
+use wasmill_model::{PluginName, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSubscriber};
 
+use crate::event::message::write;
+use crate::event::sampled::{Pace, SAMPLE_MAX, SampledStream};
 use crate::http::authorize::Sender;
-use crate::http::params::Params;
+use crate::http::params::{Params, whole_number};
 use crate::http::sse::{self, ChunkSource};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -23,8 +25,6 @@ use crate::schema::{NameSchema, plain};
 use crate::state::Api;
 use crate::task::lookup::{parse_task_id, require_task};
 use crate::task::request::filter;
-use crate::view::task::ProgressView;
-use crate::view::time::Rfc3339;
 
 /// Minimum interval between chunks of an all-tasks stream, unless this many events are ready: a busy server
 /// commits a thousand times a second, and would wake every stream each time.
@@ -33,28 +33,6 @@ const FULL_BATCH: usize = 64;
 
 /// Number of filtered-out events after which the client gets its current position.
 const SKIPPED_MAX: usize = 512;
-
-#[derive(Serialize)]
-struct EventView<'a> {
-    seq: u64,
-    task: TaskId,
-    plugin: &'a PluginName,
-    time: Rfc3339,
-    /// The state of the task after the event; `deleted` for a deleted task.
-    state: &'static str,
-    attempt: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    progress: Option<ProgressView>,
-    /// Cause of the failure.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<String>,
-    /// Earliest next start of a task that waits again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ready_at: Option<Rfc3339>,
-    /// Set if this describes the current state of the task rather than a new event.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    snapshot: bool,
-}
 
 pub(crate) async fn task_events(
     State(api): State<Api>,
@@ -100,35 +78,49 @@ pub(crate) async fn all_events(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let plugin = check(&params)?;
+    let AllEventsParams { plugin, sample } = check(&params)?;
     let permit = api.stream_limit.permit()?;
     let mut follower = api.store.subscribe_all();
     if let Some(last) = sse::last_event_id(&headers) {
         follower.resume_from(last);
     }
+    let has_notes = sender.may(Scope::Read);
+    if let Some(per_second) = sample {
+        let stream = SampledStream { follower, plugin, has_notes, pace: Pace::new(per_second) };
+        return Ok(sse::stream(stream, api.scheduler.clone(), permit));
+    }
     Ok(sse::stream(
-        AllEventStream {
-            follower,
-            plugin,
-            has_notes: sender.may(Scope::Read),
-            skipped: 0,
-            next_read_at: None,
-        },
+        AllEventStream { follower, plugin, has_notes, skipped: 0, next_read_at: None },
         api.scheduler.clone(),
         permit,
     ))
 }
 
-/// Parses the plugin filter.
-fn check(params: &Params) -> Result<Option<PluginName>, Problem> {
-    let (mut plugin, mut errors) = (None, FieldErrors::default());
-    for (name, value) in params.iter().filter(|(name, _)| *name == "plugin") {
-        plugin = value.parse().ok();
-        if plugin.is_none() {
+#[derive(Default)]
+struct AllEventsParams {
+    plugin: Option<PluginName>,
+    /// Maximum events a second.
+    sample: Option<usize>,
+}
+
+fn check(params: &Params) -> Result<AllEventsParams, Problem> {
+    let (mut read, mut errors) = (AllEventsParams::default(), FieldErrors::default());
+    for (name, value) in params.iter() {
+        if name == "sample" {
+            let sample = whole_number(value).and_then(|sample| usize::try_from(sample).ok());
+            read.sample = sample.filter(|sample| (1..=SAMPLE_MAX).contains(sample));
+            if read.sample.is_none() {
+                let detail = format!("sample must be an integer from 1 to {SAMPLE_MAX}");
+                errors.push(FieldError::parameter(name, detail));
+            }
+            continue;
+        }
+        read.plugin = value.parse().ok();
+        if read.plugin.is_none() {
             errors.push(FieldError::parameter(name, format!("plugin must be {}", filter::PLUGIN_NAME)));
         }
     }
-    Problem::reject_errors(errors, plugin)
+    Problem::reject_errors(errors, read)
 }
 
 fn add_stream(operation: Operation) -> Operation {
@@ -154,9 +146,15 @@ pub(crate) fn task_events_spec() -> Operation {
 }
 
 pub(crate) fn all_events_spec() -> Operation {
+    let sample = json!({"type": "integer", "minimum": 1, "maximum": SAMPLE_MAX});
     add_stream(Operation::get("/events", "followAll", "Stream the events of all tasks"))
         .query("plugin", "Only events of this plugin's tasks.", &plain::<NameSchema>())
-        .detail("Starts with the next event, or after `Last-Event-ID`; an event `gap` reports lost events.")
+        .query("sample", "At most this many events a second, the newest.", &sample)
+        .detail(
+            "Starts with the next event, or after `Last-Event-ID`; an event `gap` reports lost events. With `sample`, an \
+             event `left-out` counts those that were not sent, of which the server looks at 10,000 a second: with \
+             `plugin`, the others count whatever their plugin.",
+        )
 }
 
 struct TaskEventStream {
@@ -283,34 +281,6 @@ fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
 
 fn deleted(task: TaskId, plugin: PluginName, seq: u64, time: Timestamp) -> Event {
     Event { seq, payload: EventPayload { task, plugin, attempt: 0, time, kind: EventKind::Deleted } }
-}
-
-fn write(event: &Event, progress: Option<&Progress>, snapshot: bool, has_notes: bool) -> String {
-    let Event { seq, payload: EventPayload { task, plugin, attempt, time, kind } } = event;
-    let progress = match kind {
-        EventKind::Progress(progress) => Some(progress),
-        _ => progress,
-    };
-    let shown = |progress: &Progress| Progress {
-        note: if has_notes { progress.note.clone() } else { String::new() },
-        ..*progress
-    };
-    let view = EventView {
-        seq: *seq,
-        task: *task,
-        plugin,
-        time: Rfc3339(*time),
-        state: kind.phase().map_or("deleted", TaskPhase::as_str),
-        attempt: *attempt,
-        progress: progress.map(shown).map(ProgressView::from),
-        cause: if let EventKind::Failed(cause) = kind { Some(cause.to_string()) } else { None },
-        ready_at: match kind {
-            EventKind::Suspended(at) | EventKind::Retrying(at) => Some(Rfc3339(*at)),
-            _ => None,
-        },
-        snapshot,
-    };
-    sse::event(kind.as_str(), Some(*seq), &view)
 }
 
 /// Event stream of all tasks.

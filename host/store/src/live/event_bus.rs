@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use wasmill_model::TaskId;
 
-pub use self::subscriber::{Received, Subscriber, TaskSubscriber};
+pub use self::subscriber::{EventSample, Received, Subscriber, TaskSubscriber};
 use crate::{Event, EventKind, EventPayload};
 
 /// Events kept for subscribers that reconnect. At about 120 bytes each, and at most 260 for a progress note,

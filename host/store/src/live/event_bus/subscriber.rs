@@ -16,6 +16,9 @@ pub(super) const BATCH_MAX: usize = 128;
 /// Events of the ring that a reconnecting subscriber scans under one lock.
 pub(super) const SCAN_MAX: usize = 4_096;
 
+/// Events of the ring that a sample looks at.
+pub(super) const SAMPLED_MAX: usize = 2_000;
+
 /// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
@@ -29,6 +32,15 @@ pub enum Received {
         /// Number of the last event it will not receive.
         until: u64,
     },
+}
+
+/// The newest events, and how many were left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventSample {
+    /// The events, oldest first.
+    pub events: Vec<Event>,
+    /// Number of events that were left out.
+    pub left_out: u64,
 }
 
 /// A subscriber of one task.
@@ -170,6 +182,52 @@ impl Subscriber {
             }
             woken.await;
         }
+    }
+
+    /// Waits until there are further events. Cancel safe.
+    pub async fn wait(&self) {
+        let event_bus = Arc::clone(&self.event_bus);
+        loop {
+            let mut woken = std::pin::pin!(event_bus.all.notified());
+            woken.as_mut().enable();
+            if event_bus.next() - 1 != self.position {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    /// Returns the newest events since the last one received, up to `limit` that match, oldest first, and how many
+    /// others there were. It looks at no more than [`SAMPLED_MAX`] events, so that it is cheap however many there are;
+    /// others count as left out, whether they match or not.
+    pub fn sample(&mut self, limit: usize, matches: impl Fn(&Event) -> bool) -> EventSample {
+        let log = self.event_bus.log();
+        let mut sample = EventSample::default();
+        // Numbers without an event count as left out: a start reserves some.
+        let oldest_known = log.since.saturating_sub(1);
+        sample.left_out = oldest_known.saturating_sub(self.position);
+        let from = log.ring.partition_point(|event| event.seq <= self.position);
+        let mut unseen = log.ring.len() - from;
+        for event in log.ring.range(from..).rev().take(SAMPLED_MAX) {
+            unseen -= 1;
+            if !matches(event) {
+                continue;
+            }
+            if sample.events.len() < limit {
+                sample.events.push(event.clone());
+            } else {
+                sample.left_out += 1;
+            }
+        }
+        sample.left_out += unseen as u64;
+        sample.events.reverse();
+        self.position = log.next - 1;
+        sample
+    }
+
+    /// Returns the number of the last event received or left out.
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     pub(crate) fn now(&mut self) -> Option<Received> {

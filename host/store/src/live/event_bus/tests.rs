@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 
 use wasmill_model::{Progress, Timestamp};
 
-use super::subscriber::{BATCH_MAX, SCAN_MAX};
+use super::subscriber::{BATCH_MAX, SAMPLED_MAX, SCAN_MAX};
 use super::*;
 
 fn payload(task: TaskId, kind: EventKind) -> EventPayload {
@@ -160,4 +160,41 @@ fn a_waiting_subscriber_is_woken() {
     assert!(one.as_mut().poll(&mut context).is_pending() && all.as_mut().poll(&mut context).is_pending());
     event_bus.publish(vec![payload(task, EventKind::Created)]);
     assert!(one.as_mut().poll(&mut context).is_ready() && all.as_mut().poll(&mut context).is_ready());
+}
+
+#[test]
+fn a_sample_has_the_newest_events_and_counts_the_others() {
+    let event_bus = Arc::<EventBus>::default();
+    let mut follower = event_bus.subscribe_all();
+    fill(&event_bus, 10);
+    let sample = follower.sample(3, |_| true);
+    let seqs = |sample: &EventSample| sample.events.iter().map(|event| event.seq).collect::<Vec<_>>();
+    assert_eq!((seqs(&sample), sample.left_out), (vec![8, 9, 10], 7));
+    assert_eq!(follower.sample(3, |_| true), EventSample::default(), "each event counts once");
+    fill(&event_bus, 4);
+    let sample = follower.sample(3, |event| event.seq % 2 == 0);
+    assert_eq!((seqs(&sample), sample.left_out), (vec![12, 14], 0), "others are not left out");
+    // Of many, only the newest are looked at, and those that are gone count as well.
+    fill(&event_bus, SAMPLED_MAX + 100);
+    let sample = follower.sample(0, |_| false);
+    assert_eq!(sample.left_out, 100);
+    fill(&event_bus, RING_CAPACITY + 50);
+    let sample = follower.sample(1, |_| true);
+    assert_eq!((sample.events.len(), sample.left_out), (1, RING_CAPACITY as u64 + 49));
+}
+
+#[tokio::test]
+async fn a_sampling_subscriber_waits_for_events() {
+    let event_bus = Arc::<EventBus>::default();
+    let mut follower = event_bus.subscribe_all();
+    let mut context = Context::from_waker(Waker::noop());
+    {
+        let mut waiting = std::pin::pin!(follower.wait());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        fill(&event_bus, 1);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+    }
+    follower.wait().await;
+    assert_eq!(follower.sample(9, |_| true).events.len(), 1);
+    assert!(std::pin::pin!(follower.wait()).poll(&mut context).is_pending());
 }
