@@ -38,6 +38,8 @@ pub use server::{
     AccessPolicy, HostName, InvalidHostName, InvalidListen, InvalidNetwork, InvalidOrigin, Listen, Listener,
     Network, Origin, Server, ServerConfig,
 };
+pub use service::check::{Check, CheckState};
+pub use service::check_reports::{CheckFn, Doctor};
 pub use state::{Api, ApiConfig, ApiParts};
 pub use task::inbox_factory;
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -88,6 +88,7 @@ fn server(routes: Routes) -> Routes {
         .add(WATCH, queue::attention::spec(), queue::attention::attention)
         .add(WATCH, queue::history::get::spec(), queue::history::get::history)
         .add(WATCH, queue::hosts::spec(), queue::hosts::hosts)
+        .add(ADMIN, service::doctor::spec(), service::doctor::doctor)
         .add(METRICS, metrics::get::spec(), metrics::get::get)
         .add(Needs::Nothing, service::health::healthz_spec(), service::health::healthz)
         .add(Needs::Nothing, service::health::readyz_spec(), service::health::readyz)

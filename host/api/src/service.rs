@@ -1,6 +1,9 @@
 //! The server itself: its version, health and documentation.
 
+pub(crate) mod check;
+pub(crate) mod check_reports;
 pub(crate) mod docs;
+pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod index;
 pub(crate) mod openapi;

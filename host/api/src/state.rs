@@ -18,6 +18,7 @@ use crate::http::stream_limit::StreamLimit;
 use crate::http::upload_limits::UploadLimits;
 use crate::metrics::Metrics;
 use crate::queue::history::History;
+use crate::service::check_reports::Doctor;
 use crate::tls::Tls;
 
 /// Limits and defaults of the API.
@@ -71,6 +72,8 @@ pub struct ApiParts {
     pub webhooks: Webhooks,
     /// Counters of the API and the process.
     pub metrics: Metrics,
+    /// The checks of the machine and the settings.
+    pub doctor: Doctor,
     /// The samples of the last day.
     pub history: History,
     /// The clock.

@@ -47,20 +47,47 @@ fn checks(settings: &Settings) -> Vec<Check> {
         Some(_) => Place::is_taken(&settings.data).then_some(LockHolder { pid: None }),
         None => data::holder(&settings.data),
     };
-    let mut checks = vec![system::kernel(), system::cpu(), system::clock()];
-    checks.push(memory::memory(settings));
-    checks.push(memory::slots(settings));
-    checks.extend(memory::address_space());
-    checks.push(system::open_files(settings));
-    checks.push(system::processes());
+    let mut checks = machine(settings);
     checks.extend(data::checks(settings, holder.as_ref()));
     checks.extend(database);
-    checks.extend(plugins::checks(settings));
+    checks.extend(plugins::checks(settings, true));
     checks.extend(keys::checks(settings));
     checks.extend(tls::checks(settings));
     checks.extend(ports::checks(settings, holder.as_ref()));
     checks.extend(compiler::checks(settings));
     checks.push(webhooks::secrets(settings));
     checks.push(traces::collector(settings));
+    checks
+}
+
+/// The checks of the server that runs with these settings. Its ports and its data folder are in use by itself; only the
+/// deep ones compile, write, or connect to a database server.
+pub(crate) fn running(settings: &Settings, is_deep: bool) -> Vec<Check> {
+    let mut checks = machine(settings);
+    if is_deep {
+        checks.extend(data::checks(settings, None));
+        checks.extend(postgres::checks(settings));
+    } else {
+        checks.extend(data::disk_space(&settings.data));
+    }
+    checks.extend(plugins::checks(settings, is_deep));
+    checks.extend(keys::checks(settings));
+    checks.extend(tls::checks(settings));
+    if is_deep {
+        checks.extend(compiler::checks(settings));
+    }
+    checks.push(webhooks::secrets(settings));
+    checks.push(traces::collector(settings));
+    checks
+}
+
+/// The checks of the machine.
+fn machine(settings: &Settings) -> Vec<Check> {
+    let mut checks = vec![system::kernel(), system::cpu(), system::clock()];
+    checks.push(memory::memory(settings));
+    checks.push(memory::slots(settings));
+    checks.extend(memory::address_space());
+    checks.push(system::open_files(settings));
+    checks.push(system::processes());
     checks
 }

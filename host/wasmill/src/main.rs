@@ -48,7 +48,7 @@ fn run_command(command: Command) -> Result<Exit> {
     }
     let done = |()| Exit::Done;
     match command {
-        Command::Serve(given) => serve::serve(given).map(done),
+        Command::Serve(given) => serve::serve(given, doctor::running).map(done),
         Command::Run(args) => run::run(args),
         Command::Submit(args) => commands::submit(&args),
         Command::List(args) => commands::list(&args),

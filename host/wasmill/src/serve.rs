@@ -17,9 +17,9 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    AccessPolicy, Api, ApiParts, BodyBudget, CheckPool, DebugState, History, Listener, LogEvents, Metrics,
-    Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router, sample_history,
-    sync_manifest_schedules, task_factory,
+    AccessPolicy, Api, ApiParts, BodyBudget, Check, CheckPool, DebugState, Doctor, History, Listener,
+    LogEvents, Metrics, Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory,
+    router, sample_history, sync_manifest_schedules, task_factory,
 };
 use wasmill_model::Timestamp;
 use wasmill_scheduler::{Retention, Scheduler, Schedules, run_inbox};
@@ -42,8 +42,11 @@ const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
 /// Shutdown timeout after a background task has failed.
 const LOST_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The checks of the server that runs with these settings, and whether to check deeply.
+pub(crate) type CheckRunning = fn(&Settings, bool) -> Vec<Check>;
+
 /// Serves until a stop signal arrives.
-pub(crate) fn serve(given: Given) -> Result<()> {
+pub(crate) fn serve(given: Given, check: CheckRunning) -> Result<()> {
     let settings = Settings::load(given)?;
     let log_events = telemetry::start(&settings.log, settings.log_format).map_err(exit::settings_error)?;
     process::raise_open_files();
@@ -58,13 +61,19 @@ pub(crate) fn serve(given: Given) -> Result<()> {
         .enable_all()
         .build()
         .context("failed to start the guest threads")?;
-    let served = api.block_on(run(settings, guests.handle().clone(), log_events));
+    let served = api.block_on(run(settings, check, guests.handle().clone(), log_events));
     guests.shutdown_timeout(Duration::from_secs(1));
     api.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEvents>) -> Result<()> {
+async fn run(
+    settings: Settings,
+    check: CheckRunning,
+    guests: runtime::Handle,
+    log_events: Arc<LogEvents>,
+) -> Result<()> {
+    let settings = Arc::new(settings);
     let mut stop = StopSignals::listen()?;
     let checked = Checked::new(&settings).await?;
     let Checked { clock, now, tracer, plugins_changed, body_budget, slots, .. } = checked;
@@ -93,6 +102,10 @@ async fn run(settings: Settings, guests: runtime::Handle, log_events: Arc<LogEve
         stream_limit: StreamLimit::default(),
         webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),
+        doctor: Doctor::new({
+            let settings = Arc::clone(&settings);
+            move |is_deep| check(&settings, is_deep)
+        }),
         history: History::new(now),
         clock: Arc::clone(&clock),
         tracer,

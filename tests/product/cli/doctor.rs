@@ -197,3 +197,36 @@ fn doctor_uses_the_requested_colours() {
         assert_eq!(output.stdout.contains(&0x1b), is_coloured, "{args:?}");
     }
 }
+
+#[tokio::test]
+async fn a_running_server_checks_itself() {
+    let server = Server::start(&["--allow-upload"]);
+    let client = server.client();
+    let shallow = client.get("/doctor").await;
+    assert_eq!(
+        (&shallow.json["ok"], &shallow.json["deep"]),
+        (&Value::Bool(true), &Value::Bool(false)),
+        "{}",
+        shallow.text
+    );
+    for name in ["kernel", "memory", "slots", "open files", "disk space", "plugins", "webhooks", "traces"] {
+        assert_ne!(check(&shallow.json, name)["state"], "fail", "{}", shallow.text);
+    }
+    let names = |report: &Value| {
+        let checks = report["checks"].as_array().expect("an array").iter();
+        checks.map(|check| check["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert!(!names(&shallow.json).contains(&"compiler".to_owned()), "{}", shallow.text);
+    let deep = client.get("/doctor?deep=true").await;
+    assert_eq!(
+        (&deep.json["ok"], &deep.json["deep"]),
+        (&Value::Bool(true), &Value::Bool(true)),
+        "{}",
+        deep.text
+    );
+    assert_eq!(check(&deep.json, "compiler")["state"], "ok", "{}", deep.text);
+    assert!(!names(&deep.json).contains(&"port".to_owned()), "its own ports are in use: {}", deep.text);
+    let again = client.get("/doctor?deep=true").await;
+    assert_eq!(again.json["checked_at"], deep.json["checked_at"], "it is not made again at once");
+    assert_eq!(client.get("/doctor?deep=1").await.str("code"), "invalid-request");
+}

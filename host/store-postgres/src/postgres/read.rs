@@ -117,9 +117,7 @@ impl TaskReads for Postgres {
     ) -> std::result::Result<Page, StoreError> {
         let reports = self.reports();
         self.readers
-            .read(async move |connection| {
-                queries::dependents(&connection, id, before, limit, &reports).await
-            })
+            .read(async move |connection| queries::dependents(&connection, id, before, limit, &reports).await)
             .await
     }
 

@@ -124,7 +124,7 @@ pub(super) fn may_chown(error: &io::Error, folder: &Path) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() && !is_kernel
 }
 
-fn disk_space(folder: &Path) -> Option<Check> {
+pub(super) fn disk_space(folder: &Path) -> Option<Check> {
     const NAME: &str = "disk space";
     let stat = statvfs(folder).ok()?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);

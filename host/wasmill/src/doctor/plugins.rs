@@ -11,7 +11,8 @@ use crate::doctor::data::{may_chown, network_name};
 use crate::doctor::report::Check;
 use crate::settings::Settings;
 
-pub(super) fn checks(settings: &Settings) -> Vec<Check> {
+/// Returns the checks; one of them writes an unnamed file.
+pub(super) fn checks(settings: &Settings, may_write: bool) -> Vec<Check> {
     const NAME: &str = "plugins";
     let folder = &settings.plugins;
     let shown = std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string();
@@ -51,6 +52,7 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
     }];
     checks.push(watched(settings));
     if settings.allow_upload
+        && may_write
         && let Err(error) = tempfile::tempfile_in(folder)
     {
         checks.push(Check::fail(

@@ -1,63 +1,10 @@
 //! The report of the doctor: lines for people, or JSON.
 
 use serde::Serialize;
+pub(super) use wasmill_api::{Check, CheckState as State};
 
 use crate::output::{data, out};
 use crate::terminal::style::Style;
-
-/// The state of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    /// As it should be.
-    Ok,
-    /// It works, but degraded.
-    Warn,
-    /// `serve` does not start, or cannot do what its settings say.
-    Fail,
-}
-
-/// One check.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Check {
-    name: &'static str,
-    state: State,
-    found: String,
-    /// The effect of the problem.
-    cost: Option<String>,
-    /// How to fix it, in one line.
-    fix: Option<String>,
-}
-
-impl Check {
-    pub(super) fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, state: State::Ok, found: found.into(), cost: None, fix: None }
-    }
-
-    pub(super) fn warn(
-        name: &'static str,
-        found: impl Into<String>,
-        cost: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
-        let (cost, fix) = (Some(cost.into()), Some(fix.into()));
-        Self { name, state: State::Warn, found: found.into(), cost, fix }
-    }
-
-    pub(super) fn fail(
-        name: &'static str,
-        found: impl Into<String>,
-        cost: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
-        Self { state: State::Fail, ..Self::warn(name, found, cost, fix) }
-    }
-
-    #[cfg(test)]
-    pub(super) fn state(&self) -> State {
-        self.state
-    }
-}
 
 /// All checks.
 #[derive(Debug, Serialize)]

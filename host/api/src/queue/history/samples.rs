@@ -41,6 +41,11 @@ impl History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the start of the server.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.samples().since
+    }
+
     /// Returns the plugins whose tasks fail more than they should.
     pub(crate) fn failing(&self) -> Vec<FailingPlugin> {
         let samples = self.samples();
