@@ -12,6 +12,7 @@ mod floods;
 mod follow;
 mod hang_up;
 mod input_checks;
+mod limits;
 pub(crate) mod metrics;
 mod openapi;
 mod overview;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use wasmill_model::Clock;
 
 use crate::keys::{Key, Keys};
+use crate::meter::OverRate;
 use crate::scope::Scope;
 use crate::throttle::Throttle;
 
@@ -48,6 +49,15 @@ impl Identity {
         self.0.as_ref().is_none_or(|key| key.scopes.allow(scope))
     }
 
+    /// Counts further requests against the rate of its key, as those that one batch holds.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they are too many for now.
+    pub fn take_further(&self, requests: u32) -> Result<(), OverRate> {
+        self.0.as_ref().map_or(Ok(()), |key| key.take_further(requests))
+    }
+
     /// Returns true if it may read what a task was given and has returned: with `read`, or if it submitted the task.
     pub fn may_read(&self, submitted_by: Option<&str>) -> bool {
         self.may(Scope::Read) || (self.may(Scope::Submit) && self.id().map(|id| &**id) == submitted_by)
@@ -63,6 +73,8 @@ pub enum Refusal {
     Unknown,
     /// The key has expired.
     Expired,
+    /// The key has sent too many requests.
+    OverRate(OverRate),
     /// Its address has presented too many wrong keys.
     Throttled {
         /// Seconds until it may try again.
@@ -118,7 +130,7 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// Refuses a request without a key in force, unless none is needed. An address that has presented too many wrong
+    /// Refuses a request without a key in force, unless none is needed, and one that is over the rate of its key. An address that has presented too many wrong
     /// keys is refused unless the id of its key is known, so that a stranger behind the same proxy locks nobody out.
     pub fn check(&self, text: Option<&[u8]>, peer: IpAddr) -> Result<Identity, Refusal> {
         if self.is_open() {
@@ -140,6 +152,7 @@ impl Access {
             return Err(Refusal::Expired);
         }
         key.last_used.set(now, peer);
+        key.take().map_err(Refusal::OverRate)?;
         Ok(Identity(Some(Arc::clone(key))))
     }
 

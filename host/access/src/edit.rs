@@ -11,7 +11,7 @@ use chrono::SecondsFormat;
 use data_encoding::HEXLOWER;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
-use wasmill_model::Timestamp;
+use wasmill_model::{Rate, Timestamp};
 
 use crate::file::{self, Row};
 use crate::key::SecretKey;
@@ -77,6 +77,8 @@ pub struct NewKey {
     pub scopes: Scopes,
     /// When it ends; `None` for never.
     pub expires: Option<Timestamp>,
+    /// How many requests it may send; `None` for any number.
+    pub rate: Option<Rate>,
 }
 
 /// The keys file of a data folder.
@@ -117,7 +119,7 @@ impl KeyFile {
         })
     }
 
-    /// Creates another key of the same name and scopes; the earlier ones end after the overlap. The new key ends when
+    /// Creates another key of the same name, scopes and rate; the earlier ones end after the overlap. The new key ends when
     /// `expires` says, or never if that is `None` and the newest one never ends.
     ///
     /// # Errors
@@ -144,7 +146,7 @@ impl KeyFile {
             }
             let newest = newest.ok_or_else(|| self.unknown(name))?;
             let expires = expires(newest.expires.is_none());
-            let new = NewKey { name: name.to_owned(), scopes: newest.scopes, expires };
+            let new = NewKey { name: name.to_owned(), scopes: newest.scopes, expires, rate: newest.rate };
             Ok((self.append(blocks, &new)?, new))
         })
     }
@@ -179,6 +181,9 @@ impl KeyFile {
         );
         if let Some(expires) = new.expires {
             text.push_str(&format!("{EXPIRES} = {}\n", shown_time(expires)));
+        }
+        if let Some(rate) = new.rate {
+            text.push_str(&format!("rate = \"{rate}\"\n"));
         }
         let mut rows = file::parse(&text).map_err(|why| self.invalid(why))?;
         let row = rows.pop().ok_or_else(|| self.invalid("the new key is missing".to_owned()))?;

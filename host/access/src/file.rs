@@ -12,7 +12,7 @@ use chrono::DateTime;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use toml::value::Datetime;
-use wasmill_model::{Timestamp, position, without_bom};
+use wasmill_model::{Rate, Timestamp, position, without_bom};
 
 use crate::key::{self, InvalidKey, KeyHash, check_key};
 use crate::keys::{Key, Keys};
@@ -70,6 +70,7 @@ pub(crate) struct Row {
     pub(crate) secret_env: Option<String>,
     pub(crate) scopes: Vec<String>,
     pub(crate) expires: Option<Datetime>,
+    pub(crate) rate: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,6 +198,8 @@ impl Row {
             return Err("it has no scopes".to_owned());
         }
         let expires = self.expires.map(time).transpose()?;
+        let rate = self.rate.as_deref().map(str::parse::<Rate>).transpose();
+        let rate = rate.map_err(|error| format!("its rate is invalid: {error}"))?;
         let (hash, own_id) = self.secret()?;
         let has_own_id = own_id.is_some();
         let id = match (&self.id, own_id) {
@@ -214,7 +217,7 @@ impl Row {
         };
         // A hash with the id of a key is that of a key.
         let has_id = has_own_id || (self.sha256.is_some() && key::is_id(&id));
-        Ok((new_key(&id, &self.name, scopes, expires, hash), has_id))
+        Ok((Key { rate, ..new_key(&id, &self.name, scopes, expires, hash) }, has_id))
     }
 
     /// Returns the hash of the secret, and its id if it has one.
@@ -245,7 +248,8 @@ impl Row {
 }
 
 fn new_key(id: &str, name: &str, scopes: Scopes, expires: Option<Timestamp>, hash: KeyHash) -> Key {
-    Key { id: id.into(), name: name.to_owned(), scopes, expires, hash, last_used: Arc::default() }
+    let (rate, last_used, meter) = (None, Arc::default(), Arc::default());
+    Key { id: id.into(), name: name.to_owned(), scopes, expires, rate, hash, last_used, meter }
 }
 
 /// Returns true if a secret is long enough, and can be sent in a header.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
-use wasmill_model::Timestamp;
+use wasmill_model::{Rate, Timestamp};
 
 use crate::key::{self, KeyHash};
 use crate::last_used::LastUsed;
+use crate::meter::{Meter, OverRate};
 use crate::scope::Scopes;
 
 /// One key, without its secret.
@@ -21,8 +22,11 @@ pub struct Key {
     pub scopes: Scopes,
     /// When it ends; `None` for never.
     pub expires: Option<Timestamp>,
+    /// How many requests it may send; `None` for any number.
+    pub rate: Option<Rate>,
     pub(crate) hash: KeyHash,
     pub(crate) last_used: Arc<LastUsed>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 impl Key {
@@ -34,6 +38,21 @@ impl Key {
     /// Returns when it was last used on this server since the start.
     pub fn last_used(&self) -> &LastUsed {
         &self.last_used
+    }
+
+    /// Counts a request against its rate.
+    pub(crate) fn take(&self) -> Result<(), OverRate> {
+        self.rate.map_or(Ok(()), |rate| self.meter.take(rate))
+    }
+
+    /// Counts further requests against its rate, all or none.
+    pub(crate) fn take_further(&self, requests: u32) -> Result<(), OverRate> {
+        self.rate.map_or(Ok(()), |rate| self.meter.take_further(rate, requests))
+    }
+
+    /// Returns how many requests were refused for its rate since the start.
+    pub fn refused(&self) -> u64 {
+        self.meter.refused()
     }
 
     fn is(&self, presented: &KeyHash) -> bool {
@@ -99,13 +118,14 @@ impl Keys {
         self.by_id.get(&key.id).map(|current| &**current).filter(|current| current.hash == key.hash)
     }
 
-    /// Keeps the times of last use of the keys that stay.
+    /// Keeps the times of last use of the keys that stay, and what they have used of their rate.
     pub(crate) fn inherit(&mut self, before: &Self) {
         for (id, key) in &mut self.by_id {
             if let Some(old) = before.by_id.get(id)
                 && let Some(key) = Arc::get_mut(key)
             {
                 key.last_used = Arc::clone(&old.last_used);
+                key.meter = Arc::clone(&old.meter);
             }
         }
     }

@@ -57,7 +57,7 @@ impl Throttle {
 }
 
 /// Returns the address, or the /64 of an IPv6 address: one client has a whole one.
-fn network(peer: IpAddr) -> IpAddr {
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(peer) => IpAddr::V6((peer.to_bits() & !u128::from(u64::MAX)).into()),
         peer => peer,

@@ -6,6 +6,7 @@ mod access_policy;
 mod connection;
 mod handshake;
 mod listener;
+mod per_address;
 mod socket;
 mod timer;
 
@@ -35,6 +36,7 @@ pub use self::access_policy::{
 use self::connection::{Connection, Exchange, RequestBody, Timeouts};
 use self::handshake::Opened;
 pub use self::listener::{InvalidListen, Listen, Listener};
+use self::per_address::PerAddress;
 use self::socket::Accepted;
 use crate::http::authorize::Peer;
 use crate::http::body_budget::BodyBudget;
@@ -60,6 +62,9 @@ const STREAM_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct ServerConfig {
     /// Maximum number of open connections; more wait in the accept queue.
     pub connections_max: usize,
+    /// Maximum number of open connections of one address, or of one /64 of IPv6; loopback and trusted proxies are not
+    /// counted.
+    pub connections_per_address: usize,
     /// How long a client may take to agree on TLS.
     pub handshake_timeout: Duration,
     /// How long a client may take to send a request head.
@@ -76,6 +81,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             connections_max: CLIENT_DESCRIPTORS as usize,
+            connections_per_address: 256,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -153,19 +159,29 @@ async fn accept(
     let mut http = http1::Builder::new();
     // `Connection` enforces its own timeouts.
     http.header_read_timeout(None).half_close(true).max_header_size(BUFFER_BYTES).max_buf_size(BUFFER_BYTES);
-    let mut warned_at = None;
+    let (mut warned_at, mut warned_of_address) = (None, None);
+    let per_address = PerAddress::new(config.connections_per_address);
     let stopping = watch::Sender::new(());
     loop {
         let (stream, peer, permit) = tokio::select! {
             accepted = accept_next(&listener, &permits, &mut warned_at) => accepted,
             _ = &mut stopped => break,
         };
+        let place = if shared.access_policy.is_counted(peer) {
+            let Some(place) = per_address.take(peer) else {
+                per_address.warn(peer, &mut warned_of_address);
+                continue;
+            };
+            place
+        } else {
+            PerAddress::uncounted()
+        };
         let (tls, watcher, mut is_stopping) =
             (listener.tls.clone(), graceful.watcher(), stopping.subscribe());
         let (shared, http) = (Arc::clone(&shared), http.clone());
         let (handshake_timeout, write_timeout) = (config.handshake_timeout, config.write_timeout);
         tokio::spawn(async move {
-            let _permit = permit;
+            let _held = (permit, place);
             let opened = tokio::select! {
                 opened = handshake::open(stream, tls.as_ref(), handshake_timeout, write_timeout) => opened,
                 // Fails when the sender is dropped, which is the signal.

@@ -111,7 +111,7 @@ async fn run(
         tracer,
     });
     let access_policy = settings.access_policy();
-    let (server, serve) = api_server(checked.listener, &api, &access_policy, body_budget.clone());
+    let (server, serve) = api_server(checked.listener, &api, &settings, body_budget.clone());
     let debug =
         DebugState { access: api.access.clone(), scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
     let debug_server =
@@ -266,11 +266,13 @@ async fn wait_thread_ended(thread: impl Future<Output = &'static str>) {
 fn api_server(
     listener: Listener,
     api: &Api,
-    access_policy: &AccessPolicy,
+    settings: &Settings,
     body_budget: BodyBudget,
 ) -> (Server, impl Future<Output = ()> + Send + 'static) {
+    let config =
+        ServerConfig { connections_per_address: settings.connections_per_address, ..ServerConfig::default() };
     let (router, access) = (router(api.clone()), api.access.clone());
-    Server::new(listener, router, access_policy.clone(), access, body_budget, ServerConfig::default())
+    Server::new(listener, router, settings.access_policy(), access, body_budget, config)
 }
 
 /// Creates the debug server, with the same access policy.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{ArgAction, Args, ValueEnum};
-use wasmill_api::{HostName, Listen, Network, Origin};
+use wasmill_api::{HostName, Listen, Network, Origin, ServerConfig};
 use wasmill_egress::AllowedDestination;
 use wasmill_model::{Limits, SLOTS_DEFAULT, parse_duration};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
@@ -266,6 +266,12 @@ pub(crate) struct Settings {
     /// other proxies are rejected [default: none]
     #[arg(long, env, value_name = "NETWORK", value_delimiter = ',')]
     pub(crate) trust_proxy: Vec<Network>,
+
+    /// Maximum open connections of one client address, or of one /64 of IPv6; further ones are closed at once. Loopback
+    /// and addresses of `trust_proxy` are not limited
+    #[arg(long, env, value_name = "N", default_value_t = ServerConfig::default().connections_per_address,
+        value_parser = count::<usize>(1.., "or nobody could connect"), allow_hyphen_values = true)]
+    pub(crate) connections_per_address: usize,
 
     /// OpenTelemetry collector to send traces to, by OTLP over HTTP, such as http://localhost:4318;
     /// OTEL_EXPORTER_OTLP_ENDPOINT and related variables also apply [default: none]

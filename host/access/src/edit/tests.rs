@@ -11,7 +11,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn new_key(name: &str) -> NewKey {
-    NewKey { name: name.to_owned(), scopes: [Scope::Submit].into_iter().collect(), expires: None }
+    NewKey { name: name.to_owned(), scopes: [Scope::Submit].into_iter().collect(), expires: None, rate: None }
 }
 
 fn names(folder: &Path) -> Vec<(String, Option<Timestamp>)> {

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use wasmill_access::{Access, Identity, Refusal, Scope};
+use wasmill_access::{Access, Identity, OverRate, Refusal, Scope};
 use wasmill_model::TaskId;
 
 use crate::http::sse::EVENT_STREAM;
@@ -193,6 +193,7 @@ fn refusal_response(refusal: Refusal) -> Response {
             let detail = "the key has expired; `wasmill key rotate` makes a new one";
             (Problem::of(kind::KEY_EXPIRED, detail), "Bearer error=\"invalid_token\"")
         }
+        Refusal::OverRate(over) => return over_rate(over).into_response(),
         Refusal::Throttled { retry_after_secs } => {
             let detail = "this address has sent too many wrong keys; try again later";
             let problem = Problem::of(kind::TOO_MANY_WRONG_KEYS, detail).with_retry_after(retry_after_secs);
@@ -200,6 +201,15 @@ fn refusal_response(refusal: Refusal) -> Response {
         }
     };
     challenged(problem, challenge)
+}
+
+/// The key has sent too many requests.
+pub(crate) fn over_rate(over: OverRate) -> Problem {
+    let OverRate { rate, retry_after_secs } = over;
+    let detail = format!(
+        "the key may send {rate}, where each task of a batch counts; try again in {retry_after_secs} s"
+    );
+    Problem::of(kind::TOO_MANY_REQUESTS, detail).with_retry_after(retry_after_secs)
 }
 
 /// Refuses a request without a key.

@@ -76,7 +76,7 @@ fn server_metrics(api: &Api) -> Vec<Metric> {
     ]
 }
 
-fn keys_metrics(api: &Api) -> [Metric; 4] {
+fn keys_metrics(api: &Api) -> [Metric; 5] {
     let (keys, now) = (api.access.keys(), api.clock.now());
     let mut ends = Metric::gauge(
         "wasmill_key_expires_seconds",
@@ -86,11 +86,18 @@ fn keys_metrics(api: &Api) -> [Metric; 4] {
         "wasmill_key_last_used_seconds",
         "Time since a key was last used; missing if not since the start",
     );
+    let mut refused = Metric::counter(
+        "wasmill_key_refused_requests",
+        "Requests and batches refused for the rate of their key since the start; missing without a rate",
+    );
     let seconds = |time: TimeDelta| time.num_milliseconds() as f64 / 1_000.0;
     for key in keys.list() {
         let labels = [("key", &*key.name), ("id", &*key.id)];
         if let Some(expires) = key.expires {
             ends.add(&labels, seconds(expires - now));
+        }
+        if key.rate.is_some() {
+            refused.add(&labels, key.refused() as f64);
         }
         if let Some((last, _)) = key.last_used().get() {
             used.add(&labels, seconds(now - last));
@@ -106,6 +113,7 @@ fn keys_metrics(api: &Api) -> [Metric; 4] {
         .value(bool_value(api.access.is_stale())),
         ends,
         used,
+        refused,
     ]
 }
 

@@ -55,6 +55,8 @@ kinds! {
         "the key lacks a scope, which the detail names";
     TOO_MANY_WRONG_KEYS: TOO_MANY_REQUESTS "too-many-wrong-keys", "Too many wrong keys", retry after 60,
         "the address has sent too many unknown keys within a minute";
+    TOO_MANY_REQUESTS: TOO_MANY_REQUESTS "too-many-requests", "Too many requests", retry after 1,
+        "the key has sent more requests than its rate allows";
     OVERLOADED: SERVICE_UNAVAILABLE "overloaded", "Server overloaded", retry after 1,
         "too many bytes of bodies are in flight";
     INVALID_ID: BAD_REQUEST "invalid-id", "Invalid task id",
@@ -152,8 +154,8 @@ pub(crate) const ANY_OPERATION: [ProblemKind; 6] =
     [INTERNAL, INVALID_HOST, HTTPS_NEEDED, UNKNOWN_HOST, UNTRUSTED_PROXY, OVERLOADED];
 
 /// Problems of operations that need a key.
-pub(crate) const KEY_CHECK: [ProblemKind; 5] =
-    [KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, NOT_PERMITTED, TOO_MANY_WRONG_KEYS];
+pub(crate) const KEY_CHECK: [ProblemKind; 6] =
+    [KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, NOT_PERMITTED, TOO_MANY_WRONG_KEYS, TOO_MANY_REQUESTS];
 
 /// Problems of operations that use the store.
 pub(crate) const STORE_ACCESS: [ProblemKind; 2] = [DRAINING, STORE_UNAVAILABLE];

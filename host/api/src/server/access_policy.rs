@@ -40,6 +40,13 @@ const PROXY_HEADERS: [HeaderName; 5] = [
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
+/// Headers of responses whose endpoint sets no others.
+const DEFAULT_HEADERS: [(HeaderName, &str); 3] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
 /// CORS headers for pages of an allowed origin.
 const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE");
 const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
@@ -197,6 +204,12 @@ impl AccessPolicy {
         may_use_tls && origin.strip_prefix(b"https://").is_some_and(is_host)
     }
 
+    /// Returns true if the connections of this address are limited: not those of this machine, and not those of a
+    /// trusted proxy, which brings many clients.
+    pub(crate) fn is_counted(&self, peer: IpAddr) -> bool {
+        !peer.to_canonical().is_loopback() && !self.is_trusted_proxy(peer)
+    }
+
     fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
     }
@@ -234,10 +247,15 @@ pub(crate) fn preflight(origin: HeaderValue) -> Response<Body> {
 }
 
 /// Adds the headers of every response: no page of another origin may embed it or sniff its type, and only a
-/// page of an allowed origin may read it.
+/// page of an allowed origin may read it. Opened as a page, a response does nothing, and no cache keeps it, unless its
+/// endpoint says otherwise.
 pub(crate) fn add_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    for (name, value) in DEFAULT_HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, CORS_EXPOSED);

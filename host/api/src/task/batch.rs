@@ -14,7 +14,7 @@ use wasmill_model::{NewTask, TaskId, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
 
-use crate::http::authorize::Sender;
+use crate::http::authorize::{Sender, over_rate};
 use crate::http::body::{IsNdjson, is_blank, read_batch};
 use crate::http::idempotency_key;
 use crate::http::trace::{self, Caller};
@@ -54,6 +54,9 @@ pub(crate) async fn batch(
     // Checking ten thousand requests takes long, so it runs on a blocking thread.
     let (checking, reading) = (api.clone(), bytes.clone());
     let mut tasks = api.check_pool.run(move || check(&checking, &reading, is_ndjson, now)).await??;
+    // The request itself was counted with its key.
+    let further = u32::try_from(tasks.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    sender.take_further(further).map_err(over_rate)?;
     for task in &mut tasks {
         task.trace.clone_from(&caller);
         task.submitted_by = sender.id().cloned();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use wasmill_access::Scope;
-use wasmill_model::parse_duration;
+use wasmill_model::{Rate, parse_duration};
 
 use crate::settings::{ForKeys, Given};
 
@@ -35,6 +35,10 @@ pub(crate) struct CreateKeyArgs {
     /// How long it is valid; `never` for no end [default: 90days]
     #[arg(long, value_name = "TIME", value_parser = parse_validity)]
     pub(crate) expires: Option<Validity>,
+
+    /// How many requests it may send, such as 200/s or 1000/10m; each task of a batch counts [default: any number]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<Rate>,
 
     /// Print the key with its id, scopes and end as JSON
     #[arg(long)]

@@ -8,10 +8,10 @@ use crate::cli::key::CreateKeyArgs;
 use crate::settings::Settings;
 
 pub(super) fn create(args: CreateKeyArgs) -> Result<()> {
-    let CreateKeyArgs { name, scope, expires, json, given } = args;
+    let CreateKeyArgs { name, scope, expires, rate, json, given } = args;
     let settings = Settings::load(given)?;
     let scopes: Scopes = scope.into_iter().collect();
-    let new = NewKey { name, scopes, expires: end(expires)? };
+    let new = NewKey { name, scopes, expires: end(expires)?, rate };
     let key = KeyFile::new(&settings.data).create(&new).map_err(|error| edit_error(&error))?;
     show(&new.name, &key, scopes, new.expires, json);
     Ok(())

@@ -31,6 +31,7 @@ pub(super) fn list(args: ListKeysArgs) -> Result<()> {
                 "id": &*key.id,
                 "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
                 "expires": key.expires.map(shown_time),
+                "rate": key.rate.map(|rate| rate.to_string()),
                 "expired": key.is_expired(now),
                 "last_used_at": last.map(|(time, _)| shown_time(*time)),
                 "last_used_from": last.map(|(_, peer)| peer.to_string()),
@@ -51,7 +52,8 @@ pub(super) fn list(args: ListKeysArgs) -> Result<()> {
         let expires = if key.is_expired(now) { style.red(expires) } else { expires };
         let last = used.get(&*key.id);
         let last = last.map_or("never".to_owned(), |(time, peer)| format!("{} {peer}", shown_time(*time)));
-        out!("{name}  {:<16}  {expires}  {last:<38}  {}", key.id, key.scopes);
+        let rate = key.rate.map(|rate| format!("; at most {rate}")).unwrap_or_default();
+        out!("{name}  {:<16}  {expires}  {last:<38}  {}{rate}", key.id, key.scopes);
     }
     Ok(())
 }

@@ -1,0 +1,214 @@
+//! Limits of keys and of addresses, and the headers of every answer.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wasmill_tests::{Client, Server, command, skip, sleep, wasmill};
+
+/// Creates a key of a server and waits until it counts.
+async fn client_with(server: &Server, name: &str, args: &[&str]) -> Client {
+    let made = wasmill(server.folder(), &[&["key", "create", name], args].concat());
+    assert_eq!(made.code, 0, "{}", made.err);
+    let client = server.client().with_key(made.out.trim());
+    let start = Instant::now();
+    // This needs no scope, and a key that is not known yet is told so. It costs one request of its rate.
+    while client.get("/task/nothing").await.str("code") == "key-unknown" || server_is_open(server).await {
+        assert!(start.elapsed() < Duration::from_secs(30), "the key does not count");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client
+}
+
+async fn server_is_open(server: &Server) -> bool {
+    server.client().get("/stats").await.status == StatusCode::OK
+}
+
+#[tokio::test]
+async fn one_key_at_its_rate_slows_nobody_else() {
+    let server = Server::start(&[]);
+    let other = client_with(&server, "other", &["--scope", "admin"]).await;
+    let limited = client_with(&server, "limited", &["--scope", "watch", "--rate", "50/d"]).await;
+    let requests: Vec<_> = (0..1_000)
+        .map(|_| {
+            let limited = limited.clone();
+            tokio::spawn(async move { limited.get("/stats").await })
+        })
+        .collect();
+    let (mut passed, mut refused) = (0, 0);
+    for request in requests {
+        let answer = request.await.expect("an answer");
+        match answer.status {
+            StatusCode::OK => passed += 1,
+            StatusCode::TOO_MANY_REQUESTS => {
+                assert_eq!(answer.str("code"), "too-many-requests");
+                assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+                refused += 1;
+            }
+            _ => panic!("{}", answer.text),
+        }
+        assert_eq!(other.get("/healthz").await.status, StatusCode::OK);
+    }
+    // One request told that the key counts; none was lost or counted twice.
+    assert_eq!((passed, refused), (49, 951));
+    for _ in 0..100 {
+        assert_eq!(other.get("/stats").await.status, StatusCode::OK);
+    }
+    let metrics = other.get("/metrics").await.text;
+    let line =
+        metrics.lines().find(|line| line.starts_with("wasmill_key_refused_requests_total{key=\"limited\""));
+    assert!(line.is_some_and(|line| line.ends_with(" 951.0")), "{line:?}");
+    let listed: Value =
+        serde_json::from_str(&wasmill(server.folder(), &["key", "list", "--json"]).out).expect("JSON");
+    assert_eq!((&listed[0]["rate"], &listed[1]["rate"]), (&json!("50/86400s"), &Value::Null), "{listed}");
+    // A change of the files does not fill it again, and a rotation keeps the rate.
+    client_with(&server, "third", &["--scope", "watch"]).await;
+    assert_eq!(limited.get("/stats").await.str("code"), "too-many-requests");
+    let rotated = wasmill(server.folder(), &["key", "rotate", "limited"]);
+    assert_eq!(rotated.code, 0, "{}", rotated.err);
+    let file = std::fs::read_to_string(server.folder().join("data/keys.toml")).expect("a file");
+    assert_eq!(file.matches("rate = \"50/86400s\"").count(), 2, "{file}");
+    let invalid = wasmill(server.folder(), &["key", "create", "bad", "--scope", "watch", "--rate", "fast"]);
+    assert!(invalid.code == 2 && invalid.err.contains("100/s"), "{}", invalid.err);
+}
+
+#[tokio::test]
+async fn each_task_of_a_batch_counts_against_the_rate() {
+    let server = Server::start(&[]);
+    let limited = client_with(&server, "limited", &["--scope", "submit,read", "--rate", "10/d"]).await;
+    let batch = |tasks: usize| Value::from(vec![sleep(1); tasks]);
+    // One was used up before.
+    assert_eq!(limited.post("/task/batch", &batch(6)).await.status, StatusCode::CREATED);
+    let refused = limited.post("/task/batch", &batch(4)).await;
+    assert_eq!((refused.status.as_u16(), refused.str("code")), (429, "too-many-requests"));
+    // The request itself was counted; nothing was stored, and two are left.
+    assert_eq!(limited.post("/task/batch", &batch(2)).await.status, StatusCode::CREATED);
+    assert_eq!(limited.post("/task", &sleep(1)).await.str("code"), "too-many-requests");
+    assert_eq!(server.query("SELECT count(*) FROM task"), ["8"]);
+}
+
+/// A server on every interface; dropping it kills it.
+struct PublicServer(Child);
+
+impl Drop for PublicServer {
+    fn drop(&mut self) {
+        // Both fail if it has already exited.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a server that takes three connections of an address.
+fn serve_publicly(folder: &std::path::Path) -> (PublicServer, SocketAddr) {
+    let args = ["serve", "--listen", "0.0.0.0:0", "--auth", "none", "--log-format", "json"];
+    let mut command = command(folder, &[&args[..], &["--connections-per-address", "3"]].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| {
+        let event: Value = serde_json::from_str(&line).ok()?;
+        (event["message"] == "serving").then(|| event["address"].as_str()?.parse().ok())?
+    });
+    std::thread::spawn(move || lines.for_each(drop));
+    (PublicServer(child), address.expect("it serves"))
+}
+
+/// Connects and sends a request; false if the connection is closed at once.
+async fn is_served(connection: &mut TcpStream) -> bool {
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut bytes = [0; 512];
+    // Both fail on a connection that was closed.
+    connection.write_all(request).await.is_ok()
+        && connection.read(&mut bytes).await.is_ok_and(|count| count > 0)
+}
+
+#[tokio::test]
+async fn an_address_has_its_connections_and_this_machine_any_number() {
+    // No packet is sent: it tells the address of this machine in its network.
+    let probe = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    let Some(own) = probe.ok().map(|address| address.ip()).filter(|address| !address.is_loopback()) else {
+        skip("this machine has no address but loopback");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_server, address) = serve_publicly(folder.path());
+    let connect = |ip| TcpStream::connect(SocketAddr::new(ip, address.port()));
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut connection = connect(own).await.expect("a connection");
+        assert!(is_served(&mut connection).await);
+        held.push(connection);
+    }
+    for _ in 0..3 {
+        assert!(!is_served(&mut connect(own).await.expect("the kernel accepts it")).await);
+    }
+    // This machine is not counted, and the others are served on.
+    let mut local = Vec::new();
+    for _ in 0..10 {
+        let mut connection = connect([127, 0, 0, 1].into()).await.expect("a connection");
+        assert!(is_served(&mut connection).await);
+        local.push(connection);
+    }
+    for connection in &mut held {
+        assert!(is_served(connection).await);
+    }
+    held.pop();
+    let start = Instant::now();
+    while !is_served(&mut connect(own).await.expect("the kernel accepts it")).await {
+        assert!(start.elapsed() < Duration::from_secs(30), "there is no room again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_its_headers() {
+    let server = Server::start(&["--allow-upload"]);
+    let client = server.client().undocumented();
+    let document = client.get("/openapi.json").await.json;
+    let mut requests = vec![
+        (Method::GET, "/nothing".to_owned()),
+        (Method::PATCH, "/task".to_owned()),
+        (Method::GET, "/%ff".to_owned()),
+    ];
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        // Streams end with their task, or not at all.
+        if path.contains("events") {
+            continue;
+        }
+        let path = path.replace('{', "").replace('}', "");
+        for method in methods.as_object().expect("methods").keys() {
+            let method = method.to_uppercase().parse::<Method>().expect("a method");
+            requests.push((method, path.clone()));
+        }
+    }
+    // Last, since it ends the server's work.
+    requests.sort_by_key(|(_, path)| path == "/drain");
+    assert!(requests.len() > 40, "{}", requests.len());
+    for (method, path) in requests {
+        let answer = client.send(method.clone(), &path, None).await.expect("an answer");
+        let header = |name: &str| {
+            let values: Vec<_> = answer.headers.get_all(name).iter().collect();
+            assert_eq!(values.len(), 1, "{method} {path}: {name}");
+            values[0].to_str().expect("text").to_owned()
+        };
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("cross-origin-resource-policy"), "same-origin");
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        assert_eq!(header("x-frame-options"), "DENY");
+        let policy = header("content-security-policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        let is_file = path.starts_with("/docs/");
+        assert_eq!(header("cache-control") == "no-store", !is_file, "{method} {path}");
+        assert!(!answer.headers.contains_key("server"), "{method} {path}");
+    }
+}
