@@ -316,7 +316,7 @@ fn a_unix_socket_serves_commands_and_replaces_one_that_nobody_listens_on() {
     let at = ["--server", "unix:api.sock"];
     let stats = wasmill(folder, &[&["stats", "--json"], &at[..]].concat());
     assert_eq!(stats.code, 0, "{}", stats.err);
-    const INPUT: &str = r#"{"min_ms": 1, "max_ms": 1}"#;
+    const INPUT: &str = r#"{"min_ms": 1, "max_ms": 1, "fail_rate": 0}"#;
     let task = wasmill(folder, &[&["submit", "--wait", "--quiet", "--input", INPUT], &at[..]].concat());
     assert_eq!(task.code, 0, "{}", task.err);
     assert_eq!(wasmill(folder, &["health", "--listen", "unix:api.sock"]).code, 0);
