@@ -182,7 +182,7 @@ async fn every_answer_has_its_headers() {
         if path.contains("events") {
             continue;
         }
-        let path = path.replace('{', "").replace('}', "");
+        let path = path.replace(['{', '}'], "");
         for method in methods.as_object().expect("methods").keys() {
             let method = method.to_uppercase().parse::<Method>().expect("a method");
             requests.push((method, path.clone()));
