@@ -20,6 +20,7 @@ mod service;
 mod state;
 mod task;
 mod tls;
+mod ui;
 mod view;
 mod webhook;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -15,6 +15,7 @@ use crate::openapi::Needs;
 use crate::problem::layer;
 use crate::routes::Routes;
 use crate::state::Api;
+use crate::ui::{self, Dashboard};
 use crate::{event, metrics, openapi, plugin, queue, schedule, service, task, webhook};
 
 const WATCH: Needs = Needs::Scope(Scope::Watch);
@@ -102,12 +103,11 @@ fn document() -> &'static str {
     TEXT.get_or_init(|| openapi::document(routes().into_operations(), webhook::callback_spec).to_string())
 }
 
-/// Builds the router with all its layers.
+/// Builds the router with all its layers: the REST interface, and the pages that use it.
 pub fn router(api: Api) -> Router {
-    let routes = routes();
-    let specs = Arc::new(routes.request_specs());
-    let authorizer = Authorizer { api: api.clone(), specs: Arc::clone(&specs) };
-    let documented = DocumentedRequests { specs, body: api.config.body.clone() };
+    let rest = checked(routes(), &api).layer(from_fn_with_state(api.tracer.clone(), trace::trace));
+    let dashboard = Dashboard::new(rest.with_state(api.clone()));
+    let routes = ui::routes(routes());
     // The header `Allow` cannot be read in the fallback: axum adds it later.
     let allowed_methods = Arc::new(routes.allowed_methods());
     let method_not_allowed = move |request: Request| async move {
@@ -115,17 +115,26 @@ pub fn router(api: Api) -> Router {
         let allowed = path.and_then(|path| allowed_methods.get(path.as_str()));
         layer::method_not_allowed(&request, allowed.map(String::as_str))
     };
-    routes
-        .into_router()
-        .route_layer(from_fn_with_state(documented, reject_undocumented))
-        .route_layer(from_fn_with_state(authorizer, authorize))
-        .fallback(layer::unknown_route)
+    checked(routes, &api)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(dashboard))
         .layer(from_fn_with_state(api.tracer.clone(), trace::trace))
         .layer(CatchPanicLayer::custom(layer::panicked))
         .layer(from_fn(layer::finish))
         .layer(from_fn_with_state(api.metrics.clone(), metrics::layer::count))
         .with_state(api)
+}
+
+/// Checks keys, parameters and bodies of requests before the handlers get them.
+fn checked(routes: Routes, api: &Api) -> Router<Api> {
+    let specs = Arc::new(routes.request_specs());
+    let authorizer = Authorizer { api: api.clone(), specs: Arc::clone(&specs) };
+    let documented = DocumentedRequests { specs, body: api.config.body.clone() };
+    routes
+        .into_router()
+        .route_layer(from_fn_with_state(documented, reject_undocumented))
+        .route_layer(from_fn_with_state(authorizer, authorize))
+        .fallback(layer::unknown_route)
 }
 
 #[cfg(test)]

@@ -70,9 +70,9 @@ impl Routes {
         all
     }
 
-    /// Returns the specifications.
+    /// Returns the specifications of the REST interface.
     pub(crate) fn into_operations(self) -> Vec<Operation> {
-        self.operations
+        self.operations.into_iter().filter(|operation| !operation.is_page).collect()
     }
 
     pub(crate) fn into_router(self) -> Router<Api> {

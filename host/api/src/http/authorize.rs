@@ -128,7 +128,7 @@ impl Authorizer {
             if identity.may(scope) { Ok(()) } else { Err(not_permitted(identity, scope)) }
         };
         match needs {
-            Needs::Nothing => Ok(()),
+            Needs::Nothing | Needs::Key => Ok(()),
             Needs::Scope(scope) => require(scope),
             Needs::Task(scope) => {
                 if identity.may(scope)

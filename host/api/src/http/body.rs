@@ -120,6 +120,15 @@ pub(crate) async fn read_wasm(
     read(config, headers, body, max, timeout).await
 }
 
+/// Reads a form of a page.
+pub(crate) async fn read_form(config: &BodyConfig, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    if content_type(headers).as_deref() != Some("application/x-www-form-urlencoded") {
+        return Err(not_a_form());
+    }
+    let max = BodyMax { bytes: config.bytes_max, setting: Some("body_max") };
+    read(config, headers, body, max, config.timeout).await
+}
+
 async fn read_text(
     config: &BodyConfig,
     headers: &HeaderMap,
@@ -231,6 +240,11 @@ fn unsupported_media_type() -> Problem {
 fn not_a_batch() -> Problem {
     let detail = "send the body as an array with 'Content-Type: application/json', or as lines of JSON \
                   with 'Content-Type: application/x-ndjson'";
+    Problem::of(kind::NOT_JSON, detail)
+}
+
+fn not_a_form() -> Problem {
+    let detail = "send the form with the header 'Content-Type: application/x-www-form-urlencoded'";
     Problem::of(kind::NOT_JSON, detail)
 }
 

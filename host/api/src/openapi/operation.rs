@@ -47,6 +47,8 @@ impl Tag {
 pub(crate) struct Operation {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
+    /// Whether it is a page of the dashboard, which the document leaves out.
+    pub(crate) is_page: bool,
     /// Set by the route table.
     needs: Needs,
     id: &'static str,
@@ -84,6 +86,29 @@ impl Operation {
         Self::new("delete", path, id, summary)
     }
 
+    /// A page of the dashboard: it has no place in the document.
+    pub(crate) fn page(path: &'static str) -> Self {
+        Self { is_page: true, ..Self::get(path, "", "") }
+    }
+
+    /// What a form of a page sends.
+    pub(crate) fn form(path: &'static str) -> Self {
+        let schema: SchemaOf = |_| json_schema!({"type": "object"});
+        let media_types = &["application/x-www-form-urlencoded"];
+        let body = Body { media_types, required: true, description: "", schema, examples: Vec::new() };
+        Self { is_page: true, body: Some(body), ..Self::post(path, "", "") }
+    }
+
+    /// Adds a query parameter of a page.
+    pub(crate) fn parameter(self, name: &str) -> Self {
+        self.query(name, "", &json!({"type": "string"}))
+    }
+
+    /// Adds a query parameter of a page that may repeat.
+    pub(crate) fn parameters(self, name: &str) -> Self {
+        self.query(name, "", &json!({"type": "array"}))
+    }
+
     fn new(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Self {
         let tag = match path.split('/').nth(1) {
             Some("task" | "events" | "schedules") => Tag::Tasks,
@@ -99,6 +124,7 @@ impl Operation {
         Self {
             method,
             path,
+            is_page: false,
             needs: Needs::Nothing,
             id,
             tag,
@@ -238,6 +264,7 @@ fn path_parameter(segment: &str) -> Option<Value> {
     let (description, schema, example) = match name {
         "id" => ("Task id.", plain::<IdSchema>(), "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"),
         "schedule" => ("Schedule name.", plain::<NameSchema>(), "nightly"),
+        "file" => ("File of the dashboard.", plain::<NameSchema>(), "ui.css"),
         "name" => ("Plugin name.", plain::<NameSchema>(), "io-stub"),
         _ => unreachable!("path parameter {name} has no description here"),
     };

@@ -9,6 +9,8 @@ use wasmill_access::Scope;
 pub(crate) enum Needs {
     /// Not even a key.
     Nothing,
+    /// A key, whatever its scopes: a page calls operations that have needs of their own.
+    Key,
     /// This scope.
     Scope(Scope),
     /// This scope; or `submit`, if the same key submitted the task of the path.
@@ -24,6 +26,7 @@ impl Needs {
     pub(crate) fn alternatives(self) -> Vec<Vec<Scope>> {
         match self {
             Self::Nothing => Vec::new(),
+            Self::Key => vec![Vec::new()],
             Self::Scope(scope) => vec![vec![scope]],
             Self::Task(scope) => vec![vec![scope], vec![Scope::Submit]],
             Self::Copy => vec![vec![Scope::Submit]],

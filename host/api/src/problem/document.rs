@@ -150,6 +150,23 @@ impl Problem {
         &self.detail
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Returns the seconds of `Retry-After`.
+    pub(crate) fn retry_after_secs(&self) -> Option<u32> {
+        self.retry_after_secs
+    }
+
     /// Serializes it as the response to a request for this path.
     pub(crate) fn to_response(&self, instance: &str) -> Response {
         // A URI may be 64 KiB long.

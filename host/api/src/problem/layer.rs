@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use crate::problem::Problem;
 use crate::problem::field_errors::truncated_quote;
 use crate::problem::kind;
+use crate::ui;
 
 /// Serializes problems, and replaces the error responses of libraries.
 pub(crate) async fn finish(request: Request, next: Next) -> Response {
@@ -28,7 +29,11 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
         let title = status.canonical_reason().unwrap_or("Error");
         Problem::new(status, "http", title, title.to_lowercase())
     });
-    let mut finished = problem.to_response(uri.path());
+    let mut finished = if ui::is_page(uri.path()) {
+        ui::problem_page(&problem, uri.path())
+    } else {
+        problem.to_response(uri.path())
+    };
     // Such as `Allow`, which a 405 requires.
     keep_headers(response.headers(), finished.headers_mut());
     finished

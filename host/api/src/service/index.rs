@@ -1,12 +1,14 @@
 //! `GET /`: names the server and links its documentation.
 
 use axum::Json;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::openapi::{Operation, ResponseSpec};
+use crate::ui::redirect;
 
 /// The server and its documentation.
 #[derive(Serialize, JsonSchema)]
@@ -23,14 +25,21 @@ struct Index {
 const INDEX: Index =
     Index { name: "wasmill", version: env!("CARGO_PKG_VERSION"), docs: "docs", openapi: "openapi.json" };
 
-pub(crate) async fn index() -> impl IntoResponse {
-    Json(INDEX)
+pub(crate) async fn index(headers: HeaderMap) -> Response {
+    // A program asks for JSON or for anything; only a browser names HTML.
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = accepts.flat_map(|value| value.split(','));
+    if kinds.any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/html")) {
+        return redirect("ui/");
+    }
+    Json(INDEX).into_response()
 }
 
 pub(crate) fn spec() -> Operation {
     let example = json!({"name": "wasmill", "version": "0.1.0", "docs": "docs", "openapi": "openapi.json"});
-    Operation::get("/", "getIndex", "Show the server's version and links").responds(
-        200,
-        ResponseSpec::json::<Index>("The version, and the paths of the API documentation.", example),
-    )
+    let index = ResponseSpec::json::<Index>("The version, and the paths of the API documentation.", example);
+    let dashboard = ResponseSpec::empty("The client accepts `text/html`: the dashboard is at `ui/`.");
+    Operation::get("/", "getIndex", "Show the server's version and links")
+        .responds(200, index)
+        .responds(303, dashboard)
 }

@@ -1,6 +1,7 @@
 //! Times in responses.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use chrono::SecondsFormat;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -11,9 +12,15 @@ use wasmill_model::Timestamp;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rfc3339(pub(crate) Timestamp);
 
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Nanos, true))
+    }
+}
+
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Nanos, true))
+        serializer.collect_str(self)
     }
 }
 

@@ -1,0 +1,34 @@
+//! The dashboard: pages under `/ui`.
+//!
+//! Each page is a client of the REST interface within this process (`rest`): it sends the requests that a browser could
+//! send, with the key of the reader, and hands the records to `wasmill-ui`, which makes HTML of them. So a page shows
+//! and does nothing that the interface would refuse, and knows neither the store nor the scheduler.
+
+mod act;
+mod assets;
+mod cache;
+mod doing;
+mod form;
+mod overview;
+mod page;
+mod problem;
+mod rest;
+mod tasks;
+
+pub(crate) use page::redirect;
+pub(crate) use problem::{is_page, problem_page};
+pub(crate) use rest::Dashboard;
+
+use crate::openapi::{Needs, Operation};
+use crate::routes::Routes;
+
+/// Adds the pages. What a page needs is checked by the operations that it calls.
+pub(crate) fn routes(routes: Routes) -> Routes {
+    routes
+        .add(Needs::Nothing, Operation::page("/ui"), page::to_overview)
+        .add(Needs::Nothing, assets::spec(), assets::asset)
+        .add(Needs::Key, page::spec("/ui/"), overview::overview)
+        .add(Needs::Key, tasks::spec(), tasks::tasks)
+        .add(Needs::Key, act::spec(), act::ask)
+        .add(Needs::Key, Operation::form("/ui/do"), doing::act)
+}

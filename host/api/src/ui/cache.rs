@@ -1,0 +1,142 @@
+//! What polls of pages share: one rendering of each page every half second, however many look at it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// How long a rendering is good.
+const FRESH: Duration = Duration::from_millis(500);
+/// Renderings that are kept.
+const PAGES_MAX: usize = 256;
+/// Renderings at once, so that readers never take more than these many threads from the tasks.
+const RENDERINGS_MAX: usize = 2;
+/// A page is polled no faster than this, and slower the longer it takes: a reader costs at most 5 % of a core.
+const POLL: Duration = Duration::from_secs(1);
+const POLL_FACTOR: u32 = 20;
+
+/// The renderings. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PageCache {
+    pages: Arc<Mutex<HashMap<PageKey, Slot>>>,
+    renderings: Arc<Semaphore>,
+}
+
+/// What a rendering depends on: the URL, and who reads it.
+pub(crate) type PageKey = (String, Option<Arc<str>>);
+type Slot = Arc<AsyncMutex<Option<Kept>>>;
+
+/// A rendering.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) html: Bytes,
+    pub(crate) etag: String,
+    /// When to ask again.
+    pub(crate) poll_after: Duration,
+    rendered_at: Instant,
+}
+
+/// The right to render a page; others that want the same page wait for it.
+pub(crate) struct Turn {
+    slot: OwnedMutexGuard<Option<Kept>>,
+    _permit: Option<OwnedSemaphorePermit>,
+    started_at: Instant,
+}
+
+impl Default for PageCache {
+    fn default() -> Self {
+        Self { pages: Arc::default(), renderings: Arc::new(Semaphore::new(RENDERINGS_MAX)) }
+    }
+}
+
+impl PageCache {
+    /// Waits until nobody else renders this page.
+    pub(crate) async fn turn(&self, key: PageKey) -> Turn {
+        let slot = self.slot(key).lock_owned().await;
+        let is_fresh = slot.as_ref().is_some_and(Kept::is_fresh);
+        let permit = if is_fresh { None } else { Arc::clone(&self.renderings).acquire_owned().await.ok() };
+        Turn { slot, _permit: permit, started_at: Instant::now() }
+    }
+
+    fn slot(&self, key: PageKey) -> Slot {
+        let mut pages = self.pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if pages.len() >= PAGES_MAX && !pages.contains_key(&key) {
+            // Whoever renders holds the lock of its slot, and keeps it.
+            pages.retain(|_, slot| slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(Kept::is_fresh)));
+            if pages.len() >= PAGES_MAX {
+                return Slot::default();
+            }
+        }
+        Arc::clone(pages.entry(key).or_default())
+    }
+}
+
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        self.rendered_at.elapsed() < FRESH
+    }
+}
+
+impl Turn {
+    /// Returns the rendering of somebody else, if it is good.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.slot.clone().filter(Kept::is_fresh)
+    }
+
+    /// Keeps a rendering.
+    pub(crate) fn keep(mut self, html: Bytes, etag: String) -> Kept {
+        let poll_after = POLL.max(self.started_at.elapsed() * POLL_FACTOR);
+        let kept = Kept { html, etag, poll_after, rendered_at: Instant::now() };
+        *self.slot = Some(kept.clone());
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_is_rendered_once_for_all_who_look() {
+        let cache = PageCache::default();
+        let key = || ("/ui/".to_owned(), None);
+        let turn = cache.turn(key()).await;
+        assert!(turn.kept().is_none());
+        let other = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.turn(key()).await.kept().map(|kept| kept.etag) }
+        });
+        turn.keep(Bytes::from_static(b"<p>"), "1".to_owned());
+        assert_eq!(other.await.expect("joins"), Some("1".to_owned()));
+        let reader = ("/ui/".to_owned(), Some(Arc::from("key")));
+        assert!(cache.turn(reader).await.kept().is_none(), "another key may see something else");
+        tokio::time::advance(FRESH).await;
+        assert!(cache.turn(key()).await.kept().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn kept_pages_are_bounded() {
+        let cache = PageCache::default();
+        for page in 0..2 * PAGES_MAX {
+            let turn = cache.turn((page.to_string(), None)).await;
+            turn.keep(Bytes::new(), String::new());
+        }
+        assert_eq!(cache.pages.lock().expect("not poisoned").len(), PAGES_MAX);
+        tokio::time::advance(FRESH).await;
+        drop(cache.turn(("new".to_owned(), None)).await);
+        assert_eq!(cache.pages.lock().expect("not poisoned").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_takes_long_is_polled_seldom() {
+        let cache = PageCache::default();
+        let turn = cache.turn((String::new(), None)).await;
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!(turn.keep(Bytes::new(), String::new()).poll_after, Duration::from_secs(4));
+        let turn = cache.turn(("quick".to_owned(), None)).await;
+        assert_eq!(turn.keep(Bytes::new(), String::new()).poll_after, POLL);
+    }
+}

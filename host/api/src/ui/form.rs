@@ -1,0 +1,37 @@
+//! Forms that pages send.
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+
+use crate::http::body::{BodyConfig, read_form};
+use crate::problem::Problem;
+use crate::problem::field_errors::FieldError;
+
+/// Fields of a form, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads the body of a request.
+    pub(crate) async fn read(config: &BodyConfig, headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
+        let bytes = read_form(config, headers, body).await?;
+        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
+    }
+
+    /// Returns names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Returns the value of a field, unless it is empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, value)| *known == name && !value.is_empty()).map(|(_, value)| value)
+    }
+
+    /// Returns the value of a field that has to be there.
+    pub(crate) fn require(&self, name: &str) -> Result<&str, Problem> {
+        self.get(name).ok_or_else(|| {
+            Problem::invalid_request(FieldError::parameter(name, format!("the form has no {name}")))
+        })
+    }
+}

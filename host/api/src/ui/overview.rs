@@ -1,0 +1,23 @@
+//! `GET /ui/`: the overview.
+
+use axum::response::Response;
+use wasmill_ui::overview::{Overview, page};
+
+use crate::problem::Problem;
+use crate::ui::page::View;
+
+pub(crate) async fn overview(view: View) -> Result<Response, Problem> {
+    let turn = view.turn().await;
+    if let Some(kept) = view.kept(turn.as_ref()) {
+        return Ok(kept);
+    }
+    let rest = &view.rest;
+    let overview = Overview {
+        stats: rest.get("/stats").await?,
+        plugins: rest.get("/plugins").await?,
+        running: rest.get("/task?state=running&limit=10").await?,
+        failed: rest.get("/task?state=failed&limit=8").await?,
+    };
+    let site = view.site().await;
+    Ok(view.show(turn, &site, &page(&site, &overview)))
+}

@@ -1,0 +1,197 @@
+//! What all pages have in common: who reads, the frame, the headers, and answers to polls.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use wasmill_access::{Identity, Scope};
+use wasmill_ui::{Page, Rights, Site};
+
+use crate::http::authorize::Sender;
+use crate::http::params::{Params, whole_number};
+use crate::openapi::Operation;
+use crate::problem::Problem;
+use crate::state::Api;
+use crate::ui::cache::{Kept, PageCache, Turn};
+use crate::ui::rest::{Dashboard, Rest};
+
+/// Of a page only this server's own files, nothing inline, and no script that makes markup of text.
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types wasmill";
+
+/// Parameters of every page: whether only its content is wanted, and what was just done, with numbers.
+const COMMON: [&str; 4] = ["fragment", "did", "n", "left"];
+
+/// Specifies a page with the parameters of every page.
+pub(crate) fn spec(path: &'static str) -> Operation {
+    COMMON.into_iter().fold(Operation::page(path), |page, name| page.parameter(name))
+}
+
+/// `GET /ui`: the overview is a folder below, so that its links are the same as everywhere.
+pub(crate) async fn to_overview() -> impl IntoResponse {
+    redirect("ui/")
+}
+
+/// Answers a form: the browser gets this page next. The location is relative to the path of the request.
+pub(crate) fn redirect(location: &str) -> Response {
+    let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("./"));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
+}
+
+/// A request for a page.
+pub(crate) struct View {
+    pub(crate) api: Api,
+    pub(crate) rest: Rest,
+    pub(crate) params: Params,
+    pub(crate) rights: Rights,
+    sender: Identity,
+    cache: PageCache,
+    url: String,
+    is_fragment: bool,
+    /// What the browser has.
+    known: Option<HeaderValue>,
+}
+
+impl FromRequestParts<Api> for View {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
+        let Some(dashboard) = parts.extensions.get::<Dashboard>().cloned() else {
+            return Err(Problem::internal_error("a page has no routes to ask").into_response());
+        };
+        let rest = Rest::from_request_parts(parts, api).await.map_err(IntoResponse::into_response)?;
+        let Sender(sender) = Sender::from_request_parts(parts, api).await?;
+        let Ok(params) = Params::from_request_parts(parts, api).await;
+        let is_fragment = params.iter().any(|(name, _)| name == "fragment");
+        Ok(Self {
+            api: api.clone(),
+            rest,
+            params,
+            rights: rights(&sender),
+            sender,
+            cache: dashboard.cache,
+            url: parts.uri.to_string(),
+            is_fragment,
+            known: parts.headers.get(header::IF_NONE_MATCH).cloned(),
+        })
+    }
+}
+
+fn rights(sender: &Identity) -> Rights {
+    Rights {
+        watch: sender.may(Scope::Watch),
+        read: sender.may(Scope::Read),
+        submit: sender.may(Scope::Submit),
+        cancel: sender.may(Scope::Cancel),
+        schedule: sender.may(Scope::Schedule),
+        plugins: sender.may(Scope::Plugins),
+        admin: sender.may(Scope::Admin),
+    }
+}
+
+impl View {
+    /// Returns the value of a parameter, unless it is empty.
+    pub(crate) fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(known, value)| *known == name && !value.is_empty()).map(|(_, value)| value)
+    }
+
+    /// Waits until nobody else renders the same page, if this is a poll.
+    pub(crate) async fn turn(&self) -> Option<Turn> {
+        if !self.is_fragment {
+            return None;
+        }
+        Some(self.cache.turn((self.url.clone(), self.sender.id().cloned())).await)
+    }
+
+    /// Answers a poll with what somebody else has just got.
+    pub(crate) fn kept(&self, turn: Option<&Turn>) -> Option<Response> {
+        Some(self.poll(&turn?.kept()?))
+    }
+
+    /// Answers with a page.
+    pub(crate) fn show(&self, turn: Option<Turn>, site: &Site, page: &Page) -> Response {
+        let Some(turn) = turn else { return html(page.whole(site)) };
+        let fragment = page.fragment(site);
+        let digest = Sha256::digest(&fragment);
+        let etag = digest.iter().take(9).map(|byte| format!("{byte:02x}")).collect::<String>();
+        self.poll(&turn.keep(Bytes::from(fragment), format!("\"{etag}\"")))
+    }
+
+    /// Answers a poll: nothing, if the browser has it already.
+    fn poll(&self, kept: &Kept) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Ok(etag) = HeaderValue::try_from(&kept.etag) {
+            headers.insert(header::ETAG, etag);
+        }
+        headers.insert("poll-after", millis(kept.poll_after).into());
+        if self.known.as_ref().is_some_and(|known| known.as_bytes() == kept.etag.as_bytes()) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        (headers, html(kept.html.clone())).into_response()
+    }
+
+    /// Returns what the frame says.
+    pub(crate) async fn site(&self) -> Site {
+        let hosts = self.api.store.hosts().await;
+        Site {
+            key_name: self.sender.key().map(|key| key.name.to_string()),
+            rights: self.rights,
+            can_upload: self.rights.plugins && self.api.upload_limits.permits().is_ok(),
+            is_paused: self.api.scheduler.is_paused(),
+            is_draining: self.api.scheduler.is_draining(),
+            has_hosts: hosts.is_ok_and(|hosts| hosts.len() > 1),
+            flash: self.flash(),
+            ..empty_site()
+        }
+    }
+
+    /// Says what was just done. The words are ours: a link from elsewhere cannot put others here.
+    fn flash(&self) -> Option<String> {
+        let number = |name: &str| self.param(name).and_then(whole_number);
+        let tasks = |count: u64| if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
+        let count = number("n").unwrap_or(1);
+        let done = match self.param("did")? {
+            "retry" => format!("Submitted {} again.", tasks(count)),
+            "cancel" => format!("Cancelled {}.", tasks(count)),
+            "delete" => format!("Deleted {}.", tasks(count)),
+            "submit" => "Submitted.".to_owned(),
+            "delete-plugin" => "Deleted the plugin.".to_owned(),
+            "delete-schedule" => "Deleted the schedule.".to_owned(),
+            "put-schedule" => "Stored the schedule.".to_owned(),
+            "run-schedule" => "Started a run.".to_owned(),
+            "redeliver" => "The webhook is delivered again.".to_owned(),
+            "upload" => "The plugin is in service.".to_owned(),
+            "pause" => "Paused.".to_owned(),
+            "resume" => "Resumed.".to_owned(),
+            _ => return None,
+        };
+        let left = number("left").filter(|left| *left > 0);
+        Some(left.map_or_else(|| done.clone(), |left| format!("{done} {} left out: ended meanwhile, or in the way.", tasks(left))))
+    }
+}
+
+/// A frame without a reader.
+pub(crate) fn empty_site() -> Site {
+    Site { version: env!("CARGO_PKG_VERSION"), ..Site::default() }
+}
+
+/// Answers with HTML under the policy.
+pub(crate) fn html(text: impl Into<Body>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, text.into()).into_response()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,67 @@
+//! Problems of pages, as pages.
+
+use axum::http::header;
+use axum::response::Response;
+use wasmill_ui::problem::{FieldError, Problem as Shown, page};
+
+use crate::problem::Problem;
+use crate::ui::page::{empty_site, html};
+
+/// Returns true if this path is a page, whose reader wants HTML.
+pub(crate) fn is_page(path: &str) -> bool {
+    path.strip_prefix("/ui").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Shows a problem as a page for this path.
+pub(crate) fn problem_page(problem: &Problem, path: &str) -> Response {
+    let shown = shown(problem);
+    let status = problem.status();
+    let mut response = html(page(&shown, root(path)).whole(&empty_site()));
+    *response.status_mut() = status;
+    if let Some(seconds) = problem.retry_after_secs() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// Returns what a page shows of a problem.
+pub(crate) fn shown(problem: &Problem) -> Shown {
+    Shown {
+        status: problem.status().as_u16(),
+        title: problem.title().to_owned(),
+        code: problem.code().to_owned(),
+        detail: problem.detail().to_owned(),
+        errors: errors(problem),
+    }
+}
+
+fn errors(problem: &Problem) -> Vec<FieldError> {
+    let errors = serde_json::to_value(problem.errors()).and_then(serde_json::from_value);
+    errors.unwrap_or_default()
+}
+
+/// Returns the way from a page to the root of the server.
+fn root(path: &str) -> &'static str {
+    match path.matches('/').count() {
+        0 | 1 => "./",
+        2 => "../",
+        3 => "../../",
+        _ => "../../../",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_below_ui() {
+        assert!(["/ui", "/ui/", "/ui/task/x"].into_iter().all(is_page));
+        assert!(!["/", "/task", "/uix", "/task/ui/"].into_iter().any(is_page));
+    }
+
+    #[test]
+    fn the_way_to_the_root_is_relative() {
+        assert_eq!([root("/ui"), root("/ui/tasks"), root("/ui/task/x"), root("/ui/task/x/log")], ["./", "../", "../../", "../../../"]);
+    }
+}

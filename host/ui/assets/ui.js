@@ -1,0 +1,354 @@
+// What every page shares: patches what has changed, ages, dialogs, keys, copying. Pages work without it.
+
+const root = document.documentElement.dataset.root;
+const byId = id => document.getElementById(id);
+
+// The one place where text becomes markup. It is ours: the server escapes everything in it.
+const policy = window.trustedTypes?.createPolicy("wasmill", {createHTML: text => text});
+const parse = text => new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html");
+
+let clock = 0; // The server's clock is this much ahead of ours.
+
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+function age(then) {
+  const seconds = Math.round((Date.now() + clock - then) / 1000);
+  const amount = Math.abs(seconds);
+  const first = UNITS.findIndex(([, size]) => amount >= size);
+  if (first < 0) return "now";
+  const [unit, size] = UNITS[first];
+  let text = `${Math.floor(amount / size)} ${unit}`;
+  const next = UNITS[first + 1];
+  const rest = next ? Math.floor(amount % size / next[1]) : 0;
+  if (rest && amount / size < 10) text += ` ${rest} ${next[0]}`;
+  return seconds < 0 ? `in ${text}` : text;
+}
+const local = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "medium"});
+function times(within = document) {
+  for (const element of within.querySelectorAll("time[data-time]")) {
+    const then = Date.parse(element.dateTime);
+    const text = element.dataset.time === "age" ? age(then) : local.format(then);
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+let lastSaid = 0;
+let hiding;
+function say(text) {
+  const element = byId("said");
+  element.textContent = text;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => { element.textContent = ""; }, 5000);
+  lastSaid = Date.now();
+}
+
+// --- What is live ---
+
+const seen = new Map();
+for (const element of document.querySelectorAll("[data-live][id]")) seen.set(element.id, element.outerHTML);
+
+function keep(old, fresh) {
+  const checked = new Set([...old.querySelectorAll("input:checked")].map(input => input.value));
+  for (const input of fresh.querySelectorAll("input[type=checkbox]")) input.checked = checked.has(input.value);
+  const open = [...old.querySelectorAll("details")];
+  for (const [index, details] of [...fresh.querySelectorAll("details")].entries()) details.open = open[index]?.open ?? details.open;
+  const scroll = [...old.querySelectorAll(".scroll")];
+  return () => fresh.querySelectorAll?.(".scroll").forEach((box, index) => { box.scrollTop = scroll[index]?.scrollTop ?? 0; });
+}
+
+// Replaces an element; where the focus is, only what does not hold it.
+function put(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old === document.activeElement) return;
+  if (old.contains(document.activeElement)) {
+    const [before, after] = [[...old.children], [...fresh.children]];
+    if (before.length === after.length) before.forEach((child, index) => put(child, after[index]));
+    return;
+  }
+  const node = document.importNode(fresh, true);
+  const settle = keep(old, node);
+  old.replaceWith(node);
+  settle();
+}
+
+function patch(page) {
+  const anchored = document.querySelector("tbody[data-anchor]");
+  const present = new Set();
+  for (const fresh of page.querySelectorAll("[data-live][id]")) {
+    present.add(fresh.id);
+    const old = byId(fresh.id);
+    if (!old || seen.get(fresh.id) === fresh.outerHTML) continue;
+    seen.set(fresh.id, fresh.outerHTML);
+    put(old, fresh);
+  }
+  // What has left the filter stays, so that nothing disappears while one reads it.
+  for (const row of anchored?.rows ?? []) row.classList.toggle("gone", !present.has(row.id));
+  if (page.title) document.title = page.title;
+  times();
+  count();
+}
+
+const live = "livePage" in document.body.dataset;
+const state = byId("live-state");
+const pause = byId("pause");
+let paused = false, known = "", failures = 0, answered = Date.now(), timer;
+
+function show() {
+  if (!live) return;
+  state.hidden = pause.hidden = false;
+  state.className = failures > 1 ? "live lost" : paused ? "live paused" : "live";
+  const text = failures > 1 ? `no answer since ${new Date(answered).toLocaleTimeString()}` : paused ? "paused" : "● live";
+  if (state.textContent !== text) state.textContent = text;
+  pause.textContent = paused ? "Go on" : "Pause";
+  pause.setAttribute("aria-pressed", paused);
+  for (const button of document.querySelectorAll("main button[type=submit]")) button.disabled = failures > 1;
+}
+
+async function poll() {
+  clearTimeout(timer);
+  if (paused || document.hidden) return;
+  let wait = 1000;
+  try {
+    const url = new URL(location.href);
+    url.hash = "";
+    for (const name of ["did", "n", "left"]) url.searchParams.delete(name);
+    url.searchParams.set("fragment", "1");
+    const anchor = document.querySelector("tbody[data-anchor]")?.dataset.anchor;
+    if (anchor) url.searchParams.set("anchor", anchor);
+    const answer = await fetch(url, {headers: known ? {"if-none-match": known} : {}, cache: "no-store"});
+    wait = Number(answer.headers.get("poll-after")) || 5000;
+    clock = (Date.parse(answer.headers.get("date")) || Date.now()) - Date.now();
+    if (Math.abs(clock) < 2000) clock = 0;
+    if (answer.status === 200) {
+      known = answer.headers.get("etag") ?? "";
+      const text = await answer.text();
+      if (!paused) patch(parse(text));
+    } else if (answer.status === 401 || answer.status === 403) {
+      location.reload();
+      return;
+    } else if (answer.status !== 304) throw new Error(answer.status);
+    if (failures > 1) say("The server answers again.");
+    failures = 0;
+    answered = Date.now();
+  } catch {
+    failures += 1;
+    if (failures === 2) say("The server does not answer.");
+    wait = Math.min(30000, 1000 * 2 ** failures);
+  }
+  show();
+  timer = setTimeout(poll, wait);
+}
+if (live) {
+  pause.addEventListener("click", () => { paused = !paused; show(); document.dispatchEvent(new CustomEvent("pause", {detail: paused})); poll(); });
+  document.addEventListener("visibilitychange", poll);
+  timer = setTimeout(poll, 1000);
+  show();
+}
+times();
+setInterval(() => { if (!document.hidden && !paused) times(); }, 1000);
+
+// --- Selection ---
+
+const boxes = () => [...document.querySelectorAll("tbody input[name=id]")];
+function count() {
+  const bar = byId("selection");
+  if (!bar) return;
+  const chosen = boxes().filter(box => box.checked).length;
+  bar.hidden = chosen === 0;
+  byId("selected").textContent = `${chosen} selected:`;
+  const all = byId("all-here");
+  if (all) { all.checked = chosen > 0 && chosen === boxes().length; all.indeterminate = chosen > 0 && !all.checked; }
+}
+document.addEventListener("change", event => {
+  if (event.target.id === "all-here") for (const box of boxes()) box.checked = event.target.checked;
+  count();
+});
+count();
+
+// --- Dialogs: a page that asks, opened over this one ---
+
+const dialog = byId("dialog");
+let opener;
+async function openDialog(href) {
+  opener = document.activeElement;
+  try {
+    const url = new URL(href, location.href);
+    url.searchParams.set("fragment", "1");
+    const answer = await fetch(url, {cache: "no-store"});
+    const page = parse(await answer.text());
+    // Its links and forms are relative to its own URL.
+    const content = document.importNode(page.querySelector("main"), true);
+    for (const [name, selector] of [["action", "form"], ["href", "a[href]"]]) {
+      for (const element of content.querySelectorAll(selector)) {
+        element.setAttribute(name, new URL(element.getAttribute(name), url).href);
+      }
+    }
+    dialog.replaceChildren(...content.childNodes);
+    curls(dialog);
+    dialog.showModal();
+    (dialog.querySelector("input:not([type=hidden])") ?? dialog.querySelector("button[type=submit], a.button"))?.focus();
+  } catch {
+    location.href = href;
+  }
+}
+dialog.addEventListener("close", () => { dialog.replaceChildren(); opener?.focus(); });
+document.addEventListener("click", event => {
+  const target = event.target.closest("a, button");
+  if (!target || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (target.matches("[data-close]") && dialog.contains(target)) {
+    event.preventDefault();
+    dialog.close();
+  } else if (target.matches("a[data-dialog]")) {
+    event.preventDefault();
+    openDialog(target.href);
+  } else if (target.dataset.copy !== undefined) {
+    copy(target.dataset.copy);
+  } else if (target.dataset.copyBefore !== undefined) {
+    copy(target.previousElementSibling.textContent);
+  }
+});
+document.addEventListener("submit", event => {
+  const form = event.target;
+  if (form.method === "get" && new URL(form.action).pathname.endsWith("/ui/act")) {
+    event.preventDefault();
+    openDialog(`${form.action}?${new URLSearchParams(new FormData(form, event.submitter))}`);
+    return;
+  }
+  // A second click must not send it twice. The button that was pressed is part of what is sent, so it is disabled later.
+  if (form.method === "post") setTimeout(() => { for (const button of form.querySelectorAll("button")) button.disabled = true; });
+});
+addEventListener("pageshow", event => { if (event.persisted) for (const button of document.querySelectorAll("button:disabled")) button.disabled = false; });
+
+// --- Copying; without TLS a browser has no clipboard for pages of other machines ---
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    (dialog.open ? dialog : document.body).append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  say("Copied.");
+}
+function curls(within = document) {
+  const base = new URL(root, location.href).href.replace(/\/$/, "");
+  for (const code of within.querySelectorAll("code[data-curl]")) {
+    code.textContent = code.textContent.replace("http://127.0.0.1:8080", base);
+  }
+}
+curls();
+
+// --- Theme ---
+
+const themes = ["system", "light", "dark"];
+const button = byId("theme");
+function theme() {
+  const now = localStorage.getItem("theme") ?? "system";
+  button.textContent = `Theme: ${now}`;
+  if (now === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = now;
+}
+button.addEventListener("click", () => {
+  const now = localStorage.getItem("theme") ?? "system";
+  localStorage.setItem("theme", themes[(themes.indexOf(now) + 1) % themes.length]);
+  theme();
+});
+theme();
+
+// --- Keys ---
+
+const KEYS = [
+  ["?", "these keys"], ["/", "find or filter"], ["g then o, t, p, s, l, d", "go to a page"], ["n", "submit a task"],
+  ["j, k", "next, previous row"], ["Enter, o", "open"], ["x", "select; * selects all here"],
+  ["r, c, d", "retry, cancel, delete what is selected or open; always asks"], [".", "show newer"],
+  ["Space", "pause what is live"], ["1–6", "tabs of a task"], ["y", "copy the id"], ["Esc", "close, or clear the selection"],
+];
+const keysOn = () => localStorage.getItem("keys") !== "off";
+function help() {
+  const list = document.createElement("dl");
+  list.className = "keys";
+  for (const [key, does] of KEYS) {
+    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
+    const mark = document.createElement("kbd");
+    mark.textContent = key;
+    term.append(mark);
+    text.textContent = does;
+    list.append(term, text);
+  }
+  const title = document.createElement("h1");
+  title.id = "dialog-title";
+  title.textContent = "Keys";
+  const label = document.createElement("label");
+  label.className = "check";
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  box.checked = keysOn();
+  box.id = "keys-on";
+  box.addEventListener("change", () => localStorage.setItem("keys", box.checked ? "on" : "off"));
+  label.append(box, "Keys are on");
+  const close = document.createElement("button");
+  close.textContent = "Close";
+  close.type = "button";
+  close.addEventListener("click", () => dialog.close());
+  const row = document.createElement("div");
+  row.className = "buttons end";
+  row.append(close);
+  opener = document.activeElement;
+  dialog.replaceChildren(title, list, label, row);
+  dialog.showModal();
+  close.focus();
+}
+byId("keys").addEventListener("click", help);
+
+const links = () => [...document.querySelectorAll("a.open")];
+function step(by) {
+  const all = links();
+  const row = document.activeElement.closest("tr");
+  const at = all.findIndex(link => row?.contains(link));
+  all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + by))]?.focus();
+}
+function click(selector) {
+  const element = document.querySelector(selector);
+  element?.click();
+  return Boolean(element);
+}
+let going = false;
+document.addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || dialog.open || event.defaultPrevented) return;
+  if (event.target.closest("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])")) return;
+  if (!keysOn()) return;
+  const key = event.key;
+  const press = () => {
+    if (going) {
+      going = false;
+      return click(`.top nav a[data-key="${CSS.escape(key)}"]`);
+    }
+    const box = document.activeElement.closest("tr")?.querySelector("input[name=id]");
+    const chosen = boxes().some(other => other.checked);
+    switch (key) {
+      case "?": help(); return true;
+      case "g": going = true; setTimeout(() => { going = false; }, 1500); return true;
+      case "n": return click('.top nav a[data-key="n"]');
+      case "/": { const field = document.querySelector("main input[type=text], main input[type=search]"); field?.focus(); return Boolean(field); }
+      case "j": step(1); return true;
+      case "k": step(-1); return true;
+      case "o": { const link = document.activeElement.closest("tr")?.querySelector("a.open"); link?.click(); return Boolean(link); }
+      case "x": box?.click(); return Boolean(box);
+      case "*": return click("#all-here");
+      case ".": return click('#newer a[data-key="."]');
+      case " ": if (event.target.closest("button, summary, input, a")) return false; pause.hidden || pause.click(); return !pause.hidden;
+      case "Escape": if (!chosen) return false; for (const other of boxes()) other.checked = false; count(); return true;
+      case "y": { const id = document.querySelector("[data-id]")?.dataset.id ?? box?.value; if (id) copy(id); return Boolean(id); }
+      case "r": case "c": case "d": {
+        const action = {r: "retry", c: "cancel", d: "delete"}[key];
+        if (box && !chosen) { box.checked = true; count(); }
+        return click(`#selection button[value=${action}], a[data-key="${key}"]`);
+      }
+      default: return /^[1-9]$/.test(key) && click(`.tabs a:nth-child(${key})`);
+    }
+  };
+  if (press()) event.preventDefault();
+});

@@ -1,0 +1,8 @@
+//! Pieces that several pages share.
+
+pub mod command;
+pub mod confirm;
+pub mod state;
+pub mod text;
+pub mod time;
+pub mod unit;

@@ -1,0 +1,58 @@
+//! Pages for what went wrong.
+
+use maud::{Markup, html};
+
+use crate::part::text::{block, visible};
+use crate::shell::{Page, Place};
+
+/// What a problem document says.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct Problem {
+    pub status: u16,
+    pub title: String,
+    pub code: String,
+    pub detail: String,
+    pub errors: Vec<FieldError>,
+}
+
+/// One error of a field.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct FieldError {
+    pub pointer: Option<String>,
+    pub parameter: Option<String>,
+    pub detail: String,
+}
+
+/// Shows a problem in place of a page.
+pub fn page(problem: &Problem, root: &'static str) -> Page {
+    Page {
+        title: problem.title.clone(),
+        place: Place::None,
+        root,
+        scripts: &[],
+        is_live: false,
+        main: html! {
+            h1 { (visible(&problem.title)) }
+            (alert(problem))
+            p { a.button href={ (root) "ui/" } { "Overview" } " " a.button href={ (root) "ui/tasks" } { "Tasks" } }
+        },
+    }
+}
+
+/// Shows a problem within a page.
+pub fn alert(problem: &Problem) -> Markup {
+    html! {
+        div.alert role="alert" {
+            p { b { (problem.status) " " (visible(&problem.title)) } }
+            p.pre { (block(&problem.detail)) }
+            @if problem.errors.len() > 1 {
+                ul { @for error in &problem.errors { li { (visible(&error.detail)) } } }
+            }
+            p.note { "code " code { (visible(&problem.code)) } }
+        }
+    }
+}
