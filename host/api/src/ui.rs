@@ -9,10 +9,15 @@ mod assets;
 mod cache;
 mod doing;
 mod form;
+mod multipart;
 mod overview;
 mod page;
+mod plugins;
 mod problem;
+mod raw;
 mod rest;
+mod schedules;
+mod task;
 mod tasks;
 
 pub(crate) use page::redirect;
@@ -29,6 +34,18 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .add(Needs::Nothing, assets::spec(), assets::asset)
         .add(Needs::Key, page::spec("/ui/"), overview::overview)
         .add(Needs::Key, tasks::spec(), tasks::tasks)
+        .add(Needs::Key, page::spec("/ui/task/{id}"), task::log)
+        .add(Needs::Key, page::spec("/ui/task/{id}/result").parameter("as"), task::result)
+        .add(Needs::Key, page::spec("/ui/task/{id}/input"), task::input)
+        .add(Needs::Key, page::spec("/ui/task/{id}/depends"), task::depends)
+        .add(Needs::Key, page::spec("/ui/task/{id}/webhook"), task::webhook)
+        .add(Needs::Key, page::spec("/ui/task/{id}/record"), task::record)
+        .add(Needs::Key, raw::spec("/ui/raw/{id}/result"), raw::result)
+        .add(Needs::Key, raw::spec("/ui/raw/{id}/input"), raw::input)
+        .add(Needs::Key, page::spec("/ui/plugins"), plugins::plugins)
+        .add(Needs::Key, Operation::form("/ui/upload"), plugins::upload)
+        .add(Needs::Key, schedules::spec(), schedules::schedules)
+        .add(Needs::Key, Operation::form("/ui/schedule"), schedules::put)
         .add(Needs::Key, act::spec(), act::ask)
         .add(Needs::Key, Operation::form("/ui/do"), doing::act)
 }

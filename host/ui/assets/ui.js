@@ -83,6 +83,7 @@ function patch(page) {
   // What has left the filter stays, so that nothing disappears while one reads it.
   for (const row of anchored?.rows ?? []) row.classList.toggle("gone", !present.has(row.id));
   if (page.title) document.title = page.title;
+  ended = Boolean(page.querySelector("[data-ended]")) && !byId("webhook");
   times();
   count();
 }
@@ -90,11 +91,11 @@ function patch(page) {
 const live = "livePage" in document.body.dataset;
 const state = byId("live-state");
 const pause = byId("pause");
-let paused = false, known = "", failures = 0, answered = Date.now(), timer;
+let ended = false, paused = false, known = "", failures = 0, answered = Date.now(), timer;
 
 function show() {
   if (!live) return;
-  state.hidden = pause.hidden = false;
+  state.hidden = pause.hidden = ended;
   state.className = failures > 1 ? "live lost" : paused ? "live paused" : "live";
   const text = failures > 1 ? `no answer since ${new Date(answered).toLocaleTimeString()}` : paused ? "paused" : "● live";
   if (state.textContent !== text) state.textContent = text;
@@ -105,7 +106,7 @@ function show() {
 
 async function poll() {
   clearTimeout(timer);
-  if (paused || document.hidden) return;
+  if (paused || ended || document.hidden) return;
   let wait = 1000;
   try {
     const url = new URL(location.href);
@@ -135,7 +136,7 @@ async function poll() {
     wait = Math.min(30000, 1000 * 2 ** failures);
   }
   show();
-  timer = setTimeout(poll, wait);
+  if (!ended) timer = setTimeout(poll, wait);
 }
 if (live) {
   pause.addEventListener("click", () => { paused = !paused; show(); document.dispatchEvent(new CustomEvent("pause", {detail: paused})); poll(); });

@@ -8,11 +8,16 @@ pub mod act;
 pub mod assets;
 pub mod chart;
 pub mod filters;
+mod json;
 pub mod overview;
 pub mod part;
+pub mod plugins;
 pub mod problem;
 pub mod record;
+pub mod schedules;
+pub mod schema;
 pub mod shell;
+pub mod task;
 pub mod tasks;
 
 pub use filters::Filters;

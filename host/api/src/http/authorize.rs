@@ -223,7 +223,7 @@ fn challenged(problem: Problem, challenge: &'static str) -> Response {
     response
 }
 
-fn not_permitted(identity: &Identity, scope: Scope) -> Problem {
+pub(crate) fn not_permitted(identity: &Identity, scope: Scope) -> Problem {
     let name = identity.key().map_or("", |key| &key.name);
     let has = identity.key().map(|key| key.scopes.to_string()).unwrap_or_default();
     let detail = format!("this needs the scope {}, and the key {name} has {has}", scope.as_str());

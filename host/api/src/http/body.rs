@@ -41,6 +41,15 @@ pub(crate) struct BodyMax {
     pub(crate) setting: Option<&'static str>,
 }
 
+/// Maximum size of a plugin, the same as in the plugins folder.
+pub(crate) const UPLOAD_MAX: BodyMax = BodyMax { bytes: 128 << 20, setting: None };
+
+/// What a form may have beside the file.
+const FORM_BYTES: usize = 16 << 10;
+
+/// How long a client may take to send a plugin.
+pub(crate) const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Reads a JSON body; an empty one needs no content type.
 pub(crate) async fn read_json(
     config: &BodyConfig,
@@ -127,6 +136,29 @@ pub(crate) async fn read_form(config: &BodyConfig, headers: &HeaderMap, body: Bo
     }
     let max = BodyMax { bytes: config.bytes_max, setting: Some("body_max") };
     read(config, headers, body, max, config.timeout).await
+}
+
+/// Reads a form with a file, and returns its boundary as well. The limits are those of an upload.
+pub(crate) async fn read_upload(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, String), Problem> {
+    let boundary = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(boundary);
+    let boundary = boundary.ok_or_else(not_a_form)?;
+    let max = BodyMax { bytes: UPLOAD_MAX.bytes + FORM_BYTES, ..UPLOAD_MAX };
+    Ok((read(config, headers, body, max, UPLOAD_TIMEOUT).await?, boundary))
+}
+
+/// Returns the boundary of a form with a file (RFC 2046, section 5.1.1).
+fn boundary(content_type: &str) -> Option<String> {
+    let (kind, parameters) = content_type.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
+        return None;
+    }
+    let parameter = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("boundary="))?;
+    let boundary = parameter.trim_matches('"');
+    (1..=70).contains(&boundary.len()).then(|| boundary.to_owned())
 }
 
 async fn read_text(

@@ -3,7 +3,6 @@
 //! Disabled unless the server allows uploads. A rejected file never replaces a plugin.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -15,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmill_model::{InvalidPluginName, PluginName};
 use wasmill_runtime::{PluginInfo, RemoveOutcome, Runtime, UploadError, UploadOutcome, UploadPreview};
 
-use crate::http::body::{BodyMax, read_wasm};
+use crate::http::body::{UPLOAD_MAX, UPLOAD_TIMEOUT, read_wasm};
 use crate::http::params::{Params, flag};
 use crate::http::upload_limits::{UploadPermits, uploads_disabled};
 use crate::openapi::{Operation, ResponseSpec};
@@ -26,12 +25,6 @@ use crate::problem::field_errors::{FieldErrors, truncated_quote};
 use crate::problem::kind;
 use crate::state::Api;
 use crate::view::plugin_changes::{self, ChangesView, UploadedView};
-
-/// Maximum size of a plugin, the same as in the plugins folder.
-const PLUGIN_MAX: BodyMax = BodyMax { bytes: 128 << 20, setting: None };
-
-/// How long a client may take to send a plugin.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Acquires a permit that moves into the blocking work: a client that hangs up releases only work that has
 /// not started, so no more runs than there are permits.
@@ -50,7 +43,7 @@ pub(crate) async fn put(
     let (permits, name) = check_request(&api, &name)?;
     let dry_run = check(&params)?;
     let received = permit(&permits.received).await?;
-    let bytes = read_wasm(&api.config.body, &headers, body, PLUGIN_MAX, UPLOAD_TIMEOUT).await?;
+    let bytes = read_wasm(&api.config.body, &headers, body, UPLOAD_MAX, UPLOAD_TIMEOUT).await?;
     // Acquired after the body, so that slow senders do not block others.
     let loaded = permit(&permits.loaded).await?;
     let permits = (received, loaded);

@@ -16,7 +16,7 @@ use crate::ui::rest::Rest;
 
 pub(crate) fn spec() -> Operation {
     let page = page_spec("/ui/act");
-    let page = ["action", "select", "back", "name"].into_iter().fold(page, |page, name| page.parameter(name));
+    let page = ["action", "select", "back", "name"].into_iter().fold(page, Operation::parameter);
     filter::add_parameters(page.parameters("id"), &TaskState::ALL)
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use wasmill_access::{Identity, Scope};
 use wasmill_ui::{Page, Rights, Site};
 
-use crate::http::authorize::Sender;
+use crate::http::authorize::{Sender, not_permitted};
 use crate::http::params::{Params, whole_number};
 use crate::openapi::Operation;
 use crate::problem::Problem;
@@ -29,7 +29,7 @@ const COMMON: [&str; 4] = ["fragment", "did", "n", "left"];
 
 /// Specifies a page with the parameters of every page.
 pub(crate) fn spec(path: &'static str) -> Operation {
-    COMMON.into_iter().fold(Operation::page(path), |page, name| page.parameter(name))
+    COMMON.into_iter().fold(Operation::page(path), Operation::parameter)
 }
 
 /// `GET /ui`: the overview is a folder below, so that its links are the same as everywhere.
@@ -98,6 +98,11 @@ impl View {
     /// Returns the value of a parameter, unless it is empty.
     pub(crate) fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(known, value)| *known == name && !value.is_empty()).map(|(_, value)| value)
+    }
+
+    /// Fails unless the reader may change plugins.
+    pub(crate) fn require_plugins(&self) -> Result<(), Problem> {
+        if self.rights.plugins { Ok(()) } else { Err(not_permitted(&self.sender, Scope::Plugins)) }
     }
 
     /// Waits until nobody else renders the same page, if this is a poll.

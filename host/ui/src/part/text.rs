@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// Returns text for one line: every control character is shown, line breaks as well.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    replace(text, |char| char.is_control())
+    replace(text, char::is_control)
 }
 
 /// Returns text for a block: line breaks and tabs stay.

@@ -1,0 +1,59 @@
+//! `GET /ui/plugins` and `POST /ui/upload`: the plugins, and another one.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use wasmill_ui::plugins::{Plugins, page};
+
+use crate::http::body::read_upload;
+use crate::problem::Problem;
+use crate::problem::field_errors::FieldError;
+use crate::ui::doing::encoded;
+use crate::ui::multipart;
+use crate::ui::page::{View, html, redirect};
+use crate::ui::problem::shown;
+use crate::ui::rest::Sent;
+
+pub(crate) async fn plugins(view: View) -> Result<Response, Problem> {
+    let turn = view.turn().await;
+    if let Some(kept) = view.kept(turn.as_ref()) {
+        return Ok(kept);
+    }
+    let plugins = Plugins { plugins: view.rest.get("/plugins").await?, ..Plugins::default() };
+    let site = view.site().await;
+    Ok(view.show(turn, &site, &page(&site, &plugins)))
+}
+
+/// Uploads a plugin, as `PUT /plugins/{name}` does.
+pub(crate) async fn upload(view: View, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    // Before the body: nobody sends 128 MiB to be told that it was for nothing.
+    view.api.upload_limits.permits()?;
+    view.require_plugins()?;
+    let (bytes, boundary) = read_upload(&view.api.config.body, &headers, body).await?;
+    let parts = multipart::read(&bytes, &boundary).ok_or_else(|| invalid("the form is not multipart/form-data"))?;
+    let part = |name: &str| parts.iter().find(|part| part.name == name).map(|part| part.bytes.clone());
+    let name = part("name").map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
+    let file = part("file").filter(|file| !file.is_empty());
+    let sent = match file {
+        Some(bytes) if !name.is_empty() => {
+            let sent = Sent { media_type: "application/wasm", bytes };
+            view.rest.send(Method::PUT, &format!("/plugins/{}", encoded(&name)), Some(sent), None).await
+        }
+        _ => Err(invalid("choose a file and give it a name")),
+    };
+    match sent {
+        Ok(_) => Ok(redirect("plugins?did=upload")),
+        Err(problem) => {
+            let plugins = view.rest.get("/plugins").await?;
+            let site = view.site().await;
+            let refused = Plugins { plugins, problem: Some(shown(&problem)), name };
+            let mut response = html(page(&site, &refused).whole(&site));
+            *response.status_mut() = problem.status();
+            Ok(response)
+        }
+    }
+}
+
+fn invalid(detail: &str) -> Problem {
+    Problem::invalid_request(FieldError::body(detail))
+}

@@ -1,0 +1,62 @@
+//! `GET /ui/raw/{id}/result` and `/input`: the bytes that a guest or a client wrote, harmless wherever they are shown.
+//!
+//! The policy puts them into a sandbox with an origin of its own, which runs no script, sends no form and loads
+//! nothing: in a frame of the dashboard as well as opened alone.
+
+use axum::extract::Path;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use wasmill_ui::record::Task;
+use wasmill_ui::task::{Kind, kind_of};
+
+use crate::openapi::Operation;
+use crate::problem::Problem;
+use crate::problem::kind;
+use crate::ui::doing::encoded;
+use crate::ui::page::View;
+
+const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
+    frame-ancestors 'self'";
+
+pub(crate) fn spec(path: &'static str) -> Operation {
+    Operation::page(path).parameter("download")
+}
+
+pub(crate) async fn result(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    let path = format!("/task/{}", encoded(&id));
+    let task: Task = view.rest.get(&path).await?;
+    let result = task.result.ok_or_else(|| {
+        let detail = format!("task {} has no result", task.id);
+        Problem::of(kind::UNKNOWN_ROUTE, detail)
+    })?;
+    Ok(raw(&view, result, &format!("result-{}", task.id)))
+}
+
+pub(crate) async fn input(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    let path = format!("/task/{}/input", encoded(&id));
+    let input = view.rest.bytes(Method::GET, &path, None, None).await?;
+    let name = format!("input-{}", encoded(&id));
+    Ok(raw(&view, String::from_utf8_lossy(&input).into_owned(), &name))
+}
+
+fn raw(view: &View, text: String, name: &str) -> Response {
+    let (media_type, extension) = match kind_of(&text) {
+        Kind::Json => ("application/json", "json"),
+        Kind::Svg => ("image/svg+xml", "svg"),
+        Kind::Html => ("text/html; charset=utf-8", "html"),
+        Kind::Text => ("text/plain; charset=utf-8", "txt"),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CONTENT_SECURITY_POLICY, SANDBOX),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let mut response = (headers, text).into_response();
+    if view.param("download").is_some()
+        && let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}.{extension}\""))
+    {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
+    }
+    response
+}

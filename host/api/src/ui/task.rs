@@ -1,0 +1,124 @@
+//! `GET /ui/task/{id}` and its tabs: one task.
+
+use axum::extract::Path;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use futures_util::future::join_all;
+use wasmill_ui::record::{Delivery, LogLine, Task};
+use wasmill_ui::task::{Tab, page};
+
+use crate::problem::Problem;
+use crate::ui::doing::encoded;
+use crate::ui::page::View;
+use crate::ui::rest::{Rest, read};
+
+/// Lines of the log that a page starts with.
+const LINES: usize = 1_000;
+/// Lines that one request reads.
+const READ_LINES: usize = 10_000;
+/// Dependencies whose state is shown.
+const DEPENDS_MAX: usize = 100;
+
+/// Which tab.
+#[derive(Clone, Copy)]
+enum Part {
+    Log,
+    Result,
+    Input,
+    Depends,
+    Webhook,
+    Record,
+}
+
+pub(crate) async fn log(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    show(view, &id, Part::Log).await
+}
+
+pub(crate) async fn result(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    show(view, &id, Part::Result).await
+}
+
+pub(crate) async fn input(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    show(view, &id, Part::Input).await
+}
+
+pub(crate) async fn depends(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    show(view, &id, Part::Depends).await
+}
+
+pub(crate) async fn webhook(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    show(view, &id, Part::Webhook).await
+}
+
+pub(crate) async fn record(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    show(view, &id, Part::Record).await
+}
+
+async fn show(view: View, id: &str, part: Part) -> Result<Response, Problem> {
+    let turn = view.turn().await;
+    if let Some(kept) = view.kept(turn.as_ref()) {
+        return Ok(kept);
+    }
+    let path = format!("/task/{}", encoded(id));
+    let json = view.rest.bytes(Method::GET, &path, None, None).await?;
+    let mut task: Task = read(&json)?;
+    let tab = match part {
+        // A poll patches what is beside the log; `log.js` follows the log itself.
+        Part::Log if turn.is_some() => Tab::Log(Vec::new(), false),
+        Part::Log => log_lines(&view.rest, &path).await?,
+        Part::Result => Tab::Result(task.result.take(), view.param("as") == Some("page")),
+        Part::Input => Tab::Input(text(&view.rest, &format!("{path}/input")).await?),
+        Part::Depends => Tab::Depends(tasks(&view.rest, task.depends_on.iter().map(|on| on.id.clone())).await?),
+        Part::Webhook => Tab::Webhook(delivery(&view.rest, &path).await?),
+        Part::Record => Tab::Record(String::from_utf8_lossy(&json).into_owned()),
+    };
+    let site = view.site().await;
+    Ok(view.show(turn, &site, &page(&site, &task, &tab)))
+}
+
+/// Gets the newest lines. The interface reads from the beginning; the limit of the log bounds that.
+async fn log_lines(rest: &Rest, path: &str) -> Result<Tab, Problem> {
+    let (mut lines, mut has_older) = (Vec::new(), false);
+    loop {
+        let last = lines.last().map_or(0, |line: &LogLine| line.seq);
+        let more: Vec<LogLine> = rest.get(&format!("{path}/logs?after={last}&limit={READ_LINES}")).await?;
+        let is_last = more.len() < READ_LINES;
+        lines.extend(more);
+        let skipped = lines.len().saturating_sub(LINES);
+        has_older |= skipped > 0;
+        lines.drain(..skipped);
+        if is_last {
+            return Ok(Tab::Log(lines, has_older));
+        }
+    }
+}
+
+async fn text(rest: &Rest, path: &str) -> Result<String, Problem> {
+    let bytes = rest.bytes(Method::GET, path, None, None).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Gets these tasks, as far as they are still stored.
+async fn tasks(rest: &Rest, ids: impl Iterator<Item = String>) -> Result<Vec<Task>, Problem> {
+    let get = |id: String| async move {
+        let task = rest.get::<Task>(&format!("/task/{}/status", encoded(&id))).await;
+        (id, task)
+    };
+    let mut found = Vec::new();
+    for (id, task) in join_all(ids.take(DEPENDS_MAX).map(get)).await {
+        match task {
+            Ok(task) => found.push(Task { id, ..task }),
+            Err(problem) if problem.status() == StatusCode::NOT_FOUND => found.push(Task { id, ..Task::default() }),
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(found)
+}
+
+async fn delivery(rest: &Rest, path: &str) -> Result<Option<Delivery>, Problem> {
+    match rest.get(&format!("{path}/webhook")).await {
+        Ok(delivery) => Ok(Some(delivery)),
+        Err(problem) if problem.code() == crate::problem::kind::NO_WEBHOOK.code => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}

@@ -1,0 +1,26 @@
+//! What a task depends on.
+
+use maud::{Markup, html};
+
+use super::other;
+use crate::part::text::visible;
+use crate::record::Task;
+
+/// Shows the dependencies as a list; each is a link.
+pub(super) fn section(task: &Task, tasks: &[Task], root: &str) -> Markup {
+    html! {
+        section id="depends" data-live aria-labelledby="depends-title" {
+            h2 id="depends-title" { "Depends on" }
+            @if task.depends_on.is_empty() { p.empty { "It depends on no other task." } }
+            @else {
+                p.note {
+                    (task.pending_dependencies) " of " (task.depends_on.len()) " have not ended."
+                    @if let Some(on_failure) = &task.on_failure { " If one fails: " (visible(on_failure)) "." }
+                    @if task.input_from.is_some() { " It gets their results." }
+                }
+                ul.tasks { @for task in tasks { li { (other(task, root)) } } }
+                @if tasks.len() < task.depends_on.len() { p.note { "and " (task.depends_on.len() - tasks.len()) " more" } }
+            }
+        }
+    }
+}
