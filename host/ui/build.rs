@@ -9,13 +9,12 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 /// Files in `assets`, with the constant of each.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("STYLE", "ui.css", "text/css"),
     ("THEME", "theme.js", "text/javascript"),
     ("SCRIPT", "ui.js", "text/javascript"),
     ("LOG", "log.js", "text/javascript"),
     ("EVENTS", "events.js", "text/javascript"),
-    ("FORM", "form.js", "text/javascript"),
 ];
 
 fn main() {
@@ -25,7 +24,8 @@ fn main() {
     let mut source = String::new();
     for (constant, file, media_type) in FILES {
         let bytes = fs::read(Path::new("assets").join(file)).expect("the file is readable");
-        let digest: String = Sha256::digest(&bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let digest: String =
+            Sha256::digest(&bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         let (stem, extension) = file.split_once('.').expect("the file has an extension");
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&bytes).expect("memory is writable");

@@ -9,6 +9,7 @@ mod assets;
 mod cache;
 mod doing;
 mod form;
+mod live;
 mod multipart;
 mod overview;
 mod page;
@@ -17,6 +18,7 @@ mod problem;
 mod raw;
 mod rest;
 mod schedules;
+mod submit;
 mod task;
 mod tasks;
 
@@ -46,6 +48,10 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .add(Needs::Key, Operation::form("/ui/upload"), plugins::upload)
         .add(Needs::Key, schedules::spec(), schedules::schedules)
         .add(Needs::Key, Operation::form("/ui/schedule"), schedules::put)
+        .add(Needs::Key, submit::spec(), submit::show)
+        .add(Needs::Key, Operation::form("/ui/submit"), submit::post)
+        .add(Needs::Key, live::spec(), live::events)
+        .add(Needs::Key, page::spec("/ui/hosts"), live::hosts)
         .add(Needs::Key, act::spec(), act::ask)
         .add(Needs::Key, Operation::form("/ui/do"), doing::act)
 }

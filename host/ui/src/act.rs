@@ -56,8 +56,12 @@ impl Action {
         match self {
             Self::Retry => "Each becomes a new task with the same input. The old ones stay as they are.",
             Self::Cancel => "Those that wait do not start; guests that run are stopped. The records stay.",
-            Self::Delete => "Those that wait or run are stopped first. The records, results and logs are gone for good.",
-            Self::DeletePlugin => "Its file is removed. The manifest stays, running tasks keep their version, and waiting ones wait for a plugin of this name.",
+            Self::Delete => {
+                "Those that wait or run are stopped first. The records, results and logs are gone for good."
+            }
+            Self::DeletePlugin => {
+                "Its file is removed. The manifest stays, running tasks keep their version, and waiting ones wait for a plugin of this name."
+            }
             Self::DeleteSchedule => "No further task is created. Tasks that it has created stay.",
         }
     }
@@ -188,7 +192,8 @@ fn fields(target: &Target) -> Markup {
 
 /// Returns the request and the command that do the same.
 fn lines(ask: &Ask) -> Option<(&'static str, String, String)> {
-    let quoted = |words: &[String]| words.iter().map(|word| command::quote(word)).collect::<Vec<_>>().join(" ");
+    let quoted =
+        |words: &[String]| words.iter().map(|word| command::quote(word)).collect::<Vec<_>>().join(" ");
     Some(match (ask.action, &ask.target) {
         (Action::Retry | Action::Cancel, Target::All(filters, _)) => {
             let (verb, query) = (ask.action.name(), filters.query());
@@ -196,12 +201,20 @@ fn lines(ask: &Ask) -> Option<(&'static str, String, String)> {
             let options = if filters.is_empty() { " --all".to_owned() } else { filters.options() };
             ("POST", format!("/task/{verb}?{query}"), format!("wasmill {verb}{options}"))
         }
-        (Action::Delete, Target::Ids(ids)) => ("DELETE", format!("/task/{}", ids.first()?), format!("wasmill delete {}", quoted(ids))),
-        (action @ (Action::Retry | Action::Cancel), Target::Ids(ids)) => {
-            ("POST", format!("/task/{}/{}", ids.first()?, action.name()), format!("wasmill {} {}", action.name(), quoted(ids)))
+        (Action::Delete, Target::Ids(ids)) => {
+            ("DELETE", format!("/task/{}", ids.first()?), format!("wasmill delete {}", quoted(ids)))
         }
-        (Action::DeletePlugin, Target::Named(name)) => ("DELETE", format!("/plugins/{name}"), format!("wasmill plugin delete {name}")),
-        (Action::DeleteSchedule, Target::Named(name)) => ("DELETE", format!("/schedules/{name}"), format!("wasmill schedule delete {name}")),
+        (action @ (Action::Retry | Action::Cancel), Target::Ids(ids)) => (
+            "POST",
+            format!("/task/{}/{}", ids.first()?, action.name()),
+            format!("wasmill {} {}", action.name(), quoted(ids)),
+        ),
+        (Action::DeletePlugin, Target::Named(name)) => {
+            ("DELETE", format!("/plugins/{name}"), format!("wasmill plugin delete {name}"))
+        }
+        (Action::DeleteSchedule, Target::Named(name)) => {
+            ("DELETE", format!("/schedules/{name}"), format!("wasmill schedule delete {name}"))
+        }
         _ => return None,
     })
 }
@@ -212,7 +225,8 @@ mod tests {
     use crate::Site;
 
     fn ask(action: Action, target: Target) -> String {
-        let ask = Ask { action, target, back: "state=failed".to_owned(), once: "1".to_owned(), problem: None };
+        let ask =
+            Ask { action, target, back: "state=failed".to_owned(), once: "1".to_owned(), problem: None };
         page(&ask).whole(&Site::default())
     }
 
@@ -221,7 +235,10 @@ mod tests {
         let filters = Filters::default().with("state", "failed").with("plugin", "fetch");
         let shown = ask(Action::Retry, Target::All(filters.clone(), 412));
         assert!(shown.contains(">Retry 412 tasks</button>") && shown.contains("Type 412 to go on"));
-        assert!(shown.contains("failed · plugin fetch") && shown.contains("wasmill retry --state failed --plugin fetch"));
+        assert!(
+            shown.contains("failed · plugin fetch")
+                && shown.contains("wasmill retry --state failed --plugin fetch")
+        );
         let few = ask(Action::Retry, Target::All(filters.clone(), 100));
         assert!(!few.contains("to go on") && few.contains(">Retry 100 tasks</button>"));
         let none = ask(Action::Cancel, Target::All(filters, 0));

@@ -20,7 +20,10 @@ mod tests {
     #[test]
     fn assets_stay_small() {
         let bytes = |media_type| {
-            ALL.iter().filter(|file| file.media_type == media_type).map(|file| file.gzipped.len()).sum::<usize>()
+            ALL.iter()
+                .filter(|file| file.media_type == media_type)
+                .map(|file| file.gzipped.len())
+                .sum::<usize>()
         };
         assert!(bytes("text/javascript") <= 20 << 10, "{}", bytes("text/javascript"));
         assert!(bytes("text/css") <= 12 << 10, "{}", bytes("text/css"));

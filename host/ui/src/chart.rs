@@ -52,12 +52,15 @@ pub struct Bar {
 
 /// Draws a line chart.
 pub fn lines(chart: &Lines<'_>) -> Markup {
-    let finite = || chart.series.iter().flat_map(|series| &series.values).copied().filter(|value| value.is_finite());
+    let finite =
+        || chart.series.iter().flat_map(|series| &series.values).copied().filter(|value| value.is_finite());
     let most = finite().fold(0.0, f64::max);
     let top = if most.max(chart.top_min) > 0.0 { most.max(chart.top_min) } else { 1.0 };
     let last = |series: &Series| series.values.iter().rev().find(|value| value.is_finite()).copied();
     let said = match (chart.times.first(), chart.times.last()) {
-        (Some(from), Some(until)) => format!("{}, {from} to {until}, at most {}", chart.title, (chart.unit)(most)),
+        (Some(from), Some(until)) => {
+            format!("{}, {from} to {until}, at most {}", chart.title, (chart.unit)(most))
+        }
         _ => format!("{}, no values yet", chart.title),
     };
     html! {
@@ -193,19 +196,30 @@ mod tests {
     fn draw(values: &[f64]) -> String {
         let series = [Series { label: "ended", values: values.to_vec() }];
         let times: Vec<_> = (0..values.len()).map(|second| format!("12:00:{second:02}")).collect();
-        lines(&Lines { title: "Ended", series: &series, times: &times, unit: unit::short, top_min: 0.0 }).into_string()
+        lines(&Lines { title: "Ended", series: &series, times: &times, unit: unit::short, top_min: 0.0 })
+            .into_string()
     }
 
     fn ys(svg: &str) -> Vec<f64> {
         let points = svg.split("points=\"").skip(1).filter_map(|rest| rest.split('"').next());
-        points.flat_map(|points| points.split(' ')).map(|point| point.split_once(',').expect("a point").1.parse().expect("a number")).collect()
+        points
+            .flat_map(|points| points.split(' '))
+            .map(|point| point.split_once(',').expect("a point").1.parse().expect("a number"))
+            .collect()
     }
 
     #[test]
     fn every_number_of_values_draws_within_the_box() {
         for values in [
-            vec![], vec![0.0], vec![7.0], vec![5.0; 9], vec![-3.0, -1.0], vec![f64::MAX, 0.0, 1.0],
-            vec![f64::NAN, 1.0, f64::INFINITY, 2.0, f64::NEG_INFINITY], vec![1e-300, 2e-300], vec![0.0; 3_000],
+            vec![],
+            vec![0.0],
+            vec![7.0],
+            vec![5.0; 9],
+            vec![-3.0, -1.0],
+            vec![f64::MAX, 0.0, 1.0],
+            vec![f64::NAN, 1.0, f64::INFINITY, 2.0, f64::NEG_INFINITY],
+            vec![1e-300, 2e-300],
+            vec![0.0; 3_000],
         ] {
             let svg = draw(&values);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{values:?}: {svg}");
@@ -224,9 +238,17 @@ mod tests {
 
     #[test]
     fn bars_share_one_scale() {
-        let bar = |label: &str, running, waiting| Bar { label: label.to_owned(), parts: vec![("running", running), ("waiting", waiting)] };
-        let svg = bars("Queues", &[bar("a", 1.0, 3.0), bar("<b>", 2.0, 0.0), bar("c", 0.0, f64::NAN)]).into_string();
-        assert!(svg.contains("width=\"150.0\"") && svg.contains("width=\"450.0\"") && svg.contains("width=\"300.0\""));
+        let bar = |label: &str, running, waiting| Bar {
+            label: label.to_owned(),
+            parts: vec![("running", running), ("waiting", waiting)],
+        };
+        let svg = bars("Queues", &[bar("a", 1.0, 3.0), bar("<b>", 2.0, 0.0), bar("c", 0.0, f64::NAN)])
+            .into_string();
+        assert!(
+            svg.contains("width=\"150.0\"")
+                && svg.contains("width=\"450.0\"")
+                && svg.contains("width=\"300.0\"")
+        );
         assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>"));
         assert_eq!(svg.matches("<rect").count(), 3);
         let none = bars("Queues", &[bar("a", 0.0, 0.0)]).into_string();

@@ -2,7 +2,16 @@
 
 /// Names of the parameters, as `GET /task` has them.
 pub const NAMES: [&str; 10] = [
-    "state", "plugin", "tag", "created_after", "created_before", "q", "id_end", "schedule", "group", "unique_key",
+    "state",
+    "plugin",
+    "tag",
+    "created_after",
+    "created_before",
+    "q",
+    "id_end",
+    "schedule",
+    "group",
+    "unique_key",
 ];
 
 /// A filter as the reader gave it.

@@ -8,7 +8,9 @@ pub mod act;
 pub mod assets;
 pub mod chart;
 pub mod filters;
+pub mod hosts;
 mod json;
+pub mod live;
 pub mod overview;
 pub mod part;
 pub mod plugins;
@@ -17,6 +19,7 @@ pub mod record;
 pub mod schedules;
 pub mod schema;
 pub mod shell;
+pub mod submit;
 pub mod task;
 pub mod tasks;
 

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::chart::{Bar, bars};
 use crate::filters::Filters;
-use crate::part::state::{bar, badge};
+use crate::part::state::{badge, bar};
 use crate::part::time::{Show, optional, time};
 use crate::part::{state, text, unit};
 use crate::record::{Plugin, Stats, Task};
@@ -34,7 +34,14 @@ pub fn page(site: &Site, overview: &Overview) -> Page {
         (plugins(overview))
         (failures(site, &overview.failed))
     };
-    Page { title: "Overview".to_owned(), place: Place::Overview, root: ROOT, scripts: &[], is_live: true, main }
+    Page {
+        title: "Overview".to_owned(),
+        place: Place::Overview,
+        root: ROOT,
+        scripts: &[],
+        is_live: true,
+        main,
+    }
 }
 
 fn tiles(stats: &Stats) -> Markup {
@@ -148,7 +155,8 @@ fn plugins(overview: &Overview) -> Markup {
 }
 
 fn plugin_row(plugin: &Plugin) -> Markup {
-    let tasks = |state: &str| Filters::default().with("plugin", &plugin.name).with("state", state).href("tasks", &[]);
+    let tasks =
+        |state: &str| Filters::default().with("plugin", &plugin.name).with("state", state).href("tasks", &[]);
     let at_least = if plugin.tasks.waiting_is_at_least { "+" } else { "" };
     html! {
         tr {

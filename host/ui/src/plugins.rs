@@ -146,7 +146,12 @@ fn bounds(limits: &Limits, retry: Option<&Retry>) -> Markup {
     if let Some(Retry { max_attempts, backoff, on }) = retry {
         facts.push(("Attempts", max_attempts.to_string()));
         if *max_attempts > 1 {
-            let delays = format!("{} × {} up to {}", unit::millis(backoff.first_ms), unit::short(backoff.factor), unit::millis(backoff.max_ms));
+            let delays = format!(
+                "{} × {} up to {}",
+                unit::millis(backoff.first_ms),
+                unit::short(backoff.factor),
+                unit::millis(backoff.max_ms)
+            );
             facts.extend([("Delay between", delays), ("Retried on", on.join(", "))]);
         }
     }
@@ -174,9 +179,18 @@ mod tests {
             description: Some(HOSTILE.repeat(500)),
             imports: vec![text(); 3],
             exports: vec![text()],
-            limits: Some(Limits { memory_bytes: u64::MAX, timeout_ms: u64::MAX, rate: Some(text()), ..Limits::default() }),
+            limits: Some(Limits {
+                memory_bytes: u64::MAX,
+                timeout_ms: u64::MAX,
+                rate: Some(text()),
+                ..Limits::default()
+            }),
             retry: Some(Retry { max_attempts: 3, on: vec![text()], ..Retry::default() }),
-            permissions: Some(Permissions { http: vec![text()], env: vec![text()], dirs: vec![Folder { host: text(), guest: text(), write: true }] }),
+            permissions: Some(Permissions {
+                http: vec![text()],
+                env: vec![text()],
+                dirs: vec![Folder { host: text(), guest: text(), write: true }],
+            }),
             ..Plugin::default()
         }
     }
@@ -184,18 +198,33 @@ mod tests {
     #[test]
     fn text_of_strangers_is_text() {
         let site = Site { rights: Rights::ALL, can_upload: true, ..Site::default() };
-        let html = page(&site, &Plugins { plugins: vec![hostile()], name: HOSTILE.to_owned(), ..Plugins::default() }).whole(&site);
+        let html = page(
+            &site,
+            &Plugins { plugins: vec![hostile()], name: HOSTILE.to_owned(), ..Plugins::default() },
+        )
+        .whole(&site);
         assert!(!html.contains("<script>alert") && !html.contains("\u{202e}</"), "{html}");
     }
 
     #[test]
     fn only_who_may_upload_sees_the_form() {
-        let plugins = || Plugins { plugins: vec![Plugin { name: "noop".into(), file: Some("noop.wasm".into()), ..Plugin::default() }], ..Plugins::default() };
+        let plugins = || Plugins {
+            plugins: vec![Plugin {
+                name: "noop".into(),
+                file: Some("noop.wasm".into()),
+                ..Plugin::default()
+            }],
+            ..Plugins::default()
+        };
         let reader = Site { rights: Rights { watch: true, ..Rights::default() }, ..Site::default() };
         let html = page(&reader, &plugins()).whole(&reader);
-        assert!(!html.contains("type=\"file\"") && !html.contains("Pause</button>") && !html.contains("Delete"));
+        assert!(
+            !html.contains("type=\"file\"") && !html.contains("Pause</button>") && !html.contains("Delete")
+        );
         let site = Site { rights: Rights::ALL, can_upload: true, ..Site::default() };
         let html = page(&site, &plugins()).whole(&site);
-        assert!(html.contains("type=\"file\"") && html.contains(">Pause</button>") && html.contains("Delete…"));
+        assert!(
+            html.contains("type=\"file\"") && html.contains(">Pause</button>") && html.contains("Delete…")
+        );
     }
 }

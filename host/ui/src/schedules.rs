@@ -110,7 +110,8 @@ fn next_run(text: &str) -> Markup {
 
 fn buttons(site: &Site, schedule: &Schedule) -> Markup {
     let name = schedule.name.as_str();
-    let (action, label) = if schedule.paused { ("resume-schedule", "Resume") } else { ("pause-schedule", "Pause") };
+    let (action, label) =
+        if schedule.paused { ("resume-schedule", "Resume") } else { ("pause-schedule", "Pause") };
     html! {
         @if site.rights.schedule {
             div.buttons {
@@ -215,8 +216,15 @@ mod tests {
     fn text_of_strangers_is_text_and_readers_see_no_button() {
         let text = || "\"'><script>alert(1)</script>\u{202e}\0".to_owned();
         let schedule = Schedule {
-            name: text(), from: text(), cron: text(), timezone: text(), plugin: text(), missed: text(),
-            next_runs: vec![text()], last_error: Some(text()), last_run: Some(ScheduleRun { task: text(), time: text(), due: None }),
+            name: text(),
+            from: text(),
+            cron: text(),
+            timezone: text(),
+            plugin: text(),
+            missed: text(),
+            next_runs: vec![text()],
+            last_error: Some(text()),
+            last_run: Some(ScheduleRun { task: text(), time: text(), due: None }),
             ..Schedule::default()
         };
         let shown = Schedules { schedules: vec![schedule], ..Schedules::default() };

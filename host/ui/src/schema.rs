@@ -68,7 +68,14 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn field(&mut self, schema: &Value, at: String, value: Option<&str>, required: bool, level: usize) -> Field {
+    fn field(
+        &mut self,
+        schema: &Value,
+        at: String,
+        value: Option<&str>,
+        required: bool,
+        level: usize,
+    ) -> Field {
         let schema = resolve(self.root, schema);
         let text = |name: &str| schema[name].as_str().unwrap_or_default().to_owned();
         let name = at.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
@@ -83,7 +90,14 @@ impl Layout<'_> {
     }
 
     /// Returns the kind for a value, unless only JSON says it.
-    fn kind(&mut self, schema: &Value, at: &str, value: Option<&str>, required: bool, level: usize) -> Option<FieldKind> {
+    fn kind(
+        &mut self,
+        schema: &Value,
+        at: &str,
+        value: Option<&str>,
+        required: bool,
+        level: usize,
+    ) -> Option<FieldKind> {
         if let Some(options) = options(schema) {
             let chosen = value.map(str::to_owned);
             let is_known = chosen.as_ref().is_none_or(|chosen| options.contains(chosen));
@@ -93,15 +107,26 @@ impl Layout<'_> {
             "string" => text(schema, value, required),
             "integer" | "number" => match value {
                 None => Some(FieldKind::Number(String::new())),
-                Some(value) => value.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then(|| FieldKind::Number(value.to_owned())),
+                Some(value) => value
+                    .starts_with(|first: char| first == '-' || first.is_ascii_digit())
+                    .then(|| FieldKind::Number(value.to_owned())),
             },
             "array" => lines(resolve(self.root, &schema["items"]), value, required),
-            "object" if level < LEVELS_MAX && *self.left > 0 => self.group(schema, at, value, required, level),
+            "object" if level < LEVELS_MAX && *self.left > 0 => {
+                self.group(schema, at, value, required, level)
+            }
             _ => None,
         }
     }
 
-    fn group(&mut self, schema: &Value, at: &str, value: Option<&str>, required: bool, level: usize) -> Option<FieldKind> {
+    fn group(
+        &mut self,
+        schema: &Value,
+        at: &str,
+        value: Option<&str>,
+        required: bool,
+        level: usize,
+    ) -> Option<FieldKind> {
         let properties = schema["properties"].as_object().filter(|properties| !properties.is_empty())?;
         let members = match value {
             Some(value) => json::members(value)?,
@@ -125,7 +150,9 @@ impl Layout<'_> {
         members: &[(String, &serde_json::value::RawValue)],
         level: usize,
     ) -> Vec<Field> {
-        let is_required = |name: &str| schema["required"].as_array().is_some_and(|names| names.iter().any(|known| known == name));
+        let is_required = |name: &str| {
+            schema["required"].as_array().is_some_and(|names| names.iter().any(|known| known == name))
+        };
         let mut fields = Vec::new();
         for (name, property) in properties {
             let value = members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get());
@@ -139,7 +166,9 @@ impl Layout<'_> {
 /// Follows a reference within the schema, at most eight times.
 fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     for _ in 0..8 {
-        let Some(pointer) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) else { break };
+        let Some(pointer) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) else {
+            break;
+        };
         let Some(next) = root.pointer(pointer) else { break };
         schema = next;
     }
@@ -176,8 +205,12 @@ fn lines(items: &Value, value: Option<&str>, required: bool) -> Option<FieldKind
     }
     let Some(value) = value else { return Some(FieldKind::Lines(String::new())) };
     let items: Vec<String> = serde_json::from_str(value).ok()?;
-    let is_line = |item: &String| !item.is_empty() && item.trim() == item && !item.contains(['\n', '\r', '\0']);
-    if !items.iter().all(is_line) || (items.is_empty() && !required) || serde_json::to_string(&items).ok()? != value {
+    let is_line =
+        |item: &String| !item.is_empty() && item.trim() == item && !item.contains(['\n', '\r', '\0']);
+    if !items.iter().all(is_line)
+        || (items.is_empty() && !required)
+        || serde_json::to_string(&items).ok()? != value
+    {
         return None;
     }
     Some(FieldKind::Lines(items.join("\n")))
@@ -185,7 +218,9 @@ fn lines(items: &Value, value: Option<&str>, required: bool) -> Option<FieldKind
 
 fn help(schema: &Value) -> String {
     let mut parts: Vec<String> = schema["description"].as_str().map(str::to_owned).into_iter().collect();
-    for (name, words) in [("minimum", "at least"), ("maximum", "at most"), ("format", "format"), ("pattern", "pattern")] {
+    for (name, words) in
+        [("minimum", "at least"), ("maximum", "at most"), ("format", "format"), ("pattern", "pattern")]
+    {
         match &schema[name] {
             Value::String(text) => parts.push(format!("{words} {text}")),
             Value::Number(number) => parts.push(format!("{words} {number}")),
@@ -211,7 +246,11 @@ pub fn show(field: &Field, under: &str, errors: &[FieldError]) -> Markup {
             @for error in &own { p.error { (visible(&error.detail)) } }
             @for field in fields { (show(field, under, errors)) }
         };
-        return if field.at.is_empty() { html! { div.stack { (inner) } } } else { html! { fieldset.stack { legend { (visible(&field.label)) } (inner) } } };
+        return if field.at.is_empty() {
+            html! { div.stack { (inner) } }
+        } else {
+            html! { fieldset.stack { legend { (visible(&field.label)) } (inner) } }
+        };
     }
     let id = format!("f{}", field.at);
     let described = format!("{id}-about");

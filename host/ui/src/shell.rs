@@ -22,8 +22,15 @@ pub struct Rights {
 
 impl Rights {
     /// Everything, as on a server that asks for no key.
-    pub const ALL: Self =
-        Self { watch: true, read: true, submit: true, cancel: true, schedule: true, plugins: true, admin: true };
+    pub const ALL: Self = Self {
+        watch: true,
+        read: true,
+        submit: true,
+        cancel: true,
+        schedule: true,
+        plugins: true,
+        admin: true,
+    };
 }
 
 /// What every page says of the server and its reader.
@@ -66,7 +73,7 @@ pub enum Place {
     Submit,
     Events,
     Hosts,
-    Doctor,
+
     None,
 }
 
@@ -144,7 +151,6 @@ fn header(site: &Site, place: Place, root: &str) -> Markup {
         (Place::Submit, "ui/submit", "Submit", "n", site.rights.submit),
         (Place::Events, "ui/live", "Live", "l", true),
         (Place::Hosts, "ui/hosts", "Hosts", "h", site.has_hosts),
-        (Place::Doctor, "ui/doctor", "Doctor", "d", site.rights.admin),
         (Place::None, "docs", "API", "a", true),
     ];
     html! {

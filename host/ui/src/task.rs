@@ -159,7 +159,10 @@ fn usage(task: &Task) -> Markup {
         ("Peak memory", unit::bytes(usage.peak_memory_bytes)),
         ("Log", unit::bytes(usage.log_bytes)),
         ("HTTP requests", unit::count(usage.http_requests)),
-        ("Sent, received", format!("{}, {}", unit::bytes(usage.http_sent_bytes), unit::bytes(usage.http_received_bytes))),
+        (
+            "Sent, received",
+            format!("{}, {}", unit::bytes(usage.http_sent_bytes), unit::bytes(usage.http_received_bytes)),
+        ),
         ("Checkpoints", unit::count(usage.checkpoints)),
         ("Written to disk", unit::bytes(usage.disk_written_bytes)),
         ("Files created", unit::count(usage.files_created)),
@@ -174,7 +177,8 @@ fn usage(task: &Task) -> Markup {
 }
 
 fn facts(site: &Site, task: &Task, root: &str) -> Markup {
-    let list = |name: &str, value: &str| Filters::default().with(name, value).href(&format!("{root}ui/tasks"), &[]);
+    let list =
+        |name: &str, value: &str| Filters::default().with(name, value).href(&format!("{root}ui/tasks"), &[]);
     let trace = site.trace_url.as_ref().zip(task.trace_id.as_ref());
     html! {
         section id="facts" data-live aria-labelledby="facts-title" {

@@ -70,7 +70,7 @@ fn tabs(list: &TaskList) -> Markup {
     let all = list.filters.without("state").href("tasks", &[]);
     html! {
         nav.tabs id="tabs" data-live aria-label="States" {
-            a href=(all) aria-current=[chosen.is_none().then_some("true")] { "All" }
+            a href=(all) aria-current=[chosen.is_none().then_some("true")] { "all" }
             @for state in STATES {
                 a href=(list.filters.with("state", state).href("tasks", &[])) aria-current=[(chosen == Some(state)).then_some("true")] {
                     (state)
@@ -282,7 +282,11 @@ mod tests {
         let rights = Rights { watch: true, read: true, ..Rights::default() };
         let site = Site { rights, ..Site::default() };
         let shown = page(&site, &list(hostile())).whole(&site);
-        assert!(!shown.contains("checkbox") && !shown.contains("name=\"action\"") && !shown.contains("Cancel all"));
+        assert!(
+            !shown.contains("checkbox")
+                && !shown.contains("name=\"action\"")
+                && !shown.contains("Cancel all")
+        );
         let site = Site { rights: Rights::ALL, ..Site::default() };
         let shown = page(&site, &list(hostile())).whole(&site);
         assert!(shown.contains("checkbox") && shown.contains("Cancel all") && shown.contains("Retry all"));
@@ -291,10 +295,16 @@ mod tests {
     #[test]
     fn what_is_offered_for_all_fits_their_state() {
         let site = Site { rights: Rights::ALL, ..Site::default() };
-        for (state, retry, cancel) in [("failed", true, false), ("running", false, true), ("waiting,running", false, true)] {
+        for (state, retry, cancel) in
+            [("failed", true, false), ("running", false, true), ("waiting,running", false, true)]
+        {
             let filters = Filters::default().with("state", state);
             let shown = page(&site, &TaskList { filters, ..TaskList::default() }).whole(&site);
-            assert_eq!((shown.contains("Retry all"), shown.contains("Cancel all")), (retry, cancel), "{state}");
+            assert_eq!(
+                (shown.contains("Retry all"), shown.contains("Cancel all")),
+                (retry, cancel),
+                "{state}"
+            );
         }
     }
 
@@ -302,7 +312,14 @@ mod tests {
     fn a_page_of_a_hundred_rows_is_small() {
         use flate2::{Compression, write::GzEncoder};
         let site = Site { rights: Rights::ALL, ..Site::default() };
-        let task = |n: u32| Task { id: format!("01a2074c-e503-703b-819d-4717c02{n:05x}"), state: "completed".into(), plugin: "noop".into(), created_at: format!("2026-11-23T07:26:49.{n:03}Z"), attempt: 1, ..Task::default() };
+        let task = |n: u32| Task {
+            id: format!("01a2074c-e503-703b-819d-4717c02{n:05x}"),
+            state: "completed".into(),
+            plugin: "noop".into(),
+            created_at: format!("2026-11-23T07:26:49.{n:03}Z"),
+            attempt: 1,
+            ..Task::default()
+        };
         let list = TaskList { tasks: (0..100).map(task).collect(), ..TaskList::default() };
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         std::io::Write::write_all(&mut encoder, page(&site, &list).whole(&site).as_bytes()).expect("memory");

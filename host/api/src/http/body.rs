@@ -130,7 +130,11 @@ pub(crate) async fn read_wasm(
 }
 
 /// Reads a form of a page.
-pub(crate) async fn read_form(config: &BodyConfig, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+pub(crate) async fn read_form(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Problem> {
     if content_type(headers).as_deref() != Some("application/x-www-form-urlencoded") {
         return Err(not_a_form());
     }

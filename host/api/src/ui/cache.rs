@@ -65,7 +65,9 @@ impl PageCache {
         let mut pages = self.pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if pages.len() >= PAGES_MAX && !pages.contains_key(&key) {
             // Whoever renders holds the lock of its slot, and keeps it.
-            pages.retain(|_, slot| slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(Kept::is_fresh)));
+            pages.retain(|_, slot| {
+                slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(Kept::is_fresh))
+            });
             if pages.len() >= PAGES_MAX {
                 return Slot::default();
             }

@@ -82,8 +82,14 @@ mod tests {
     #[test]
     fn what_is_cut_or_foreign_is_no_form() {
         for body in [
-            &b""[..], b"--y--", b"--x", b"--x\r\n", b"--x\r\n\r\n\r\n", b"--x\r\nname\r\n\r\nno end",
-            b"--x\r\ncontent-disposition: form-data\r\n\r\n1\r\n--x--", b"--x\r\n\xff\r\n\r\n1\r\n--x--",
+            &b""[..],
+            b"--y--",
+            b"--x",
+            b"--x\r\n",
+            b"--x\r\n\r\n\r\n",
+            b"--x\r\nname\r\n\r\nno end",
+            b"--x\r\ncontent-disposition: form-data\r\n\r\n1\r\n--x--",
+            b"--x\r\n\xff\r\n\r\n1\r\n--x--",
         ] {
             assert_eq!(parts(body), None, "{body:?}");
         }

@@ -177,7 +177,10 @@ impl View {
             _ => return None,
         };
         let left = number("left").filter(|left| *left > 0);
-        Some(left.map_or_else(|| done.clone(), |left| format!("{done} {} left out: ended meanwhile, or in the way.", tasks(left))))
+        Some(left.map_or_else(
+            || done.clone(),
+            |left| format!("{done} {} left out: ended meanwhile, or in the way.", tasks(left)),
+        ))
     }
 }
 

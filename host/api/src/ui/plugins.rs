@@ -30,7 +30,8 @@ pub(crate) async fn upload(view: View, headers: HeaderMap, body: Body) -> Result
     view.api.upload_limits.permits()?;
     view.require_plugins()?;
     let (bytes, boundary) = read_upload(&view.api.config.body, &headers, body).await?;
-    let parts = multipart::read(&bytes, &boundary).ok_or_else(|| invalid("the form is not multipart/form-data"))?;
+    let parts =
+        multipart::read(&bytes, &boundary).ok_or_else(|| invalid("the form is not multipart/form-data"))?;
     let part = |name: &str| parts.iter().find(|part| part.name == name).map(|part| part.bytes.clone());
     let name = part("name").map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
     let file = part("file").filter(|file| !file.is_empty());

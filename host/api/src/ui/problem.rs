@@ -62,6 +62,9 @@ mod tests {
 
     #[test]
     fn the_way_to_the_root_is_relative() {
-        assert_eq!([root("/ui"), root("/ui/tasks"), root("/ui/task/x"), root("/ui/task/x/log")], ["./", "../", "../../", "../../../"]);
+        assert_eq!(
+            [root("/ui"), root("/ui/tasks"), root("/ui/task/x"), root("/ui/task/x/log")],
+            ["./", "../", "../../", "../../../"]
+        );
     }
 }

@@ -95,7 +95,8 @@ impl Rest {
             }
         }
         let body = sent.map_or_else(Body::empty, |sent| Body::from(sent.bytes));
-        let mut request = request.body(body).map_err(|_| Problem::internal_error("a page asks for an invalid path"))?;
+        let mut request =
+            request.body(body).map_err(|_| Problem::internal_error("a page asks for an invalid path"))?;
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
@@ -124,7 +125,11 @@ impl Rest {
     }
 
     /// Posts without a body, and reads the answer.
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, once: Option<&str>) -> Result<T, Problem> {
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        once: Option<&str>,
+    ) -> Result<T, Problem> {
         read(&self.bytes(Method::POST, path, None, once).await?)
     }
 }

@@ -76,7 +76,7 @@ async fn store(view: &View, entered: &Entered) -> Result<(), Problem> {
     }
     // The task stays as it was written, numbers included.
     let request = request.to_string();
-    let request = format!("{},\"task\":{task}}}", request.trim_end_matches('}'));
+    let request = format!("{},\"task\":{task}}}", request.strip_suffix('}').unwrap_or_default());
     let path = format!("/schedules/{}", encoded(&entered.name));
     view.rest.send(Method::PUT, &path, Some(Sent::json(request)), None).await.map(drop)
 }

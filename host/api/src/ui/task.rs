@@ -68,7 +68,9 @@ async fn show(view: View, id: &str, part: Part) -> Result<Response, Problem> {
         Part::Log => log_lines(&view.rest, &path).await?,
         Part::Result => Tab::Result(task.result.take(), view.param("as") == Some("page")),
         Part::Input => Tab::Input(text(&view.rest, &format!("{path}/input")).await?),
-        Part::Depends => Tab::Depends(tasks(&view.rest, task.depends_on.iter().map(|on| on.id.clone())).await?),
+        Part::Depends => {
+            Tab::Depends(tasks(&view.rest, task.depends_on.iter().map(|on| on.id.clone())).await?)
+        }
         Part::Webhook => Tab::Webhook(delivery(&view.rest, &path).await?),
         Part::Record => Tab::Record(String::from_utf8_lossy(&json).into_owned()),
     };
@@ -108,7 +110,9 @@ async fn tasks(rest: &Rest, ids: impl Iterator<Item = String>) -> Result<Vec<Tas
     for (id, task) in join_all(ids.take(DEPENDS_MAX).map(get)).await {
         match task {
             Ok(task) => found.push(Task { id, ..task }),
-            Err(problem) if problem.status() == StatusCode::NOT_FOUND => found.push(Task { id, ..Task::default() }),
+            Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+                found.push(Task { id, ..Task::default() })
+            }
             Err(problem) => return Err(problem),
         }
     }

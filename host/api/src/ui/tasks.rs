@@ -86,7 +86,8 @@ async fn list(view: &View, filters: &Filters) -> Result<TaskList, Problem> {
 async fn records(view: &View, path: &str) -> Result<(Vec<Task>, Option<String>), Problem> {
     let response = view.rest.send(Method::GET, path, None, None).await?;
     let link = response.headers().get(header::LINK).and_then(|link| link.to_str().ok());
-    let next = link.and_then(|link| link.split("cursor=").nth(1)).and_then(|rest| rest.split(['&', '>']).next());
+    let next =
+        link.and_then(|link| link.split("cursor=").nth(1)).and_then(|rest| rest.split(['&', '>']).next());
     let next = next.map(str::to_owned);
     Ok((read(&collect(response).await?)?, next))
 }
@@ -118,5 +119,6 @@ async fn counts(view: &View, filters: &Filters) -> Result<Option<Counts>, Proble
 
 /// Returns the first time after this one: `created_before` leaves its own time out.
 fn just_after(time: &str) -> String {
-    parse(time).map_or_else(|| time.to_owned(), |time| Rfc3339(time + chrono::TimeDelta::nanoseconds(1)).to_string())
+    parse(time)
+        .map_or_else(|| time.to_owned(), |time| Rfc3339(time + chrono::TimeDelta::nanoseconds(1)).to_string())
 }

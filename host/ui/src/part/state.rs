@@ -28,8 +28,22 @@ pub fn of(task: &Task) -> Markup {
 /// Returns the class of a state; that of an unknown one is `waiting`.
 fn class(state: &str) -> &'static str {
     const KNOWN: [&str; 16] = [
-        "completed", "failed", "cancelled", "running", "blocked", "scheduled", "suspended", "available", "waiting",
-        "ready", "rejected", "compiling", "paused", "live", "draining", "dead",
+        "completed",
+        "failed",
+        "cancelled",
+        "running",
+        "blocked",
+        "scheduled",
+        "suspended",
+        "available",
+        "waiting",
+        "ready",
+        "rejected",
+        "compiling",
+        "paused",
+        "live",
+        "draining",
+        "dead",
     ];
     KNOWN.into_iter().find(|known| *known == state).unwrap_or("waiting")
 }
@@ -75,7 +89,9 @@ mod tests {
     #[test]
     fn an_unknown_state_is_text() {
         let shown = badge("\"><script>").into_string();
-        assert!(shown.contains("class=\"state waiting\"") && shown.ends_with("&quot;&gt;&lt;script&gt;</span>"));
+        assert!(
+            shown.contains("class=\"state waiting\"") && shown.ends_with("&quot;&gt;&lt;script&gt;</span>")
+        );
     }
 
     #[test]

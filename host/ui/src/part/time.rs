@@ -52,7 +52,9 @@ mod tests {
     #[test]
     fn a_time_is_read_without_script_and_a_wrong_one_stays_text() {
         let shown = time("2026-11-23T07:26:49.603656725Z", Show::Age).into_string();
-        assert!(shown.contains("datetime=\"2026-11-23T07:26:49.603Z\"") && shown.ends_with("07:26:49 UTC</time>"));
+        assert!(
+            shown.contains("datetime=\"2026-11-23T07:26:49.603Z\"") && shown.ends_with("07:26:49 UTC</time>")
+        );
         assert_eq!(time("<b>", Show::Age).into_string(), "<span>&lt;b&gt;</span>");
         assert_eq!(between("2026-11-23T07:00:00Z", "2026-11-23T07:00:01.5Z"), Some(1_500));
         assert_eq!(between("2026-11-23T07:00:01Z", "2026-11-23T07:00:00Z"), Some(0));

@@ -67,12 +67,24 @@ mod tests {
     #[test]
     fn numbers_are_short_and_have_units() {
         assert_eq!((count(0), count(999), count(1_000_412)), ("0".into(), "999".into(), "1,000,412".into()));
-        assert_eq!((bytes(0), bytes(1_536), bytes(64 << 20)), ("0 B".into(), "1.5 KiB".into(), "64 MiB".into()));
+        assert_eq!(
+            (bytes(0), bytes(1_536), bytes(64 << 20)),
+            ("0 B".into(), "1.5 KiB".into(), "64 MiB".into())
+        );
         assert_eq!(bytes(u64::MAX), "16,777,216 TiB");
-        assert_eq!((millis(12), millis(9_100), millis(60_000)), ("12 ms".into(), "9.1 s".into(), "1 min".into()));
+        assert_eq!(
+            (millis(12), millis(9_100), millis(60_000)),
+            ("12 ms".into(), "9.1 s".into(), "1 min".into())
+        );
         assert_eq!((millis(3_725_000), millis(200_000_000)), ("1 h 2 min".into(), "2 d 7 h".into()));
         assert_eq!((micros(180), micros(2_500)), ("180 µs".into(), "2 ms".into()));
-        assert_eq!((short(0.0), short(1.234), short(12.34), short(123.4)), ("0".into(), "1.23".into(), "12.3".into(), "123".into()));
-        assert_eq!((short(18_736.4), short(f64::NAN), short(f64::INFINITY)), ("18,736".into(), "–".into(), "–".into()));
+        assert_eq!(
+            (short(0.0), short(1.234), short(12.34), short(123.4)),
+            ("0".into(), "1.23".into(), "12.3".into(), "123".into())
+        );
+        assert_eq!(
+            (short(18_736.4), short(f64::NAN), short(f64::INFINITY)),
+            ("18,736".into(), "–".into(), "–".into())
+        );
     }
 }

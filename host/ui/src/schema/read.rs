@@ -11,7 +11,10 @@ use crate::problem::FieldError;
 /// # Errors
 ///
 /// A box for JSON that has something else.
-pub fn read<'a>(form: &Field, entered: &impl Fn(&str) -> Option<&'a str>) -> Result<Option<String>, FieldError> {
+pub fn read<'a>(
+    form: &Field,
+    entered: &impl Fn(&str) -> Option<&'a str>,
+) -> Result<Option<String>, FieldError> {
     // A box for JSON may stand for a field of any kind.
     if let Some(text) = entered(&format!("{JSON_PREFIX}{}", form.at)) {
         let text = text.trim();
@@ -23,7 +26,8 @@ pub fn read<'a>(form: &Field, entered: &impl Fn(&str) -> Option<&'a str>) -> Res
         FieldKind::Group(fields) => {
             let mut members = Vec::new();
             for field in fields {
-                let name = field.at.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+                let name =
+                    field.at.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
                 members.extend(read(field, entered)?.map(|value| (name, value)));
             }
             (form.required || !members.is_empty()).then(|| json::object(&members))
@@ -36,7 +40,8 @@ pub fn read<'a>(form: &Field, entered: &impl Fn(&str) -> Option<&'a str>) -> Res
         FieldKind::Number(_) => given().map(|text| number(text.trim()).unwrap_or_else(|| json::string(text))),
         FieldKind::Choice(..) => given().map(|text| checked(form, text)).transpose()?,
         FieldKind::Lines(_) => {
-            let lines: Vec<_> = text().unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let lines: Vec<_> =
+                text().unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
             let is_given = !lines.is_empty() || (form.required && text().is_some());
             is_given.then(|| serde_json::to_string(&lines).unwrap_or_default())
         }
@@ -53,7 +58,10 @@ fn checked(form: &Field, text: &str) -> Result<String, FieldError> {
     let raw = serde_json::from_str::<&RawValue>(text);
     raw.map(|raw| raw.get().to_owned()).map_err(|error| FieldError {
         pointer: Some(form.at.clone()),
-        detail: format!("{} is not valid JSON: {error}", if form.label.is_empty() { "this" } else { &form.label }),
+        detail: format!(
+            "{} is not valid JSON: {error}",
+            if form.label.is_empty() { "this" } else { &form.label }
+        ),
         ..FieldError::default()
     })
 }

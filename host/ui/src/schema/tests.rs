@@ -12,7 +12,9 @@ fn sent(field: &Field, pairs: &mut BTreeMap<String, String>) {
     let at = field.at.clone();
     match &field.kind {
         // A text area sends CRLF for each line end.
-        FieldKind::Text(text, true) | FieldKind::Lines(text) => drop(pairs.insert(at, text.replace('\n', "\r\n"))),
+        FieldKind::Text(text, true) | FieldKind::Lines(text) => {
+            drop(pairs.insert(at, text.replace('\n', "\r\n")))
+        }
         FieldKind::Text(text, false) | FieldKind::Number(text) => drop(pairs.insert(at, text.clone())),
         FieldKind::Choice(_, chosen) => drop(pairs.insert(at, chosen.clone().unwrap_or_default())),
         FieldKind::Json(text) => drop(pairs.insert(format!("{JSON_PREFIX}{at}"), text.clone())),
@@ -40,7 +42,8 @@ fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-d/~]{1,2}", inner, 0..4).prop_map(|members| Value::from_iter(members)),
+            prop::collection::btree_map("[a-d/~]{1,2}", inner, 0..4)
+                .prop_map(|members| Value::from_iter(members)),
         ]
     })
 }
@@ -60,10 +63,12 @@ fn schemas() -> impl Strategy<Value = Value> {
         Just(json!({"$ref": "#"})),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
-        (prop::collection::btree_map("[a-d/~]{1,2}", inner, 0..4), any::<bool>()).prop_map(|(properties, all)| {
-            let required: Vec<_> = properties.keys().filter(|_| all).cloned().collect();
-            json!({"type": "object", "properties": properties, "required": required})
-        })
+        (prop::collection::btree_map("[a-d/~]{1,2}", inner, 0..4), any::<bool>()).prop_map(
+            |(properties, all)| {
+                let required: Vec<_> = properties.keys().filter(|_| all).cloned().collect();
+                json!({"type": "object", "properties": properties, "required": required})
+            },
+        )
     })
 }
 
@@ -111,14 +116,25 @@ fn optional_fields_that_are_empty_are_left_out() {
 #[test]
 fn errors_stand_beside_their_fields() {
     let schema = json!({"type": "object", "properties": {"depth": {"type": "integer", "title": "<Depth>", "maximum": 5}}});
-    let error = FieldError { pointer: Some("/input/depth".to_owned()), detail: "9 is too <big>".to_owned(), ..FieldError::default() };
+    let error = FieldError {
+        pointer: Some("/input/depth".to_owned()),
+        detail: "9 is too <big>".to_owned(),
+        ..FieldError::default()
+    };
     let html = show(&lay_out(&schema, Some("{\"depth\":9}")), "/input", &[error]).into_string();
-    assert!(html.contains("aria-invalid=\"true\"") && html.contains("9 is too &lt;big&gt;") && html.contains("&lt;Depth&gt;"));
+    assert!(
+        html.contains("aria-invalid=\"true\"")
+            && html.contains("9 is too &lt;big&gt;")
+            && html.contains("&lt;Depth&gt;")
+    );
     assert!(html.contains("at most 5") && html.contains("aria-describedby=\"f/depth-about\""));
 }
 
 #[test]
 fn what_is_no_json_is_said_at_its_box() {
     let form = lay_out(&json!({}), None);
-    assert_eq!(read(&form, &|name| (name == "json:").then_some("{")).expect_err("refused").pointer.as_deref(), Some(""));
+    assert_eq!(
+        read(&form, &|name| (name == "json:").then_some("{")).expect_err("refused").pointer.as_deref(),
+        Some("")
+    );
 }

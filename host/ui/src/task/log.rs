@@ -38,5 +38,11 @@ pub(super) fn section(task: &Task, lines: &[LogLine], has_older: bool, root: &st
 fn text(line: &LogLine) -> String {
     let time = line.time.get(11..23).unwrap_or(&line.time);
     let stream = if line.stream == "stderr" { "err" } else { "out" };
-    format!("{} {} {stream}  {}{}", visible(time), line.attempt, visible(&line.text), if line.cut { " …" } else { "" })
+    format!(
+        "{} {} {stream}  {}{}",
+        visible(time),
+        line.attempt,
+        visible(&line.text),
+        if line.cut { " …" } else { "" }
+    )
 }

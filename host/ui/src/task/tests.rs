@@ -57,12 +57,19 @@ fn text_of_strangers_is_text_in_every_field() {
         progress: Some(Progress { fraction: f64::NAN, note: HOSTILE.repeat(1_000) }),
         error: Some(Failure { cause: text(), message: HOSTILE.repeat(10_000) }),
         usage: Some(Usage { cpu_ms: u64::MAX, peak_memory_bytes: u64::MAX, ..Usage::default() }),
-        attempts: vec![Attempt { attempt: 1, outcome: Some(text()), message: Some(text()), started_at: Some(text()), ..Attempt::default() }],
+        attempts: vec![Attempt {
+            attempt: 1,
+            outcome: Some(text()),
+            message: Some(text()),
+            started_at: Some(text()),
+            ..Attempt::default()
+        }],
         webhook: Some(Receiver { url: text(), on: vec![text()], state: text() }),
         created_at: text(),
         ..task()
     };
-    let line = LogLine { seq: 1, time: text(), stream: text(), text: HOSTILE.repeat(100), ..LogLine::default() };
+    let line =
+        LogLine { seq: 1, time: text(), stream: text(), text: HOSTILE.repeat(100), ..LogLine::default() };
     let delivery = Delivery { url: text(), on: vec![text()], state: text(), ..Delivery::default() };
     let json = serde_json::to_string(&[HOSTILE]).expect("JSON");
     for tab in [
@@ -118,20 +125,41 @@ fn html_is_never_shown_unasked_and_only_in_a_sandbox() {
 fn attempts_are_drawn_within_their_box() {
     let numbers = |html: &str, name: &str| -> Vec<f64> {
         let marker = format!("<rect class=\"{name}\" x=\"");
-        html.split(&marker).skip(1).map(|rest| {
-            let x: f64 = rest.split('"').next().expect("x").parse().expect("a number");
-            let width: f64 = rest.split("width=\"").nth(1).expect("width").split('"').next().expect("w").parse().expect("a number");
-            assert!(x >= 0.0 && x + width <= 600.1, "{x} {width}");
-            width
-        }).collect()
+        html.split(&marker)
+            .skip(1)
+            .map(|rest| {
+                let x: f64 = rest.split('"').next().expect("x").parse().expect("a number");
+                let width: f64 = rest
+                    .split("width=\"")
+                    .nth(1)
+                    .expect("width")
+                    .split('"')
+                    .next()
+                    .expect("w")
+                    .parse()
+                    .expect("a number");
+                assert!(x >= 0.0 && x + width <= 600.1, "{x} {width}");
+                width
+            })
+            .collect()
     };
     let html = shown(&task(), &Tab::Log(Vec::new(), false));
     assert_eq!(numbers(&html, "failed"), [360.0], "nine of fifteen seconds");
     assert_eq!(numbers(&html, "wait"), [80.0, 120.0], "two and three seconds");
     assert!(html.contains("waited 2 s") && html.contains("ran 9 s"));
-    let odd = Task { attempts: vec![attempt(1, None, "2026-11-23T07:00:00Z", None), attempt(2, Some("io"), "nonsense", None), attempt(3, Some("io"), "2026-11-23T08:00:00Z", Some("2026-11-23T07:00:00Z"))], ..task() };
+    let odd = Task {
+        attempts: vec![
+            attempt(1, None, "2026-11-23T07:00:00Z", None),
+            attempt(2, Some("io"), "nonsense", None),
+            attempt(3, Some("io"), "2026-11-23T08:00:00Z", Some("2026-11-23T07:00:00Z")),
+        ],
+        ..task()
+    };
     numbers(&shown(&odd, &Tab::Log(Vec::new(), false)), "running");
-    let equal = Task { attempts: vec![attempt(1, Some("io"), "2026-11-23T07:26:49Z", Some("2026-11-23T07:26:49Z")); 40], ..task() };
+    let equal = Task {
+        attempts: vec![attempt(1, Some("io"), "2026-11-23T07:26:49Z", Some("2026-11-23T07:26:49Z")); 40],
+        ..task()
+    };
     let html = shown(&equal, &Tab::Log(Vec::new(), false));
     assert!(html.contains("20 earlier attempts") && !html.contains("NaN"));
 }
@@ -140,5 +168,10 @@ fn attempts_are_drawn_within_their_box() {
 fn a_reader_without_scopes_sees_no_button() {
     let site = Site { rights: Rights { watch: true, read: true, ..Rights::default() }, ..Site::default() };
     let html = page(&site, &task(), &Tab::Log(Vec::new(), false)).whole(&site);
-    assert!(!html.contains("Retry…") && !html.contains("Delete…") && !html.contains("Cancel…") && !html.contains("Submit similar"));
+    assert!(
+        !html.contains("Retry…")
+            && !html.contains("Delete…")
+            && !html.contains("Cancel…")
+            && !html.contains("Submit similar")
+    );
 }

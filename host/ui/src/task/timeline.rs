@@ -91,13 +91,22 @@ fn spans(task: &Task, attempts: &[&Attempt]) -> Vec<Option<Span>> {
     let Some(created) = parse(&task.created_at) else { return attempts.iter().map(|_| None).collect() };
     let since = |time: DateTime<Utc>| time.signed_duration_since(created).num_milliseconds().max(0) as f64;
     let read = |text: &Option<String>| text.as_deref().and_then(parse).map(since);
-    let mut ready = attempts.first().filter(|attempt| attempt.attempt > 1).and_then(|attempt| read(&attempt.started_at)).unwrap_or(0.0);
+    let mut ready = attempts
+        .first()
+        .filter(|attempt| attempt.attempt > 1)
+        .and_then(|attempt| read(&attempt.started_at))
+        .unwrap_or(0.0);
     let mut spans = Vec::new();
     for attempt in attempts {
         let start = read(&attempt.started_at);
         // One that runs is drawn as far as was measured, so that the page does not change every second.
-        let end = read(&attempt.finished_at).or_else(|| start.map(|start| start + task.duration_ms.min(1_000) as f64));
-        spans.push(start.zip(end).map(|(start, end)| Span { start, end: end.max(start), ready: ready.min(start) }));
+        let end = read(&attempt.finished_at)
+            .or_else(|| start.map(|start| start + task.duration_ms.min(1_000) as f64));
+        spans.push(start.zip(end).map(|(start, end)| Span {
+            start,
+            end: end.max(start),
+            ready: ready.min(start),
+        }));
         ready = end.unwrap_or(ready);
     }
     spans

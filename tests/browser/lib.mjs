@@ -1,0 +1,143 @@
+// What the tests share: a server with data of strangers in it, a browser that counts what a page does wrong.
+
+import {spawn} from "node:child_process";
+import {copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync} from "node:fs";
+import {createRequire} from "node:module";
+import {tmpdir} from "node:os";
+import {join, resolve} from "node:path";
+import {chromium} from "playwright-core";
+
+const repository = resolve(import.meta.dirname, "../..");
+const target = process.env.CARGO_TARGET_DIR ?? join(repository, "target");
+export const binary = process.env.UI_BINARY ?? join(target, "release/wasmill");
+const guests = process.env.UI_GUESTS ?? join(target, "release/guests/wasm32-wasip2/release");
+
+export const HOSTILE = "\"'><img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>\u202e";
+
+/** Starts a server on a free port, with the guests of the tests as plugins. */
+export async function start(...more) {
+  const folder = mkdtempSync(join(tmpdir(), "wasmill-ui-"));
+  const plugins = join(folder, "plugins");
+  mkdirSync(plugins);
+  for (const name of ["misbehave", "noop", "words"]) copyFileSync(join(guests, `${name}.wasm`), join(plugins, `${name}.wasm`));
+  writeFileSync(join(plugins, "broken.wasm"), "not WebAssembly");
+  writeFileSync(join(plugins, "misbehave.toml"), 'description = "Does what its input says, most of it badly."\n[limits]\nconcurrency = 4\n');
+  let child;
+  const server = {
+    folder, plugins, port: 0,
+    async up() {
+      child = spawn(binary, ["serve", "--listen", `127.0.0.1:${server.port}`, "--data", join(folder, "data"), "--plugins", plugins, "--allow-upload", ...more],
+        {env: {...process.env, NO_COLOR: "1"}, stdio: ["ignore", "pipe", "pipe"]});
+      let said = "";
+      const address = await new Promise((found, failed) => {
+        const listen = chunk => {
+          said += chunk;
+          const match = /http:\/\/127\.0\.0\.1:(\d+)/.exec(said);
+          if (match) found(match);
+        };
+        child.stdout.on("data", listen);
+        child.stderr.on("data", listen);
+        child.once("exit", code => failed(new Error(`the server ended with ${code}: ${said}`)));
+      });
+      server.port = Number(address[1]);
+      server.url = `http://127.0.0.1:${server.port}/`;
+      for (;;) {
+        const answer = await fetch(`${server.url}readyz`).catch(() => null);
+        const plugins = answer?.ok && await (await fetch(`${server.url}plugins`)).json();
+        if (plugins && plugins.every(plugin => plugin.state !== "compiling")) return server;
+        await new Promise(done => setTimeout(done, 50));
+      }
+    },
+    async kill() {
+      const ended = new Promise(done => child.once("exit", done));
+      child.kill("SIGKILL");
+      await ended;
+    },
+    async stop() {
+      await server.kill();
+      rmSync(folder, {recursive: true, force: true});
+    },
+    /** Sends a request of the REST interface. */
+    async send(method, path, body) {
+      const answer = await fetch(new URL(path, server.url), {method, headers: body ? {"content-type": "application/json"} : {}, body: body && JSON.stringify(body)});
+      const text = await answer.text();
+      if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+      return text ? JSON.parse(text) : null;
+    },
+    task: (deed, more = {}) => server.send("POST", "task", {plugin: "misbehave", input: deed, ...more}).then(task => task.id),
+    /** Waits until a task is in this state. */
+    async until(id, state) {
+      for (;;) {
+        const task = await server.send("GET", `task/${id}`);
+        if (task.state === state) return task;
+        await new Promise(done => setTimeout(done, 30));
+      }
+    },
+  };
+  return server.up();
+}
+
+/** Fills a server with tasks of every kind; returns the ids that pages are opened with. */
+export async function fill(server) {
+  const ids = {};
+  ids.completed = await server.task({do: "echo", text: JSON.stringify({title: "done", price: 1.5, items: [1, 2, {deep: [true, null]}]})}, {tags: ["tenant:42", "nightly"]});
+  ids.failed = await server.task({do: "fail", kind: "io", message: "503 from api.example.com"}, {tags: ["tenant:42"], max_attempts: 2, backoff: {first: "20ms"}, unique_key: "report-7"});
+  ids.hostile = await server.task({do: "fail", kind: "io", message: HOSTILE}, {tags: ["<b>tag</b>"], group: "<i>group</i>"});
+  ids.html = await server.task({do: "echo", text: `<!doctype html><h1>Report</h1><script>document.title='hit';fetch('http://127.0.0.1:${server.port}/drain',{method:'POST'})</script><form method=post action='http://127.0.0.1:${server.port}/drain'><button id=go>go</button></form><img src='http://127.0.0.1:${server.port}/leak'>`});
+  ids.svg = await server.task({do: "echo", text: "<svg xmlns='http://www.w3.org/2000/svg' width='120' height='60'><rect width='120' height='60' fill='teal'/><script>document.title='hit'</script></svg>"});
+  ids.log = await server.task({do: "lines", count: 300, ms: 0});
+  ids.huge = await server.task({do: "result", bytes: 900_000});
+  for (let n = 0; n < 12; n++) await server.send("POST", "task", {plugin: "words", input: {text: `the quick brown fox ${n}`}, tags: ["batch"]}).catch(() => server.send("POST", "task", {plugin: "noop", tags: ["batch"]}));
+  ids.webhook = await server.send("POST", "task", {plugin: "noop", webhook: {url: "http://203.0.113.1/hook"}}).then(task => task.id);
+  for (const name of ["completed", "hostile", "html", "svg", "log", "huge", "webhook"]) await server.until(ids[name], ["hostile"].includes(name) ? "failed" : "completed");
+  await server.until(ids.failed, "failed");
+  ids.running = await server.task({do: "progress", fraction: 0.31, note: "page 12 of 40", ms: 600_000}, {tags: ["tenant:42"]});
+  ids.busy = await server.task({do: "lines", count: 100_000, ms: 400});
+  ids.blocked = await server.send("POST", "task", {plugin: "noop", depends_on: [ids.running, ids.completed]}).then(task => task.id);
+  ids.delayed = await server.send("POST", "task", {plugin: "noop", delay: "1h"}).then(task => task.id);
+  await server.until(ids.running, "running");
+  await server.send("PUT", "schedules/nightly", {cron: "30 2 * * *", timezone: "Europe/Berlin", task: {plugin: "noop"}});
+  await server.send("PUT", "schedules/often", {cron: "*/10 * * * *", task: {plugin: "noop"}});
+  await server.send("POST", "schedules/often/run");
+  return ids;
+}
+
+/** All pages, with data in them. */
+export const pages = ids => [
+  "ui/", "ui/tasks", "ui/tasks?state=failed&tag=tenant%3A42", "ui/tasks?state=nonsense", "ui/act?action=retry&select=all&state=failed",
+  `ui/task/${ids.running}`, `ui/task/${ids.failed}`, `ui/task/${ids.hostile}`, `ui/task/${ids.log}`, `ui/task/${ids.completed}/result`,
+  `ui/task/${ids.html}/result?as=page`, `ui/task/${ids.svg}/result`, `ui/task/${ids.huge}/result`, `ui/task/${ids.hostile}/input`,
+  `ui/task/${ids.blocked}/depends`, `ui/task/${ids.webhook}/webhook`, `ui/task/${ids.hostile}/record`,
+  "ui/plugins", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/nothing",
+];
+
+export const launch = () => chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  // A container has neither a sandbox for root nor much shared memory.
+  args: ["--no-sandbox", "--disable-dev-shm-usage"],
+});
+
+/** Opens a page, and collects what it does against its policy, and every request to somebody else. */
+export async function open(browser, options = {}) {
+  const context = await browser.newContext({viewport: {width: 1280, height: 900}, ...options});
+  const page = await context.newPage();
+  const wrong = [];
+  page.on("console", message => { if (/Content Security|Trusted|Refused|violat/i.test(message.text())) wrong.push(message.text()); });
+  page.on("pageerror", error => wrong.push(String(error)));
+  page.on("request", request => { const url = new URL(request.url()); if (!["127.0.0.1", "localhost"].includes(url.hostname) && !url.protocol.startsWith("data")) wrong.push(request.url()); });
+  return {context, page, wrong};
+}
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Runs axe by the debugger, which the policy does not bind. */
+export async function violations(page) {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send("Runtime.evaluate", {expression: axeSource});
+  const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+  const {result, exceptionDetails} = await cdp.send("Runtime.evaluate", {awaitPromise: true, returnByValue: true, expression:
+    `axe.run({runOnly: ${JSON.stringify(rules)}}).then(found => found.violations.map(rule => rule.id + ": " + rule.nodes.slice(0, 3).map(node => node.html.slice(0, 160) + " " + (node.any[0]?.message ?? "")).join(" | ")))`});
+  await cdp.detach();
+  if (exceptionDetails) throw new Error(JSON.stringify(exceptionDetails));
+  return result.value;
+}
