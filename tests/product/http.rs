@@ -6,6 +6,7 @@ mod agreement;
 mod bodies;
 mod browser;
 mod contract;
+mod dashboard;
 mod debug;
 mod filters;
 mod floods;

@@ -74,7 +74,7 @@ fn card(site: &Site, plugin: &Plugin) -> Markup {
             }
             @if let Some(description) = &plugin.description { p { (brief(description, 400)) } }
             @if let Some(reason) = &plugin.reason {
-                div.alert { p.pre { (block(reason)) } @if let Some(digest) = &plugin.in_service { p.note { "The last good version " code { (digest.get(..8).unwrap_or(digest)) "…" } " stays in service." } } }
+                div.alert { p.pre { (block(reason)) } @if let Some(digest) = &plugin.in_service { p.note { "The last good version " code { (brief(digest, 8)) } " stays in service." } } }
             }
             dl.facts {
                 div { dt { "Waiting" } dd { a href=(tasks("waiting")) { (unit::count(plugin.tasks.waiting)) @if plugin.tasks.waiting_is_at_least { "+" } } } }
@@ -82,7 +82,7 @@ fn card(site: &Site, plugin: &Plugin) -> Markup {
                 div { dt { "Completed, failed, cancelled" } dd { (unit::count(plugin.tasks.completed)) ", " a href=(tasks("failed")) { (unit::count(plugin.tasks.failed)) } ", " (unit::count(plugin.tasks.cancelled)) } }
                 @if let Some(kind) = &plugin.kind { div { dt { "Kind" } dd { (visible(kind)) } } }
                 @if plugin.size_bytes > 0 { div { dt { "File" } dd { (unit::bytes(plugin.size_bytes)) ", compiled in " (unit::millis(plugin.compile_ms)) } } }
-                @if let Some(digest) = &plugin.digest { div { dt { "SHA-256" } dd { code title=(digest) { (digest.get(..16).unwrap_or(digest)) "…" } " " (command::copy(digest)) } } }
+                @if let Some(digest) = &plugin.digest { div { dt { "SHA-256" } dd { code title=(visible(digest)) { (brief(digest, 16)) } " " (command::copy(digest)) } } }
                 @if plugin.file.is_none() { div { dt { "Source" } dd { "built into the server" } } }
             }
             @if let Some(permissions) = &plugin.permissions { (may(permissions)) }
@@ -219,12 +219,12 @@ mod tests {
         let reader = Site { rights: Rights { watch: true, ..Rights::default() }, ..Site::default() };
         let html = page(&reader, &plugins()).whole(&reader);
         assert!(
-            !html.contains("type=\"file\"") && !html.contains("Pause</button>") && !html.contains("Delete")
+            !html.contains("type=\"file\"") && !html.contains("pause-plugin") && !html.contains("Delete")
         );
         let site = Site { rights: Rights::ALL, can_upload: true, ..Site::default() };
         let html = page(&site, &plugins()).whole(&site);
         assert!(
-            html.contains("type=\"file\"") && html.contains(">Pause</button>") && html.contains("Delete…")
+            html.contains("type=\"file\"") && html.contains("pause-plugin") && html.contains("Delete…")
         );
     }
 }

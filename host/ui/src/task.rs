@@ -10,10 +10,9 @@ mod webhook;
 
 use maud::{Markup, html};
 
-pub use self::value::{Kind, RAW_IMAGE_MAX, kind_of};
+pub use self::value::{Kind, kind_of};
 use crate::assets::{self, Asset};
 use crate::filters::Filters;
-use crate::part::confirm::ask;
 use crate::part::state::{badge, bar, of};
 use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, optional, time};
@@ -94,7 +93,7 @@ fn head(site: &Site, task: &Task, root: &str) -> Markup {
                 p.meta {
                     (of(task)) " "
                     "plugin " a href=(Filters::default().with("plugin", &task.plugin).href(&format!("{root}ui/tasks"), &[])) { (brief(&task.plugin, 64)) }
-                    @if let Some(digest) = &task.plugin_digest { " " code title=(digest) { (digest.get(..8).unwrap_or(digest)) "…" } }
+                    @if let Some(digest) = &task.plugin_digest { " " code title=(visible(digest)) { (brief(digest, 8)) } }
                     @for tag in &task.tags { " " a.tag href=(Filters::default().with("tag", tag).href(&format!("{root}ui/tasks"), &[])) { (brief(tag, 64)) } }
                     @if task.attempt > 0 { " · attempt " (task.attempt) " of " (task.max_attempts) }
                     @if let (Some(started), "running") = (&task.started_at, task.state.as_str()) {

@@ -16,7 +16,7 @@ pub(crate) fn read(body: &Bytes, boundary: &str) -> Option<Vec<Part>> {
     let delimiter = format!("\r\n--{boundary}");
     // The first one has no line before it.
     let mut at = delimiter.len() - 2;
-    if !body.starts_with(delimiter[2..].as_bytes()) {
+    if !body.starts_with(&delimiter.as_bytes()[2..]) {
         return None;
     }
     let mut parts = Vec::new();

@@ -111,7 +111,7 @@ async fn tasks(rest: &Rest, ids: impl Iterator<Item = String>) -> Result<Vec<Tas
         match task {
             Ok(task) => found.push(Task { id, ..task }),
             Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
-                found.push(Task { id, ..Task::default() })
+                found.push(Task { id, ..Task::default() });
             }
             Err(problem) => return Err(problem),
         }

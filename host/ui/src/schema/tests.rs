@@ -75,9 +75,7 @@ fn schemas() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn a_form_made_from_a_schema_sends_what_the_json_view_shows(schema in schemas(), value in values()) {
-        let sent = through(&schema, &value.to_string());
-        let sent: Value = serde_json::from_str(&sent).expect("JSON");
-        prop_assert_eq!(sent, value);
+        prop_assert_eq!(through(&schema, &value.to_string()), value.to_string());
     }
 
     #[test]

@@ -20,7 +20,7 @@ const NODES_MAX: usize = 2_000;
 const LEVELS_MAX: usize = 32;
 const LEVELS_OPEN: usize = 3;
 /// Largest picture that is shown.
-pub const RAW_IMAGE_MAX: usize = 8 << 20;
+const RAW_IMAGE_MAX: usize = 8 << 20;
 
 /// What a text is, judged by its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
