@@ -16,7 +16,7 @@ PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/C
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test test-browser test-postgres bench bench-growth bench-peers chaos soak api-fuzz docs lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test test-browser screenshots test-postgres bench bench-growth bench-peers chaos soak api-fuzz docs lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,8 +45,16 @@ test: build ## Run every test
 	WASMILL_TEST_SKIPPED=$(SKIPPED) $(TEST) --release --locked --workspace --exclude wasmill-scheduler
 	@if [ -f $(SKIPPED) ]; then sort -u $(SKIPPED); fi
 
-test-browser: build ## Test the access policy and the API viewer in Chromium
+# The tests of the dashboard are in JavaScript; playwright and axe come from npm and are nowhere else.
+test-browser: build ## Test the access policy, the API viewer and the dashboard in Chromium
 	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser
+	@command -v npm >/dev/null 2>&1 || { echo "make: no npm found: apt-get install nodejs npm" >&2; exit 1; }
+	cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund
+	cd tests/browser && CARGO_TARGET_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)) node --test
+
+screenshots: build ## Take the pictures of the dashboard in docs/images
+	cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund
+	cd tests/browser && CARGO_TARGET_DIR=$(abspath $(or $(CARGO_TARGET_DIR),target)) node shoot.mjs ../../docs/images
 
 # In one process, since each starts a server of PostgreSQL of its own. Left out are tests without a server, those of the
 # command line and of the book, and those of the browser.
