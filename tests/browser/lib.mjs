@@ -21,7 +21,7 @@ export async function start(...more) {
   mkdirSync(plugins);
   for (const name of ["misbehave", "noop", "words"]) copyFileSync(join(guests, `${name}.wasm`), join(plugins, `${name}.wasm`));
   writeFileSync(join(plugins, "broken.wasm"), "not WebAssembly");
-  writeFileSync(join(plugins, "misbehave.toml"), 'description = "Does what its input says, most of it badly."\n[limits]\nconcurrency = 4\n');
+  writeFileSync(join(plugins, "misbehave.toml"), 'description = "Does what its input says, most of it badly."\n[limits]\nconcurrency = 50\n');
   let child;
   const server = {
     folder, plugins, port: 0,

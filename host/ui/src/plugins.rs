@@ -223,8 +223,6 @@ mod tests {
         );
         let site = Site { rights: Rights::ALL, can_upload: true, ..Site::default() };
         let html = page(&site, &plugins()).whole(&site);
-        assert!(
-            html.contains("type=\"file\"") && html.contains("pause-plugin") && html.contains("Delete…")
-        );
+        assert!(html.contains("type=\"file\"") && html.contains("pause-plugin") && html.contains("Delete…"));
     }
 }

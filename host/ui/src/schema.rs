@@ -84,49 +84,33 @@ impl Layout<'_> {
         let default = schema.get("default").map(Value::to_string);
         let shown = value.map(str::to_owned).or(default.filter(|_| value.is_none()));
         *self.left = self.left.saturating_sub(1);
-        let kind = self.kind(schema, &at, shown.as_deref(), required, level);
+        let kind = self.kind(schema, &at, shown.as_deref(), level);
         let kind = kind.unwrap_or_else(|| FieldKind::Json(shown.unwrap_or_default()));
         Field { at, label, help, required, kind }
     }
 
     /// Returns the kind for a value, unless only JSON says it.
-    fn kind(
-        &mut self,
-        schema: &Value,
-        at: &str,
-        value: Option<&str>,
-        required: bool,
-        level: usize,
-    ) -> Option<FieldKind> {
+    fn kind(&mut self, schema: &Value, at: &str, value: Option<&str>, level: usize) -> Option<FieldKind> {
         if let Some(options) = options(schema) {
             let chosen = value.map(str::to_owned);
             let is_known = chosen.as_ref().is_none_or(|chosen| options.contains(chosen));
             return is_known.then_some(FieldKind::Choice(options, chosen));
         }
         match schema["type"].as_str()? {
-            "string" => text(schema, value, required),
+            "string" => text(schema, value),
             "integer" | "number" => match value {
                 None => Some(FieldKind::Number(String::new())),
                 Some(value) => value
                     .starts_with(|first: char| first == '-' || first.is_ascii_digit())
                     .then(|| FieldKind::Number(value.to_owned())),
             },
-            "array" => lines(resolve(self.root, &schema["items"]), value, required),
-            "object" if level < LEVELS_MAX && *self.left > 0 => {
-                self.group(schema, at, value, required, level)
-            }
+            "array" => lines(resolve(self.root, &schema["items"]), value),
+            "object" if level < LEVELS_MAX && *self.left > 0 => self.group(schema, at, value, level),
             _ => None,
         }
     }
 
-    fn group(
-        &mut self,
-        schema: &Value,
-        at: &str,
-        value: Option<&str>,
-        required: bool,
-        level: usize,
-    ) -> Option<FieldKind> {
+    fn group(&mut self, schema: &Value, at: &str, value: Option<&str>, level: usize) -> Option<FieldKind> {
         let properties = schema["properties"].as_object().filter(|properties| !properties.is_empty())?;
         let members = match value {
             Some(value) => json::members(value)?,
@@ -134,9 +118,10 @@ impl Layout<'_> {
         };
         let is_plain = members.iter().all(|(name, _)| properties.contains_key(name));
         let mut names: Vec<_> = members.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
         names.dedup();
         // Members that the schema does not name, or names twice, and an object that is there but empty, need JSON.
-        if !is_plain || names.len() != members.len() || (value.is_some() && members.is_empty() && !required) {
+        if !is_plain || names.len() != members.len() || (value.is_some() && members.is_empty() && level > 0) {
             return None;
         }
         Some(FieldKind::Group(self.fields(schema, properties, at, &members, level)))
@@ -187,19 +172,19 @@ fn options(schema: &Value) -> Option<Vec<String>> {
     Some(values.iter().map(Value::to_string).collect())
 }
 
-fn text(schema: &Value, value: Option<&str>, required: bool) -> Option<FieldKind> {
+fn text(schema: &Value, value: Option<&str>) -> Option<FieldKind> {
     let length = schema["maxLength"].as_u64().unwrap_or(0);
     let is_long = length > 200 || schema.get("contentMediaType").is_some();
     let Some(value) = value else { return Some(FieldKind::Text(String::new(), is_long)) };
     let text: String = serde_json::from_str(value).ok()?;
     // A browser changes line ends, and a field that is empty is left out.
-    let changes = text.contains('\r') || text.contains('\0') || (text.is_empty() && !required);
+    let changes = text.contains('\r') || text.contains('\0') || text.is_empty();
     let is_long = is_long || text.contains('\n');
     (!changes && json::string(&text) == value).then_some(FieldKind::Text(text, is_long))
 }
 
 /// Returns the kind for an array of strings.
-fn lines(items: &Value, value: Option<&str>, required: bool) -> Option<FieldKind> {
+fn lines(items: &Value, value: Option<&str>) -> Option<FieldKind> {
     if items["type"] != "string" || items.get("enum").is_some() {
         return None;
     }
@@ -207,10 +192,7 @@ fn lines(items: &Value, value: Option<&str>, required: bool) -> Option<FieldKind
     let items: Vec<String> = serde_json::from_str(value).ok()?;
     let is_line =
         |item: &String| !item.is_empty() && item.trim() == item && !item.contains(['\n', '\r', '\0']);
-    if !items.iter().all(is_line)
-        || (items.is_empty() && !required)
-        || serde_json::to_string(&items).ok()? != value
-    {
+    if !items.iter().all(is_line) || items.is_empty() || serde_json::to_string(&items).ok()? != value {
         return None;
     }
     Some(FieldKind::Lines(items.join("\n")))

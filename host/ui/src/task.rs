@@ -59,7 +59,7 @@ impl Tab {
 pub fn page(site: &Site, task: &Task, tab: &Tab) -> Page {
     const LOG: &[Asset] = &[assets::LOG];
     let root = tab.root();
-    let title = format!("{} {} …{}", task.shown_state(), brief(&task.plugin, 40), task.short_id());
+    let title = format!("{} {} …{}", brief(task.shown_state(), 20), brief(&task.plugin, 40), task.short_id());
     let main = html! {
         (head(site, task, root))
         (progress(task))

@@ -52,9 +52,20 @@ async fn every_page_has_the_strict_policy_and_only_relative_links() {
         assert_eq!(shown.status, StatusCode::OK, "{path}: {}", shown.text);
         assert_eq!(shown.headers["content-type"], "text/html; charset=utf-8");
         let policy = shown.headers["content-security-policy"].to_str().expect("text");
-        assert!(policy.contains("require-trusted-types-for 'script'") && policy.contains("default-src 'none'"));
+        assert!(
+            policy.contains("require-trusted-types-for 'script'") && policy.contains("default-src 'none'")
+        );
         assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
-        for inline in [" style=", " onclick", " onerror=", "<style", "javascript:", " href=\"/", " src=\"/", " action=\"/"] {
+        for inline in [
+            " style=",
+            " onclick",
+            " onerror=",
+            "<style",
+            "javascript:",
+            " href=\"/",
+            " src=\"/",
+            " action=\"/",
+        ] {
             assert!(!shown.text.contains(inline), "{path} has {inline}");
         }
         assert_eq!(shown.text.matches("<h1").count(), 1, "{path}");
@@ -132,11 +143,19 @@ async fn a_filter_is_the_url_and_a_wrong_one_is_said() {
     let shown = page(&client, "/ui/tasks?plugin=noop").await;
     assert!(has(&shown, &noop) && !has(&shown, &other));
     let shown = page(&client, "/ui/tasks?tag=a%26b&state=completed").await;
-    assert!(has(&shown, &noop) && !has(&shown, &other) && shown.text.contains("state=completed&amp;tag=") | shown.text.contains("tag=a%26b"));
+    assert!(
+        has(&shown, &noop)
+            && !has(&shown, &other)
+            && shown.text.contains("state=completed&amp;tag=") | shown.text.contains("tag=a%26b")
+    );
     // A form sends its empty fields too.
     assert_eq!(location(&page(&client, "/ui/tasks?q=&plugin=noop&tag=").await), "tasks?plugin=noop");
     let wrong = page(&client, "/ui/tasks?state=done").await;
-    assert!(wrong.status == StatusCode::OK && wrong.text.contains("state must be one or more of"), "{}", wrong.text);
+    assert!(
+        wrong.status == StatusCode::OK && wrong.text.contains("state must be one or more of"),
+        "{}",
+        wrong.text
+    );
     assert_eq!(page(&client, "/ui/tasks?nonsense=1").await.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
@@ -160,14 +179,23 @@ async fn pages_are_cursors_to_the_last_task() {
 async fn what_is_counted_is_what_is_done() {
     let server = Server::start(&[]);
     let client = pages(&server);
-    let fail = |message: &str| misbehave(&json!({"do": "fail", "kind": "io", "message": message, "permanent": true}));
+    let fail = |message: &str| {
+        misbehave(&json!({"do": "fail", "kind": "io", "message": message, "permanent": true}))
+    };
     for _ in 0..3 {
         client.until_finished(&client.submit(&fail("no")).await).await;
     }
     let asked = page(&client, "/ui/act?action=retry&select=all&state=failed&plugin=misbehave").await;
     assert_eq!((asked.status, counted(&asked)), (StatusCode::OK, "3"));
     assert!(asked.text.contains("Retry 3 tasks") && asked.text.contains("failed · plugin misbehave"));
-    let fields = [("action", "retry"), ("select", "all"), ("state", "failed"), ("plugin", "misbehave"), ("count", "3"), ("once", "k1")];
+    let fields = [
+        ("action", "retry"),
+        ("select", "all"),
+        ("state", "failed"),
+        ("plugin", "misbehave"),
+        ("count", "3"),
+        ("once", "k1"),
+    ];
     let done = send(&client, "/ui/do", &fields).await;
     assert_eq!(location(&done), "tasks?state=failed&plugin=misbehave&did=retry&n=3&left=0");
     // A second click does it no second time.
@@ -190,7 +218,11 @@ async fn many_have_to_be_typed_and_no_filter_means_all() {
     assert_eq!(counted(&asked), "120");
     let fields = [("action", "cancel"), ("select", "all"), ("count", "120"), ("once", "k1")];
     let refused = send(&client, "/ui/do", &fields).await;
-    assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.text.contains("type 120"), "{}", refused.text);
+    assert!(
+        refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.text.contains("type 120"),
+        "{}",
+        refused.text
+    );
     let typed = [&fields[..], &[("typed", "120")]].concat();
     assert_eq!(location(&send(&client, "/ui/do", &typed).await), "tasks?did=cancel&n=120&left=0");
     assert_eq!(client.get("/stats").await.json["stored"]["cancelled"], 120);
@@ -203,8 +235,13 @@ async fn selected_tasks_are_cancelled_and_deleted_and_the_rest_is_told() {
     let runs = client.submit(&sleep(600_000)).await;
     let done = client.submit(&json!({"plugin": "noop"})).await;
     client.until_finished(&done).await;
-    let asked = page(&client, &format!("/ui/act?action=cancel&id={runs}&id={done}&back=plugin%3Dnoop%26x%3D1")).await;
-    assert!(asked.text.contains("Cancel 2 tasks") && asked.text.contains("name=\"back\" value=\"plugin=noop\""), "{}", asked.text);
+    let asked =
+        page(&client, &format!("/ui/act?action=cancel&id={runs}&id={done}&back=plugin%3Dnoop%26x%3D1")).await;
+    assert!(
+        asked.text.contains("Cancel 2 tasks") && asked.text.contains("name=\"back\" value=\"plugin=noop\""),
+        "{}",
+        asked.text
+    );
     let fields = |action| [("action", action), ("id", runs.as_str()), ("id", done.as_str()), ("once", "k")];
     assert_eq!(location(&send(&client, "/ui/do", &fields("cancel")).await), "tasks?did=cancel&n=1&left=1");
     assert_eq!(location(&send(&client, "/ui/do", &fields("delete")).await), "tasks?did=delete&n=2&left=0");
@@ -225,19 +262,29 @@ async fn what_strangers_wrote_is_text_everywhere() {
     request["group"] = json!("<i>group</i>");
     request["unique_key"] = json!("<u>key</u>");
     let failed = client.submit(&request).await;
-    let logged = client.submit(&misbehave(&json!({"do": "log", "out": HOSTILE, "err": "\u{1b}[31mred\u{0}"}))).await;
-    let done = client.submit(&misbehave(&json!({"do": "echo", "text": format!("<!doctype html>{HOSTILE}")}))).await;
+    let logged =
+        client.submit(&misbehave(&json!({"do": "log", "out": HOSTILE, "err": "\u{1b}[31mred\u{0}"}))).await;
+    let done =
+        client.submit(&misbehave(&json!({"do": "echo", "text": format!("<!doctype html>{HOSTILE}")}))).await;
     for id in [&failed, &logged, &done] {
         client.until_finished(id).await;
     }
     let mut paths = vec!["/ui/".to_owned(), "/ui/tasks".to_owned()];
     for id in [&failed, &logged, &done] {
-        paths.extend(["", "/result", "/input", "/record", "/result?as=page"].map(|tab| format!("/ui/task/{id}{tab}")));
+        paths.extend(
+            ["", "/result", "/input", "/record", "/result?as=page"].map(|tab| format!("/ui/task/{id}{tab}")),
+        );
     }
     for path in paths {
         let shown = page(&client, &path).await;
         let text = shown.text.to_lowercase();
-        assert!(!text.contains("<script>alert") && !text.contains("<b>tag") && !text.contains("<i>group") && !text.contains("<u>key"), "{path}");
+        assert!(
+            !text.contains("<script>alert")
+                && !text.contains("<b>tag")
+                && !text.contains("<i>group")
+                && !text.contains("<u>key"),
+            "{path}"
+        );
         assert!(!text.contains(['\u{202e}', '\u{1b}', '\0']), "{path}");
     }
     let raw = page(&client, &format!("/ui/raw/{done}/result")).await;
@@ -245,7 +292,10 @@ async fn what_strangers_wrote_is_text_everywhere() {
     assert!(policy.starts_with("sandbox; default-src 'none'") && !policy.contains("allow-"), "{policy}");
     assert!(raw.text.contains("<script>alert") && raw.headers["x-content-type-options"] == "nosniff");
     let saved = page(&client, &format!("/ui/raw/{done}/result?download=1")).await;
-    assert_eq!(saved.headers["content-disposition"], format!("attachment; filename=\"result-{done}.html\"").as_str());
+    assert_eq!(
+        saved.headers["content-disposition"],
+        format!("attachment; filename=\"result-{done}.html\"").as_str()
+    );
     assert_eq!(page(&client, &format!("/ui/raw/{failed}/result")).await.status, StatusCode::NOT_FOUND);
 }
 
@@ -254,7 +304,8 @@ async fn numbers_are_shown_as_they_were_written() {
     let server = Server::start(&[]);
     let client = pages(&server);
     let body = r#"{"plugin": "noop", "input": {"big": 12345678901234567890, "price": 1.10, "tiny": 1e-400}}"#;
-    let sent = client.send(Method::POST, "/task", Some(("application/json", body.into()))).await.expect("an answer");
+    let sent =
+        client.send(Method::POST, "/task", Some(("application/json", body.into()))).await.expect("an answer");
     let shown = page(&client, &format!("/ui/task/{}/input", sent.str("id"))).await;
     for number in ["12345678901234567890", "1.10", "1e-400"] {
         assert!(shown.text.contains(&format!(">{number}</span>")), "{number}");
@@ -266,20 +317,34 @@ async fn a_form_submits_one_task_and_keeps_what_was_refused() {
     let server = Server::start(&[]);
     let client = pages(&server);
     let fields = |input: &'static str, timeout: &'static str| {
-        [("plugin", "misbehave"), ("shown", "json"), ("once", "once-1"), ("input", input), ("option-timeout", timeout), ("option-tags", "a, b")]
+        [
+            ("plugin", "misbehave"),
+            ("shown", "json"),
+            ("once", "once-1"),
+            ("input", input),
+            ("option-timeout", timeout),
+            ("option-tags", "a, b"),
+        ]
     };
     for (input, timeout, why) in [("{", "1m", "not valid JSON"), ("{\"do\": \"noop\"}", "soon", "timeout")] {
         let refused = send(&client, "/ui/submit", &fields(input, timeout)).await;
         assert!(refused.status.is_client_error() && refused.text.contains(why), "{}", refused.text);
-        assert!(refused.text.contains(&input.replace('"', "&quot;")) && refused.text.contains(&format!("value=\"{timeout}\"")));
+        assert!(
+            refused.text.contains(&input.replace('"', "&quot;"))
+                && refused.text.contains(&format!("value=\"{timeout}\""))
+        );
     }
     let accepted = send(&client, "/ui/submit", &fields("{\"do\": \"noop\"}", "1m")).await;
     let again = send(&client, "/ui/submit", &fields("{\"do\": \"noop\"}", "1m")).await;
     assert_eq!(location(&accepted), location(&again), "a double click makes one task");
     let tasks = client.get("/task").await;
-    assert_eq!((tasks.json[0]["timeout_ms"].as_u64(), &tasks.json[0]["tags"]), (Some(60_000), &json!(["a", "b"])));
+    assert_eq!(
+        (tasks.json[0]["timeout_ms"].as_u64(), &tasks.json[0]["tags"]),
+        (Some(60_000), &json!(["a", "b"]))
+    );
     assert_eq!(tasks.json.as_array().expect("tasks").len(), 1);
-    let similar = page(&client, &format!("/ui/submit?like={}", tasks.json[0]["id"].as_str().expect("an id"))).await;
+    let similar =
+        page(&client, &format!("/ui/submit?like={}", tasks.json[0]["id"].as_str().expect("an id"))).await;
     assert!(similar.text.contains("{&quot;do&quot;: &quot;noop&quot;}"), "{}", similar.text);
 }
 
@@ -287,27 +352,46 @@ async fn a_form_submits_one_task_and_keeps_what_was_refused() {
 async fn plugins_are_paused_uploaded_and_deleted_by_forms() {
     let server = Server::start(&["--allow-upload"]);
     let client = pages(&server);
-    assert_eq!(location(&send(&client, "/ui/do", &[("action", "pause-plugin"), ("name", "noop")]).await), "plugins?did=pause");
+    assert_eq!(
+        location(&send(&client, "/ui/do", &[("action", "pause-plugin"), ("name", "noop")]).await),
+        "plugins?did=pause"
+    );
     assert_eq!(client.get("/plugins/noop").await.json["paused"], true);
     send(&client, "/ui/do", &[("action", "resume-plugin"), ("name", "noop")]).await;
     assert_eq!(client.get("/plugins/noop").await.json["paused"], false);
     let wasm = std::fs::read(server.folder().join("plugins/noop.wasm")).expect("a plugin");
     let upload = |name: &str, file: &[u8]| {
-        let head = format!("--x\r\ncontent-disposition: form-data; name=\"name\"\r\n\r\n{name}\r\n--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n");
+        let head = format!(
+            "--x\r\ncontent-disposition: form-data; name=\"name\"\r\n\r\n{name}\r\n--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"
+        );
         let body = [head.as_bytes(), file, b"\r\n--x--\r\n"].concat();
         let client = client.clone();
-        async move { client.send(Method::POST, "/ui/upload", Some(("multipart/form-data; boundary=x", body))).await.expect("an answer") }
+        async move {
+            client
+                .send(Method::POST, "/ui/upload", Some(("multipart/form-data; boundary=x", body)))
+                .await
+                .expect("an answer")
+        }
     };
     assert_eq!(location(&upload("second", &wasm).await), "plugins?did=upload");
     assert_eq!(client.get("/plugins/second").await.json["state"], "ready");
     let refused = upload("third", b"nonsense").await;
-    assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.text.contains("role=\"alert\"") && refused.text.contains("value=\"third\""));
+    assert!(
+        refused.status == StatusCode::UNPROCESSABLE_ENTITY
+            && refused.text.contains("role=\"alert\"")
+            && refused.text.contains("value=\"third\"")
+    );
     for (name, file) in [("", &wasm[..]), ("Bad Name", &wasm), ("third", b"")] {
         assert!(upload(name, file).await.status.is_client_error(), "{name}");
     }
-    let broken = client.send(Method::POST, "/ui/upload", Some(("multipart/form-data; boundary=x", b"--x".to_vec()))).await;
+    let broken = client
+        .send(Method::POST, "/ui/upload", Some(("multipart/form-data; boundary=x", b"--x".to_vec())))
+        .await;
     assert_eq!(broken.expect("an answer").status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(location(&send(&client, "/ui/do", &[("action", "delete-plugin"), ("name", "second")]).await), "plugins?did=delete-plugin");
+    assert_eq!(
+        location(&send(&client, "/ui/do", &[("action", "delete-plugin"), ("name", "second")]).await),
+        "plugins?did=delete-plugin"
+    );
     let gone = send(&client, "/ui/do", &[("action", "delete-plugin"), ("name", "second")]).await;
     assert!(gone.status == StatusCode::NOT_FOUND && gone.text.contains("does not exist"));
 }
@@ -317,20 +401,45 @@ async fn schedules_are_made_run_and_deleted_by_forms() {
     let server = Server::start(&[]);
     let client = pages(&server);
     let fields = |cron: &'static str| {
-        [("name", "nightly"), ("cron", cron), ("timezone", "Europe/Berlin"), ("task", "{\"plugin\": \"noop\", \"webhook\": {\"url\": \"http://203.0.113.1/\"}}"), ("missed", "one")]
+        [
+            ("name", "nightly"),
+            ("cron", cron),
+            ("timezone", "Europe/Berlin"),
+            ("task", "{\"plugin\": \"noop\", \"webhook\": {\"url\": \"http://203.0.113.1/\"}}"),
+            ("missed", "one"),
+        ]
     };
     let refused = send(&client, "/ui/schedule", &fields("61 * * * *")).await;
-    assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.text.contains("value=\"61 * * * *\""), "{}", refused.text);
-    assert_eq!(location(&send(&client, "/ui/schedule", &fields("30 2 * * *")).await), "schedules?did=put-schedule");
+    assert!(
+        refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.text.contains("value=\"61 * * * *\""),
+        "{}",
+        refused.text
+    );
+    assert_eq!(
+        location(&send(&client, "/ui/schedule", &fields("30 2 * * *")).await),
+        "schedules?did=put-schedule"
+    );
     let stored = client.get("/schedules/nightly").await;
     assert_eq!(stored.json["task"]["webhook"]["url"], "http://203.0.113.1/");
     let shown = page(&client, "/ui/schedules?edit=nightly").await;
-    assert!(shown.text.contains("at 02:30 every day") && shown.text.contains("value=\"30 2 * * *\""), "{}", shown.text);
-    for (action, location_is) in [("run-schedule", "schedules?did=run-schedule"), ("pause-schedule", "schedules?did=pause")] {
-        assert_eq!(location(&send(&client, "/ui/do", &[("action", action), ("name", "nightly")]).await), location_is);
+    assert!(
+        shown.text.contains("at 02:30 every day") && shown.text.contains("value=\"30 2 * * *\""),
+        "{}",
+        shown.text
+    );
+    for (action, location_is) in
+        [("run-schedule", "schedules?did=run-schedule"), ("pause-schedule", "schedules?did=pause")]
+    {
+        assert_eq!(
+            location(&send(&client, "/ui/do", &[("action", action), ("name", "nightly")]).await),
+            location_is
+        );
     }
     assert_eq!(client.get("/schedules/nightly").await.json["paused"], true);
-    assert_eq!(location(&send(&client, "/ui/do", &[("action", "delete-schedule"), ("name", "nightly")]).await), "schedules?did=delete-schedule");
+    assert_eq!(
+        location(&send(&client, "/ui/do", &[("action", "delete-schedule"), ("name", "nightly")]).await),
+        "schedules?did=delete-schedule"
+    );
 }
 
 #[tokio::test]
@@ -349,15 +458,27 @@ async fn a_key_that_may_only_read_sees_no_button_and_can_press_none() {
         assert_eq!(page(&open, path).await.status, StatusCode::UNAUTHORIZED, "{path}");
         let shown = page(&client, path).await;
         assert_eq!(shown.status, StatusCode::OK, "{path}: {}", shown.text);
-        assert!(!shown.text.contains("method=\"post\"") && !shown.text.contains("data-dialog"), "{path}: {}", shown.text);
+        assert!(
+            !shown.text.contains("method=\"post\"") && !shown.text.contains("data-dialog"),
+            "{path}: {}",
+            shown.text
+        );
     }
-    for (action, field) in [("cancel", ("select", "all")), ("pause", ("name", "noop")), ("pause-plugin", ("name", "noop")), ("run-schedule", ("name", "x")), ("delete-plugin", ("name", "noop"))] {
+    for (action, field) in [
+        ("cancel", ("select", "all")),
+        ("pause", ("name", "noop")),
+        ("pause-plugin", ("name", "noop")),
+        ("run-schedule", ("name", "x")),
+        ("delete-plugin", ("name", "noop")),
+    ] {
         let refused = send(&client, "/ui/do", &[("action", action), field, ("count", "1")]).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{action}: {}", refused.text);
     }
     let submit = send(&client, "/ui/submit", &[("plugin", "noop"), ("shown", "json")]).await;
     assert_eq!(submit.status, StatusCode::FORBIDDEN, "{}", submit.text);
-    let upload = client.send(Method::POST, "/ui/upload", Some(("multipart/form-data; boundary=x", b"--x--".to_vec()))).await;
+    let upload = client
+        .send(Method::POST, "/ui/upload", Some(("multipart/form-data; boundary=x", b"--x--".to_vec())))
+        .await;
     assert_eq!(upload.expect("an answer").status, StatusCode::FORBIDDEN);
     let schedule = send(&client, "/ui/schedule", &[("name", "x"), ("cron", "* * * * *")]).await;
     assert_eq!(schedule.status, StatusCode::FORBIDDEN);

@@ -30,20 +30,16 @@ pub fn read<'a>(
                     field.at.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
                 members.extend(read(field, entered)?.map(|value| (name, value)));
             }
-            (form.required || !members.is_empty()).then(|| json::object(&members))
+            (form.at.is_empty() || !members.is_empty()).then(|| json::object(&members))
         }
-        FieldKind::Text(..) => match text() {
-            Some("") if !form.required => None,
-            text => text.map(|text| json::string(&text.replace("\r\n", "\n"))),
-        },
+        FieldKind::Text(..) => given().map(|text| json::string(&text.replace("\r\n", "\n"))),
         // What is not a number is sent as a string, which the schema refuses with words of its own.
         FieldKind::Number(_) => given().map(|text| number(text.trim()).unwrap_or_else(|| json::string(text))),
         FieldKind::Choice(..) => given().map(|text| checked(form, text)).transpose()?,
         FieldKind::Lines(_) => {
             let lines: Vec<_> =
                 text().unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            let is_given = !lines.is_empty() || (form.required && text().is_some());
-            is_given.then(|| serde_json::to_string(&lines).unwrap_or_default())
+            (!lines.is_empty()).then(|| serde_json::to_string(&lines).unwrap_or_default())
         }
         FieldKind::Json(_) => None,
     })
