@@ -38,6 +38,19 @@ pub struct ApiConfig {
     pub drain: Duration,
     /// Prefix of the tag that sets the group of a task whose request has no `group`.
     pub group_tag: Option<String>,
+    /// What the dashboard shows of this installation.
+    pub dashboard: DashboardConfig,
+}
+
+/// What the dashboard shows of this installation.
+#[derive(Clone, Debug, Default)]
+pub struct DashboardConfig {
+    /// Its name, such as `production`.
+    pub name: Option<String>,
+    /// Colour of the name: `red`, `amber`, `green` or `blue`.
+    pub colour: &'static str,
+    /// Where traces are shown, with `{trace_id}` in it.
+    pub trace_url: Option<String>,
 }
 
 /// State that all endpoints share. Cheap to clone.

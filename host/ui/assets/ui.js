@@ -203,6 +203,8 @@ document.addEventListener("click", event => {
     openDialog(target.href);
   } else if (target.dataset.copy !== undefined) {
     copy(target.dataset.copy);
+  } else if (target.dataset.copyFrom !== undefined) {
+    fetch(target.dataset.copyFrom).then(answer => answer.text()).then(copy, () => say("The server does not answer."));
   } else if (target.dataset.copyBefore !== undefined) {
     copy(target.previousElementSibling.textContent);
   }

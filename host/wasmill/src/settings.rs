@@ -27,6 +27,7 @@ use wasmill_store_sqlite::SqliteConfig;
 pub(crate) use self::database_url::DatabaseUrl;
 pub(crate) use self::given::{ForBackup, ForKeys, ForMigrate, ForRun, Given};
 use self::log_filter::{LOG, parse_log_filter};
+use self::ui::{parse_trace_url, parse_ui_name};
 pub(crate) use self::value::count;
 use self::value::{duration, parse_bool, parse_period, parse_size, shown_duration, shown_size, size};
 
@@ -312,6 +313,19 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "PREFIX")]
     pub(crate) group_tag: Option<String>,
 
+    /// Name of this installation on every page of the dashboard, such as production [default: none]
+    #[arg(long, env, value_name = "NAME", value_parser = parse_ui_name)]
+    pub(crate) ui_name: Option<String>,
+
+    /// Colour of that name
+    #[arg(long, env, value_name = "COLOUR", default_value = "blue")]
+    pub(crate) ui_colour: Colour,
+
+    /// Address at which the dashboard links the trace of a task, such as https://jaeger.example.org/trace/{trace_id}
+    /// [default: none]
+    #[arg(long, env, value_name = "URL", value_parser = parse_trace_url)]
+    pub(crate) trace_url: Option<String>,
+
     /// What is logged: off, error, warn, info, debug, trace, or a filter by module, such as info,wasmill_store=debug
     #[arg(long, env, value_name = "FILTER", default_value = LOG, value_parser = parse_log_filter)]
     pub(crate) log: String,
@@ -332,6 +346,30 @@ pub(crate) enum AuthMode {
     None,
 }
 
+/// The colour of a name on the dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// Such as for production
+    Red,
+    /// Such as for a rehearsal
+    Amber,
+    /// Such as for development
+    Green,
+    /// Anything
+    Blue,
+}
+
+impl Colour {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Red => "red",
+            Self::Amber => "amber",
+            Self::Green => "green",
+            Self::Blue => "blue",
+        }
+    }
+}
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -344,3 +382,4 @@ pub(crate) enum LogFormat {
 pub(crate) mod similar;
 #[cfg(test)]
 mod tests;
+mod ui;

@@ -25,7 +25,11 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let problem = response.extensions_mut().remove::<Problem>().unwrap_or_else(|| {
+    let problem = response.extensions_mut().remove::<Problem>();
+    if problem.is_none() && response.extensions().get::<ui::Rendered>().is_some() {
+        return response;
+    }
+    let problem = problem.unwrap_or_else(|| {
         let title = status.canonical_reason().unwrap_or("Error");
         Problem::new(status, "http", title, title.to_lowercase())
     });

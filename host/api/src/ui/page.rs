@@ -15,7 +15,7 @@ use crate::http::authorize::{Sender, not_permitted};
 use crate::http::params::{Params, whole_number};
 use crate::openapi::Operation;
 use crate::problem::Problem;
-use crate::state::Api;
+use crate::state::{Api, DashboardConfig};
 use crate::ui::cache::{Kept, PageCache, Turn};
 use crate::ui::rest::{Dashboard, Rest};
 
@@ -144,7 +144,11 @@ impl View {
     /// Returns what the frame says.
     pub(crate) async fn site(&self) -> Site {
         let hosts = self.api.store.hosts().await;
+        let DashboardConfig { name, colour, trace_url } = self.api.config.dashboard.clone();
         Site {
+            name,
+            colour,
+            trace_url,
             key_name: self.sender.key().map(|key| key.name.to_string()),
             rights: self.rights,
             can_upload: self.rights.plugins && self.api.upload_limits.permits().is_ok(),
@@ -189,6 +193,10 @@ pub(crate) fn empty_site() -> Site {
     Site { version: env!("CARGO_PKG_VERSION"), ..Site::default() }
 }
 
+/// Marks a response that is a page already, whatever its status.
+#[derive(Clone, Copy)]
+pub(crate) struct Rendered;
+
 /// Answers with HTML under the policy.
 pub(crate) fn html(text: impl Into<Body>) -> Response {
     let headers = [
@@ -197,7 +205,9 @@ pub(crate) fn html(text: impl Into<Body>) -> Response {
         (header::REFERRER_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, text.into()).into_response()
+    let mut response = (headers, text.into()).into_response();
+    response.extensions_mut().insert(Rendered);
+    response
 }
 
 fn millis(duration: Duration) -> u64 {

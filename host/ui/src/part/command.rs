@@ -24,6 +24,11 @@ pub fn copy(text: &str) -> Markup {
     html! { button.quiet.script type="button" data-copy=(text) { "Copy" } }
 }
 
+/// A button that copies what this URL answers, as it is.
+pub fn copy_from(url: &str) -> Markup {
+    html! { button.quiet.script type="button" data-copy-from=(url) { "Copy" } }
+}
+
 /// A button that copies the element before it, which script completes.
 fn copy_before() -> Markup {
     html! { button.quiet.script type="button" data-copy-before="" { "Copy" } }

@@ -97,7 +97,7 @@ fn about(text: &str, raw: &str, task: &Task) -> Markup {
         div.buttons {
             span.note { (unit::bytes(text.len() as u64)) }
             a.button.small href={ (raw) "?download=1" } download={ "task-" (task.short_id()) } { "Download" }
-            @if text.len() <= TEXT_MAX { (command::copy(text)) }
+            @if text.len() <= TEXT_MAX { (command::copy_from(raw)) }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::sync::Notify;
 use wasmill_access::Access;
-use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, Listen, Listener, Tls};
+use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, DashboardConfig, Listen, Listener, Tls};
 use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::SchedulerConfig;
@@ -144,5 +144,10 @@ fn api_config(settings: &Settings, body_budget: &BodyBudget) -> Result<ApiConfig
         timeout_max: settings.timeout_max,
         drain: settings.drain,
         group_tag: settings.group_tag.clone().filter(|prefix| !prefix.is_empty()),
+        dashboard: DashboardConfig {
+            name: settings.ui_name.clone(),
+            colour: settings.ui_colour.as_str(),
+            trace_url: settings.trace_url.clone(),
+        },
     })
 }
