@@ -265,18 +265,22 @@ test("a result cannot run script, post a form or phone home", async () => {
   drain.close();
 });
 
-test("an upload and a schedule are made in the browser", () => on("ui/plugins", async page => {
+test("an upload shows what changes before it is taken, and a schedule is made", () => on("ui/plugins", async page => {
   await page.fill("input[name=name]", "third");
   await page.setInputFiles("input[type=file]", `${server.plugins}/noop.wasm`);
-  await page.click("form.upload button");
+  await page.click("form.upload button.primary");
+  await page.locator("dialog[open]").waitFor();
+  assert.match(await page.textContent("#dialog-title"), /Add third\?/);
+  assert.equal((await fetch(`${server.url}plugins/third`)).status, 404, "nothing has been taken yet");
+  await page.click("dialog button.primary");
   await page.locator("#p-third").waitFor({timeout: 20_000});
   await page.click("#p-third >> text=Delete…");
   await page.click("dialog button[type=submit]");
   await page.locator(".flash").waitFor();
   await page.goto(`${server.url}ui/schedules`);
-  await page.fill("input[name=name]", "hourly");
-  await page.fill("input[name=cron]", "5 * * * *");
-  await page.fill("textarea[name=task]", "{\"plugin\": \"noop\"}");
+  await page.fill("#new input[name=name]", "hourly");
+  await page.fill("#new input[name=cron]", "5 * * * *");
+  await page.fill("#new textarea[name=task]", "{\"plugin\": \"noop\"}");
   await page.click("#new button");
   assert.match(await page.textContent("#s-hourly"), /5 minutes after every hour/);
 }));

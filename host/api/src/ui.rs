@@ -34,7 +34,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     routes
         .add(Needs::Nothing, Operation::page("/ui"), page::to_overview)
         .add(Needs::Nothing, assets::spec(), assets::asset)
-        .add(Needs::Key, page::spec("/ui/"), overview::overview)
+        .add(Needs::Key, page::spec("/ui/").parameter("span"), overview::overview)
         .add(Needs::Key, tasks::spec(), tasks::tasks)
         .add(Needs::Key, page::spec("/ui/task/{id}"), task::log)
         .add(Needs::Key, page::spec("/ui/task/{id}/result").parameter("as"), task::result)

@@ -11,7 +11,7 @@ const wrap = document.getElementById("log-wrap");
 const read = document.getElementById("log-read");
 
 let last = Number(log.dataset.last), done = "done" in log.dataset, paused = false;
-let source, release, timer, waiting = [], frame = 0, unseen = 0;
+let source, release, timer, waiting = [], frame = 0, unseen = 0, following = true, lastTop = 0;
 
 const blocks = () => log.children;
 function hidden(text) {
@@ -33,7 +33,6 @@ function draw() {
   const lines = waiting;
   waiting = [];
   if (!lines.length) return;
-  const follow = atEnd();
   if (empty) empty.hidden = true;
   while (lines.length) {
     let block = log.lastElementChild;
@@ -51,13 +50,20 @@ function draw() {
     unseen += some.length;
   }
   while (blocks().length > LINES / BLOCK) log.firstElementChild.remove();
-  if (follow) toEnd();
+  if (following) toEnd();
   else {
     end.textContent = `${unseen} new lines \u2193`;
     end.hidden = false;
   }
 }
-function toEnd() { log.scrollTop = log.scrollHeight; unseen = 0; end.hidden = true; }
+// Blocks that were never on the screen have guessed heights, so the end is where it was only a frame later.
+function toEnd() {
+  following = true;
+  unseen = 0;
+  end.hidden = true;
+  log.scrollTop = log.scrollHeight;
+  requestAnimationFrame(() => { if (following) log.scrollTop = log.scrollHeight; });
+}
 function add(text) {
   waiting.push(text);
   if (waiting.length > 2 * LINES) waiting.splice(0, waiting.length - LINES);
@@ -125,7 +131,11 @@ read.addEventListener("click", () => {
   read.setAttribute("aria-pressed", aloud);
 });
 end.addEventListener("click", toEnd);
-log.addEventListener("scroll", () => { if (atEnd()) { unseen = 0; end.hidden = true; } }, {passive: true});
+log.addEventListener("scroll", () => {
+  if (atEnd()) { following = true; unseen = 0; end.hidden = true; }
+  else if (log.scrollTop < lastTop - 2) following = false;
+  lastTop = log.scrollTop;
+}, {passive: true});
 document.addEventListener("pause", event => { paused = event.detail; start(); });
 document.addEventListener("visibilitychange", start);
 addEventListener("pagehide", stop);

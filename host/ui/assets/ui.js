@@ -209,8 +209,41 @@ document.addEventListener("click", event => {
     copy(target.previousElementSibling.textContent);
   }
 });
+// An upload shows what changes before it is taken; the file stays chosen meanwhile.
+async function preview(form) {
+  const fields = new FormData(form);
+  fields.set("check", "1");
+  say("Compiling …");
+  const answer = await fetch(form.action, {method: "POST", body: fields});
+  const page = parse(await answer.text());
+  const shown = page.querySelector("#changes") ?? page.querySelector("[role=alert]");
+  const row = document.createElement("div");
+  row.className = "buttons end";
+  const back = document.createElement("button");
+  back.type = "button";
+  back.textContent = "Back";
+  back.addEventListener("click", () => dialog.close());
+  row.append(back);
+  if (shown.id === "changes") {
+    const take = document.createElement("button");
+    take.type = "button";
+    take.className = "primary";
+    take.textContent = shown.querySelector("h2").textContent.replace("?", "");
+    take.addEventListener("click", () => { take.disabled = true; form.submit(); });
+    row.append(take);
+  }
+  opener = document.activeElement;
+  dialog.replaceChildren(...document.importNode(shown, true).childNodes, row);
+  dialog.showModal();
+  row.lastElementChild.focus();
+}
 document.addEventListener("submit", event => {
   const form = event.target;
+  if (form.matches(".upload")) {
+    event.preventDefault();
+    preview(form).catch(() => form.submit());
+    return;
+  }
   if (form.method === "get" && new URL(form.action).pathname.endsWith("/ui/act")) {
     event.preventDefault();
     openDialog(`${form.action}?${new URLSearchParams(new FormData(form, event.submitter))}`);
@@ -250,7 +283,8 @@ const themes = ["system", "light", "dark"];
 const button = byId("theme");
 function theme() {
   const now = localStorage.getItem("theme") ?? "system";
-  button.textContent = `Theme: ${now}`;
+  button.textContent = {system: "◐ auto", light: "☀ light", dark: "☾ dark"}[now];
+  button.setAttribute("aria-label", `Theme: ${button.textContent}`);
   if (now === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = now;
 }

@@ -12,7 +12,7 @@ const HEIGHT: f64 = 72.0;
 /// Space above the highest point, so that its stroke is not cut.
 const MARGIN: f64 = 3.0;
 /// Rows of the table of a line chart.
-const ROWS_MAX: usize = 60;
+const ROWS_MAX: usize = 20;
 /// Width of the whole of a bar chart, and height of one bar.
 const BAR_WIDTH: f64 = 600.0;
 const BAR_HEIGHT: f64 = 14.0;

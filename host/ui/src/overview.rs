@@ -1,13 +1,18 @@
 //! The first page: what runs, what waits, what failed.
 
+mod attention;
+mod history;
+
 use maud::{Markup, html};
+
+pub use self::history::SPANS;
 
 use crate::chart::{Bar, bars};
 use crate::filters::Filters;
 use crate::part::state::{badge, bar};
 use crate::part::time::{Show, optional, time};
 use crate::part::{state, text, unit};
-use crate::record::{Plugin, Stats, Task};
+use crate::record::{Attention, History, Plugin, Stats, Task};
 use crate::shell::{Page, Place, Site};
 
 /// What the page shows.
@@ -15,6 +20,12 @@ use crate::shell::{Page, Place, Site};
 pub struct Overview {
     /// The statistics.
     pub stats: Stats,
+    /// What needs a person.
+    pub attention: Attention,
+    /// The last steps.
+    pub history: History,
+    /// Name of the span that they cover, of [`SPANS`].
+    pub span: String,
     /// The plugins.
     pub plugins: Vec<Plugin>,
     /// Some running tasks, newest first.
@@ -29,7 +40,9 @@ const ROOT: &str = "../";
 pub fn page(site: &Site, overview: &Overview) -> Page {
     let main = html! {
         h1 { "Overview" }
+        (attention::section(&overview.attention))
         (tiles(&overview.stats))
+        (history::section(&overview.history, &overview.span, overview.stats.slots.total, overview.stats.memory.total_bytes))
         (running(overview))
         (plugins(overview))
         (failures(site, &overview.failed))

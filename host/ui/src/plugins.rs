@@ -1,5 +1,7 @@
 //! Plugins: what each may do, its limits, and the upload of another one.
 
+mod changes;
+
 use maud::{Markup, html};
 
 use crate::filters::Filters;
@@ -8,7 +10,7 @@ use crate::part::state::badge;
 use crate::part::text::{block, brief, visible};
 use crate::part::{command, unit};
 use crate::problem::{Problem, alert};
-use crate::record::{Limits, Permissions, Plugin, Retry};
+use crate::record::{Limits, Permissions, Plugin, Retry, Upload};
 use crate::shell::{Page, Place, Site};
 
 const ROOT: &str = "../";
@@ -22,6 +24,8 @@ pub struct Plugins {
     pub problem: Option<Problem>,
     /// Name that was entered.
     pub name: String,
+    /// What an upload would change.
+    pub preview: Option<Upload>,
 }
 
 /// Shows the page.
@@ -29,10 +33,11 @@ pub fn page(site: &Site, shown: &Plugins) -> Page {
     let main = html! {
         h1 { "Plugins" }
         (summary(&shown.plugins))
+        @if let Some(preview) = &shown.preview { (changes::section(preview)) }
         @if site.can_upload { (upload(shown)) }
         @for plugin in &shown.plugins { (card(site, plugin)) }
     };
-    let is_live = shown.problem.is_none();
+    let is_live = shown.problem.is_none() && shown.preview.is_none();
     Page { title: "Plugins".to_owned(), place: Place::Plugins, root: ROOT, scripts: &[], is_live, main }
 }
 
@@ -55,7 +60,7 @@ fn upload(shown: &Plugins) -> Markup {
             form.upload method="post" action="upload" enctype="multipart/form-data" {
                 label { span { "Name" } input type="text" name="name" value=(shown.name) required pattern="[a-z0-9][a-z0-9._\\-]{0,63}" placeholder="fetch" autocomplete="off" spellcheck="false"; }
                 label.drop { span { "File: a .wasm module or component, at most 128 MiB" } input type="file" name="file" required accept=".wasm,application/wasm"; }
-                div.buttons { button.primary type="submit" { "Upload" } }
+                div.buttons { button type="submit" name="check" value="1" { "What would change?" } button.primary type="submit" { "Upload" } }
             }
             p.note { "It is compiled and checked first. One that is rejected replaces nothing." }
             (command::lines("PUT", "/plugins/NAME", None, "wasmill plugin upload FILE.wasm --name NAME"))

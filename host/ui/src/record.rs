@@ -2,10 +2,16 @@
 //!
 //! Keys that are missing are as good as `null`: a key without a scope does not see all of them.
 
+mod upload;
+mod watch;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+pub use self::upload::{Changes, Names, PermissionChanges, Setting, Upload};
+pub use self::watch::{Attention, AttentionItem, History, Reason, ServerColumns, Why};
 
 /// `GET /task`, one entry, and the shared part of `GET /task/{id}`.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,6 +6,7 @@ mod depends;
 mod log;
 mod timeline;
 mod value;
+mod waits;
 mod webhook;
 
 use maud::{Markup, html};
@@ -17,7 +18,7 @@ use crate::part::state::{badge, bar, of};
 use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, optional, time};
 use crate::part::{command, unit};
-use crate::record::{Delivery, LogLine, Task};
+use crate::record::{Delivery, LogLine, Task, Why};
 use crate::shell::{Page, Place, Site};
 
 /// What a tab shows.
@@ -29,8 +30,8 @@ pub enum Tab {
     Result(Option<String>, bool),
     /// The input as it was sent.
     Input(String),
-    /// What it depends on, with their states as far as they are known.
-    Depends(Vec<Task>),
+    /// What it depends on, with their states as far as they are known, and the newest tasks that depend on it.
+    Depends(Vec<Task>, Vec<Task>),
     /// The delivery of its webhook; `None` without one.
     Webhook(Option<Delivery>),
     /// The record.
@@ -43,7 +44,7 @@ impl Tab {
             Self::Log(..) => "Log",
             Self::Result(..) => "Result",
             Self::Input(_) => "Input",
-            Self::Depends(_) => "Depends",
+            Self::Depends(..) => "Depends",
             Self::Webhook(_) => "Webhook",
             Self::Record(_) => "Record",
         }
@@ -56,20 +57,21 @@ impl Tab {
 }
 
 /// Shows a tab of a task.
-pub fn page(site: &Site, task: &Task, tab: &Tab) -> Page {
+pub fn page(site: &Site, task: &Task, why: Option<&Why>, tab: &Tab) -> Page {
     const LOG: &[Asset] = &[assets::LOG];
     let root = tab.root();
     let title = format!("{} {} …{}", brief(task.shown_state(), 20), brief(&task.plugin, 40), task.short_id());
     let main = html! {
         (head(site, task, root))
         (progress(task))
+        (waits::section(why, root))
         (timeline::section(task))
         (tabs(task, tab, root))
         @match tab {
             Tab::Log(lines, has_older) => (log::section(task, lines, *has_older, root)),
             Tab::Result(result, as_page) => (value::result(task, result.as_deref(), *as_page, root)),
             Tab::Input(input) => (value::input(task, input, root)),
-            Tab::Depends(tasks) => (depends::section(task, tasks, root)),
+            Tab::Depends(tasks, dependents) => (depends::section(task, tasks, dependents, root)),
             Tab::Webhook(delivery) => (webhook::section(site, task, delivery.as_ref(), root)),
             Tab::Record(json) => (value::record(task, json)),
         }

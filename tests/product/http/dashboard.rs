@@ -500,3 +500,65 @@ async fn a_page_of_another_origin_can_send_no_form() {
     let shown = page(&client, "/ui/tasks").await;
     assert!(shown.text.contains("The queue is paused."));
 }
+
+#[tokio::test]
+async fn a_page_says_why_a_task_waits_and_what_waits_for_it() {
+    let server = Server::start(&[]);
+    let client = pages(&server);
+    let runs = client.submit(&sleep(600_000)).await;
+    let waits = client.submit(&json!({"plugin": "noop", "depends_on": [runs]})).await;
+    let shown = page(&client, &format!("/ui/task/{waits}")).await;
+    assert!(
+        shown.text.contains("Why it waits") && shown.text.contains("it depends on 1 task"),
+        "{}",
+        shown.text
+    );
+    let shown = page(&client, &format!("/ui/task/{runs}/depends")).await;
+    assert!(shown.text.contains(&format!("../../../ui/task/{waits}")), "{}", shown.text);
+    let shown = page(&client, &format!("/ui/task/{runs}")).await;
+    assert!(!shown.text.contains("Why it waits"));
+}
+
+#[tokio::test]
+async fn the_overview_draws_what_happened_and_says_what_needs_a_person() {
+    let server = Server::start(&[]);
+    let client = pages(&server);
+    std::fs::write(server.folder().join("plugins/broken.wasm"), "nonsense").expect("writable");
+    client.until_finished(&client.submit(&json!({"plugin": "noop"})).await).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let shown = page(&client, "/ui/").await;
+        if shown.text.contains("<polyline") && shown.text.contains("Needs you") {
+            assert!(shown.text.contains("href=\"plugins#p-broken\""), "{}", shown.text);
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", shown.text);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for span in ["5min", "1h", "24h", "nonsense"] {
+        assert_eq!(page(&client, &format!("/ui/?span={span}")).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_shows_what_changes_before_it_is_taken() {
+    let server = Server::start(&["--allow-upload"]);
+    let client = pages(&server);
+    let wasm = std::fs::read(server.folder().join("plugins/misbehave.wasm")).expect("a plugin");
+    let before = client.get("/plugins/noop").await.json["digest"].clone();
+    let head = "--x\r\ncontent-disposition: form-data; name=\"check\"\r\n\r\n1\r\n--x\r\ncontent-disposition: form-data; name=\"name\"\r\n\r\n\
+                noop\r\n--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+    let body = [head.as_bytes(), &wasm, b"\r\n--x--\r\n"].concat();
+    let shown =
+        client.send(Method::POST, "/ui/upload", Some(("multipart/form-data; boundary=x", body))).await;
+    let shown = shown.expect("an answer");
+    assert_eq!(shown.status, StatusCode::OK, "{}", shown.text);
+    assert!(
+        shown.text.contains("Replace noop?")
+            && shown.text.contains("Nothing has been taken yet")
+            && shown.text.contains("+ import"),
+        "{}",
+        shown.text
+    );
+    assert_eq!(client.get("/plugins/noop").await.json["digest"], before);
+}

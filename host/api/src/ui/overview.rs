@@ -1,7 +1,7 @@
 //! `GET /ui/`: the overview.
 
 use axum::response::Response;
-use wasmill_ui::overview::{Overview, page};
+use wasmill_ui::overview::{Overview, SPANS, page};
 
 use crate::problem::Problem;
 use crate::ui::page::View;
@@ -12,8 +12,13 @@ pub(crate) async fn overview(view: View) -> Result<Response, Problem> {
         return Ok(kept);
     }
     let rest = &view.rest;
+    let span = SPANS.iter().find(|(name, ..)| view.param("span") == Some(*name)).unwrap_or(&SPANS[0]);
+    let (span, _, step, limit) = span;
     let overview = Overview {
         stats: rest.get("/stats").await?,
+        attention: rest.get("/attention").await?,
+        history: rest.get(&format!("/stats/history?step={step}&limit={limit}")).await?,
+        span: (*span).to_owned(),
         plugins: rest.get("/plugins").await?,
         running: rest.get("/task?state=running&limit=10").await?,
         failed: rest.get("/task?state=failed&limit=8").await?,

@@ -12,7 +12,7 @@ use crate::ui::doing::encoded;
 use crate::ui::multipart;
 use crate::ui::page::{View, html, redirect};
 use crate::ui::problem::shown;
-use crate::ui::rest::Sent;
+use crate::ui::rest::{Sent, read};
 
 pub(crate) async fn plugins(view: View) -> Result<Response, Problem> {
     let turn = view.turn().await;
@@ -34,20 +34,28 @@ pub(crate) async fn upload(view: View, headers: HeaderMap, body: Body) -> Result
         multipart::read(&bytes, &boundary).ok_or_else(|| invalid("the form is not multipart/form-data"))?;
     let part = |name: &str| parts.iter().find(|part| part.name == name).map(|part| part.bytes.clone());
     let name = part("name").map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
+    let is_check = part("check").is_some();
     let file = part("file").filter(|file| !file.is_empty());
     let sent = match file {
         Some(bytes) if !name.is_empty() => {
             let sent = Sent { media_type: "application/wasm", bytes };
-            view.rest.send(Method::PUT, &format!("/plugins/{}", encoded(&name)), Some(sent), None).await
+            let path = format!("/plugins/{}?dry_run={is_check}", encoded(&name));
+            view.rest.bytes(Method::PUT, &path, Some(sent), None).await
         }
         _ => Err(invalid("choose a file and give it a name")),
     };
     match sent {
+        Ok(changes) if is_check => {
+            let plugins = view.rest.get("/plugins").await?;
+            let shown = Plugins { plugins, name, preview: Some(read(&changes)?), problem: None };
+            let site = view.site().await;
+            Ok(html(page(&site, &shown).whole(&site)))
+        }
         Ok(_) => Ok(redirect("plugins?did=upload")),
         Err(problem) => {
             let plugins = view.rest.get("/plugins").await?;
             let site = view.site().await;
-            let refused = Plugins { plugins, problem: Some(shown(&problem)), name };
+            let refused = Plugins { plugins, problem: Some(shown(&problem)), name, preview: None };
             let mut response = html(page(&site, &refused).whole(&site));
             *response.status_mut() = problem.status();
             Ok(response)

@@ -69,11 +69,14 @@ async fn complete(view: &View, submit: &mut Submit) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Gets the schema of a plugin; `None` if it has just gone.
+/// Gets the schema of a plugin; `None` without one.
 async fn schema(view: &View, plugin: &str) -> Result<Option<Value>, Problem> {
     match view.rest.get(&format!("/plugins/{}/schema", encoded(plugin))).await {
         Ok(schema) => Ok(Some(schema)),
-        Err(problem) if problem.status() == StatusCode::NOT_FOUND => Ok(None),
+        // It may have gone a moment ago, or be compiled again.
+        Err(problem) if !matches!(problem.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Ok(None)
+        }
         Err(problem) => Err(problem),
     }
 }

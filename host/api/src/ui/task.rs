@@ -69,13 +69,16 @@ async fn show(view: View, id: &str, part: Part) -> Result<Response, Problem> {
         Part::Result => Tab::Result(task.result.take(), view.param("as") == Some("page")),
         Part::Input => Tab::Input(text(&view.rest, &format!("{path}/input")).await?),
         Part::Depends => {
-            Tab::Depends(tasks(&view.rest, task.depends_on.iter().map(|on| on.id.clone())).await?)
+            let on = tasks(&view.rest, task.depends_on.iter().map(|on| on.id.clone())).await?;
+            Tab::Depends(on, view.rest.get(&format!("{path}/dependents?limit=100")).await?)
         }
         Part::Webhook => Tab::Webhook(delivery(&view.rest, &path).await?),
         Part::Record => Tab::Record(String::from_utf8_lossy(&json).into_owned()),
     };
+    let is_waiting = task.queue_state.is_some();
+    let why = if is_waiting { Some(view.rest.get(&format!("{path}/why")).await?) } else { None };
     let site = view.site().await;
-    Ok(view.show(turn, &site, &page(&site, &task, &tab)))
+    Ok(view.show(turn, &site, &page(&site, &task, why.as_ref(), &tab)))
 }
 
 /// Gets the newest lines. The interface reads from the beginning; the limit of the log bounds that.

@@ -1,4 +1,4 @@
-//! What a task depends on.
+//! What a task depends on, and what depends on it.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,7 @@ use crate::part::text::visible;
 use crate::record::Task;
 
 /// Shows the dependencies as a list; each is a link.
-pub(super) fn section(task: &Task, tasks: &[Task], root: &str) -> Markup {
+pub(super) fn section(task: &Task, tasks: &[Task], dependents: &[Task], root: &str) -> Markup {
     html! {
         section id="depends" data-live aria-labelledby="depends-title" {
             h2 id="depends-title" { "Depends on" }
@@ -21,6 +21,11 @@ pub(super) fn section(task: &Task, tasks: &[Task], root: &str) -> Markup {
                 ul.tasks { @for task in tasks { li { (other(task, root)) } } }
                 @if tasks.len() < task.depends_on.len() { p.note { "and " (task.depends_on.len() - tasks.len()) " more" } }
             }
+        }
+        section id="dependents" data-live aria-labelledby="dependents-title" {
+            h2 id="dependents-title" { "Depend on it" }
+            @if dependents.is_empty() { p.empty { "No other task depends on it." } }
+            @else { ul.tasks { @for task in dependents { li { (other(task, root)) } } } }
         }
     }
 }

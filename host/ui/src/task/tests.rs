@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::Rights;
-use crate::record::{Attempt, Failure, Progress, Receiver, Usage};
+use crate::record::{Attempt, Failure, Progress, Reason, Receiver, Usage};
+
+/// Ids are the server's own.
+const ID: &str = "01a2074c-e503-703b-819d-4717c026346b";
 
 const HOSTILE: &str = "\"'><script>alert(1)</script>\u{202e}\0\x1b[31m";
 
@@ -12,7 +15,7 @@ fn site() -> Site {
 
 fn task() -> Task {
     Task {
-        id: "01a2074c-e503-703b-819d-4717c026346b".to_owned(),
+        id: ID.to_owned(),
         state: "completed".to_owned(),
         plugin: "fetch".to_owned(),
         created_at: "2026-11-23T07:26:49.000Z".to_owned(),
@@ -37,7 +40,14 @@ fn attempt(attempt: u32, outcome: Option<&str>, started_at: &str, finished_at: O
 }
 
 fn shown(task: &Task, tab: &Tab) -> String {
-    page(&site(), task, tab).whole(&site())
+    let reason = Reason {
+        detail: HOSTILE.to_owned(),
+        on: HOSTILE.to_owned(),
+        tasks: vec![ID.to_owned()],
+        ..Reason::default()
+    };
+    let why = Why { summary: HOSTILE.to_owned(), reasons: vec![reason], ahead: Some(213) };
+    page(&site(), task, Some(&why), tab).whole(&site())
 }
 
 #[test]
@@ -77,7 +87,10 @@ fn text_of_strangers_is_text_in_every_field() {
         Tab::Result(Some(text()), true),
         Tab::Result(Some(format!("<html>{HOSTILE}")), false),
         Tab::Input(json.clone()),
-        Tab::Depends(vec![Task { id: text(), state: text(), ..Task::default() }]),
+        Tab::Depends(
+            vec![Task { id: ID.to_owned(), state: text(), ..Task::default() }],
+            vec![Task { id: ID.to_owned(), plugin: text(), ..Task::default() }],
+        ),
         Tab::Webhook(Some(delivery)),
         Tab::Record(json),
     ] {
@@ -167,7 +180,7 @@ fn attempts_are_drawn_within_their_box() {
 #[test]
 fn a_reader_without_scopes_sees_no_button() {
     let site = Site { rights: Rights { watch: true, read: true, ..Rights::default() }, ..Site::default() };
-    let html = page(&site, &task(), &Tab::Log(Vec::new(), false)).whole(&site);
+    let html = page(&site, &task(), None, &Tab::Log(Vec::new(), false)).whole(&site);
     assert!(
         !html.contains("Retry…")
             && !html.contains("Delete…")
