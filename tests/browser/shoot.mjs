@@ -21,7 +21,7 @@ try {
     const {context, page, wrong} = await open(browser, {colorScheme, viewport: {width: Number(width), height: 720}});
     await page.goto(server.url + path);
     await page.waitForTimeout(1_200);
-    await page.screenshot({path: `${folder}/${name}.png`, fullPage: which !== "book"});
+    await page.screenshot({path: `${folder}/${name}.png`, fullPage: which === "all"});
     if (wrong.length) console.log(name, wrong);
     await context.close();
   }

@@ -14,7 +14,7 @@ use maud::{Markup, html};
 pub use self::value::{Kind, kind_of};
 use crate::assets::{self, Asset};
 use crate::filters::Filters;
-use crate::part::state::{badge, bar, of};
+use crate::part::state::{bar, of};
 use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, optional, time};
 use crate::part::{command, unit};
@@ -211,14 +211,6 @@ fn facts(site: &Site, task: &Task, root: &str) -> Markup {
             }
             (command::lines("GET", &format!("/task/{}", task.id), None, &format!("wasmill show {}", task.id)))
         }
-    }
-}
-
-/// Shows the state of another task as a link to it.
-fn other(task: &Task, root: &str) -> Markup {
-    html! {
-        a.mono href={ (root) "ui/task/" (task.id) } title=(task.id) { "…" (task.short_id()) } " "
-        @if task.state.is_empty() { span.note { "deleted" } } @else { (badge(task.shown_state())) " " (brief(&task.plugin, 40)) }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
 use crate::task::request::filter;
-use crate::ui::doing::once;
+use crate::ui::form::once;
 use crate::ui::page::{View, spec as page_spec};
 use crate::ui::rest::Rest;
 

@@ -2,33 +2,26 @@
 //!
 //! Each action is a request to the REST interface, which checks whether the reader may.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use axum::body::Body;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use futures_util::StreamExt;
 use futures_util::stream;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use wasmill_ui::Filters;
 use wasmill_ui::act::{Action, Ask, TYPED_ABOVE, Target, page};
 
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
-use crate::state::Api;
 use crate::ui::act::{back, request, unknown_action};
-use crate::ui::form::Form;
+use crate::ui::form::{Form, once};
 use crate::ui::page::{View, html, redirect};
 use crate::ui::problem::shown;
-use crate::ui::rest::Rest;
+use crate::ui::rest::{Rest, encoded};
 
 /// Tasks that one form may name, and how many requests for them run at once.
 const IDS_MAX: usize = 1_000;
 const AT_ONCE: usize = 8;
-
-/// What a segment of a path has to hide.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 pub(crate) async fn act(view: View, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let form = Form::read(&view.api.config.body, &headers, body).await?;
@@ -171,16 +164,4 @@ async fn ask_again(view: &View, action: Action, form: &Form, problem: &Problem) 
     let mut response = html(page(&ask).whole(&view.site().await));
     *response.status_mut() = problem.status();
     response
-}
-
-/// Returns a text that makes an action happen once, however often its form is sent.
-pub(crate) fn once(api: &Api) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let now = api.clock.now().timestamp_nanos_opt().unwrap_or_default();
-    format!("ui-{now:x}-{:x}", COUNT.fetch_add(1, Relaxed))
-}
-
-/// Encodes a segment of a path.
-pub(crate) fn encoded(segment: &str) -> String {
-    utf8_percent_encode(segment, SEGMENT).to_string()
 }

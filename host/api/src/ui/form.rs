@@ -1,11 +1,14 @@
 //! Forms that pages send.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use axum::body::Body;
 use axum::http::HeaderMap;
 
 use crate::http::body::{BodyConfig, read_form};
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
+use crate::state::Api;
 
 /// Fields of a form, in order.
 #[derive(Debug, Default)]
@@ -34,4 +37,11 @@ impl Form {
             Problem::invalid_request(FieldError::parameter(name, format!("the form has no {name}")))
         })
     }
+}
+
+/// Returns a text that makes an action happen once, however often its form is sent.
+pub(crate) fn once(api: &Api) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = api.clock.now().timestamp_nanos_opt().unwrap_or_default();
+    format!("ui-{now:x}-{:x}", COUNT.fetch_add(1, Relaxed))
 }

@@ -8,11 +8,10 @@ use wasmill_ui::plugins::{Plugins, page};
 use crate::http::body::read_upload;
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
-use crate::ui::doing::encoded;
 use crate::ui::multipart;
 use crate::ui::page::{View, html, redirect};
 use crate::ui::problem::shown;
-use crate::ui::rest::{Sent, read};
+use crate::ui::rest::{Sent, encoded, read};
 
 pub(crate) async fn plugins(view: View) -> Result<Response, Problem> {
     let turn = view.turn().await;

@@ -12,8 +12,8 @@ use wasmill_ui::task::{Kind, kind_of};
 use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::problem::kind;
-use crate::ui::doing::encoded;
 use crate::ui::page::View;
+use crate::ui::rest::encoded;
 
 const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
     frame-ancestors 'self'";

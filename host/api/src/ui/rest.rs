@@ -8,12 +8,16 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
 use axum::response::Response;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use crate::http::authorize::Peer;
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::ui::cache::PageCache;
+
+/// What a segment of a path has to hide.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 /// The routes of the interface, with the checks of keys, parameters and bodies.
 pub(crate) type RestRouter = TowerToHyperService<Router>;
@@ -146,4 +150,9 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         tracing::error!(%error, "a page cannot read a record");
         Problem::internal()
     })
+}
+
+/// Encodes a segment of a path.
+pub(crate) fn encoded(segment: &str) -> String {
+    utf8_percent_encode(segment, SEGMENT).to_string()
 }

@@ -10,11 +10,10 @@ use wasmill_ui::schedules::{Entered, Schedules, page};
 
 use crate::openapi::Operation;
 use crate::problem::Problem;
-use crate::ui::doing::encoded;
 use crate::ui::form::Form;
 use crate::ui::page::{View, html, redirect, spec as page_spec};
 use crate::ui::problem::shown;
-use crate::ui::rest::Sent;
+use crate::ui::rest::{Sent, encoded};
 
 pub(crate) fn spec() -> Operation {
     page_spec("/ui/schedules").parameter("edit")

@@ -13,11 +13,10 @@ use wasmill_ui::submit::{OPTIONS, Submit, page};
 
 use crate::openapi::Operation;
 use crate::problem::Problem;
-use crate::ui::doing::{encoded, once};
-use crate::ui::form::Form;
+use crate::ui::form::{Form, once};
 use crate::ui::page::{View, html, redirect, spec as page_spec};
 use crate::ui::problem::shown;
-use crate::ui::rest::{Sent, read};
+use crate::ui::rest::{Sent, encoded, read};
 
 pub(crate) fn spec() -> Operation {
     page_spec("/ui/submit").parameter("plugin").parameter("like")

@@ -8,9 +8,8 @@ use wasmill_ui::record::{Delivery, LogLine, Task};
 use wasmill_ui::task::{Tab, page};
 
 use crate::problem::Problem;
-use crate::ui::doing::encoded;
 use crate::ui::page::View;
-use crate::ui::rest::{Rest, read};
+use crate::ui::rest::{Rest, encoded, read};
 
 /// Lines of the log that a page starts with.
 const LINES: usize = 1_000;

@@ -13,6 +13,9 @@ const POINTS_MAX: usize = 100;
 pub const SPANS: [(&str, &str, &str, usize); 3] =
     [("5min", "5 min", "1s", 300), ("1h", "1 h", "10s", 360), ("24h", "24 h", "60s", 1_440)];
 
+/// Title, series, unit, and the least value of the top.
+type Chart = (&'static str, Vec<Series>, fn(f64) -> String, f64);
+
 /// Shows the charts.
 pub(super) fn section(history: &History, span: &str, slots: u64, memory_bytes: u64) -> Markup {
     let none = ServerColumns::default();
@@ -34,7 +37,7 @@ pub(super) fn section(history: &History, span: &str, slots: u64, memory_bytes: u
         [first, second].map(|(label, values)| Series { label, values }).to_vec()
     };
     let mib: Vec<_> = server.memory_kib.iter().map(|kib| kib / 1_024.0).collect();
-    let charts: [(&str, Vec<Series>, fn(f64) -> String, f64); 8] = [
+    let charts: [Chart; 8] = [
         (
             "Ended per second",
             two(("completed", per_second(&history.completed)), ("failed", per_second(&history.failed))),

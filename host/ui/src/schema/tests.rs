@@ -10,16 +10,15 @@ use super::*;
 /// Returns what a browser sends of a form that nobody has changed.
 fn sent(field: &Field, pairs: &mut BTreeMap<String, String>) {
     let at = field.at.clone();
-    match &field.kind {
+    let (at, value) = match &field.kind {
         // A text area sends CRLF for each line end.
-        FieldKind::Text(text, true) | FieldKind::Lines(text) => {
-            drop(pairs.insert(at, text.replace('\n', "\r\n")))
-        }
-        FieldKind::Text(text, false) | FieldKind::Number(text) => drop(pairs.insert(at, text.clone())),
-        FieldKind::Choice(_, chosen) => drop(pairs.insert(at, chosen.clone().unwrap_or_default())),
-        FieldKind::Json(text) => drop(pairs.insert(format!("{JSON_PREFIX}{at}"), text.clone())),
-        FieldKind::Group(fields) => fields.iter().for_each(|field| sent(field, pairs)),
-    }
+        FieldKind::Text(text, true) | FieldKind::Lines(text) => (at, text.replace('\n', "\r\n")),
+        FieldKind::Text(text, false) | FieldKind::Number(text) => (at, text.clone()),
+        FieldKind::Choice(_, chosen) => (at, chosen.clone().unwrap_or_default()),
+        FieldKind::Json(text) => (format!("{JSON_PREFIX}{at}"), text.clone()),
+        FieldKind::Group(fields) => return fields.iter().for_each(|field| sent(field, pairs)),
+    };
+    pairs.insert(at, value);
 }
 
 fn through(schema: &Value, value: &str) -> String {
@@ -42,8 +41,7 @@ fn values() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-d/~]{1,2}", inner, 0..4)
-                .prop_map(|members| Value::from_iter(members)),
+            prop::collection::btree_map("[a-d/~]{1,2}", inner, 0..4).prop_map(Value::from_iter),
         ]
     })
 }

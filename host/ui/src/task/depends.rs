@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::other;
-use crate::part::text::visible;
+use crate::part::state::badge;
+use crate::part::text::{brief, visible};
 use crate::record::Task;
 
 /// Shows the dependencies as a list; each is a link.
@@ -27,5 +27,13 @@ pub(super) fn section(task: &Task, tasks: &[Task], dependents: &[Task], root: &s
             @if dependents.is_empty() { p.empty { "No other task depends on it." } }
             @else { ul.tasks { @for task in dependents { li { (other(task, root)) } } } }
         }
+    }
+}
+
+/// Shows the state of another task as a link to it.
+fn other(task: &Task, root: &str) -> Markup {
+    html! {
+        a.mono href={ (root) "ui/task/" (task.id) } title=(task.id) { "…" (task.short_id()) } " "
+        @if task.state.is_empty() { span.note { "deleted" } } @else { (badge(task.shown_state())) " " (brief(&task.plugin, 40)) }
     }
 }
