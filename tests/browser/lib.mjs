@@ -108,7 +108,7 @@ export const pages = ids => [
   `ui/task/${ids.running}`, `ui/task/${ids.failed}`, `ui/task/${ids.hostile}`, `ui/task/${ids.log}`, `ui/task/${ids.completed}/result`,
   `ui/task/${ids.html}/result?as=page`, `ui/task/${ids.svg}/result`, `ui/task/${ids.huge}/result`, `ui/task/${ids.hostile}/input`,
   `ui/task/${ids.blocked}/depends`, `ui/task/${ids.webhook}/webhook`, `ui/task/${ids.hostile}/record`,
-  "ui/plugins", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/nothing",
+  "ui/plugins", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/doctor", "ui/hosts", "ui/nothing",
 ];
 
 export const launch = () => chromium.launch({

@@ -5,7 +5,7 @@ const rows = document.getElementById("events");
 const state = document.getElementById("events-state");
 const pause = document.getElementById("events-pause");
 const root = document.documentElement.dataset.root;
-let source, release, paused = false, waiting = [], frame = 0, seen = 0;
+let source, release, paused = false, waiting = [], frame = 0, seen = 0, left = 0;
 
 function cell(row, label, content) {
   const cell = document.createElement("td");
@@ -41,8 +41,8 @@ function add(kind, event) {
   frame ||= requestAnimationFrame(draw);
 }
 setInterval(() => {
-  if (source && source.readyState === EventSource.OPEN) state.textContent = `${seen} events in the last second`;
-  seen = 0;
+  if (source && source.readyState === EventSource.OPEN) state.textContent = left ? `${seen} of ${seen + left} events in the last second are shown` : `${seen} events in the last second`;
+  seen = left = 0;
 }, 1000);
 
 function stop() { source?.close(); source = undefined; release?.(); release = undefined; }
@@ -62,7 +62,9 @@ async function start() {
   }
   const url = new URL(`${root}events`, location.href);
   if (rows.dataset.plugin) url.searchParams.set("plugin", rows.dataset.plugin);
+  url.searchParams.set("sample", "50");
   source = new EventSource(url);
+  source.addEventListener("left-out", event => { left += JSON.parse(event.data).left_out; });
   source.onopen = () => { state.textContent = "● live"; };
   source.onerror = () => { state.textContent = "The server does not answer; trying again."; };
   for (const kind of ["created", "started", "progress", "suspended", "retrying", "completed", "failed", "cancelled", "deleted"]) {

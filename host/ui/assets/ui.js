@@ -298,7 +298,7 @@ theme();
 // --- Keys ---
 
 const KEYS = [
-  ["?", "these keys"], ["/", "find or filter"], ["g then o, t, p, s, l, d", "go to a page"], ["n", "submit a task"],
+  ["?", "these keys"], ["/", "find or filter"], ["g then o, t, p, s, l, h, d", "go to a page"], ["n", "submit a task"],
   ["j, k", "next, previous row"], ["Enter, o", "open"], ["x", "select; * selects all here"],
   ["r, c, d", "retry, cancel, delete what is selected or open; always asks"], [".", "show newer"],
   ["Space", "pause what is live"], ["1–6", "tabs of a task"], ["y", "copy the id"], ["Esc", "close, or clear the selection"],

@@ -7,6 +7,7 @@
 pub mod act;
 pub mod assets;
 pub mod chart;
+pub mod doctor;
 pub mod filters;
 pub mod hosts;
 mod json;

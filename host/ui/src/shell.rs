@@ -73,6 +73,7 @@ pub enum Place {
     Submit,
     Events,
     Hosts,
+    Doctor,
 
     None,
 }
@@ -151,6 +152,7 @@ fn header(site: &Site, place: Place, root: &str) -> Markup {
         (Place::Submit, "ui/submit", "Submit", "n", site.rights.submit),
         (Place::Events, "ui/live", "Live", "l", true),
         (Place::Hosts, "ui/hosts", "Hosts", "h", site.has_hosts),
+        (Place::Doctor, "ui/doctor", "Doctor", "d", site.rights.admin),
         (Place::None, "docs", "API", "a", true),
     ];
     html! {

@@ -46,7 +46,16 @@ async fn every_page_has_the_strict_policy_and_only_relative_links() {
     let id = client.submit(&sleep(30_000)).await;
     let task = format!("/ui/task/{id}");
     let tabs = ["", "/result", "/input", "/depends", "/webhook", "/record"].map(|tab| format!("{task}{tab}"));
-    let others = ["/ui/", "/ui/tasks", "/ui/plugins", "/ui/schedules", "/ui/submit", "/ui/live", "/ui/hosts"];
+    let others = [
+        "/ui/",
+        "/ui/tasks",
+        "/ui/plugins",
+        "/ui/schedules",
+        "/ui/submit",
+        "/ui/live",
+        "/ui/hosts",
+        "/ui/doctor",
+    ];
     for path in others.into_iter().chain(tabs.iter().map(String::as_str)) {
         let shown = page(&client, path).await;
         assert_eq!(shown.status, StatusCode::OK, "{path}: {}", shown.text);

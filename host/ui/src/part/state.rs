@@ -27,7 +27,7 @@ pub fn of(task: &Task) -> Markup {
 
 /// Returns the class of a state; that of an unknown one is `waiting`.
 fn class(state: &str) -> &'static str {
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 19] = [
         "completed",
         "failed",
         "cancelled",
@@ -44,6 +44,9 @@ fn class(state: &str) -> &'static str {
         "live",
         "draining",
         "dead",
+        "good",
+        "degraded",
+        "broken",
     ];
     KNOWN.into_iter().find(|known| *known == state).unwrap_or("waiting")
 }
@@ -51,11 +54,11 @@ fn class(state: &str) -> &'static str {
 /// Returns the outline of a state in a square of twelve: each differs without its colour.
 fn shape(class: &str) -> &'static str {
     match class {
-        "completed" | "ready" | "live" => "M1.5 6.5 4.5 9.5 10.5 2.5",
-        "failed" | "rejected" | "dead" => "M2 2 10 10M10 2 2 10",
+        "completed" | "ready" | "live" | "good" => "M1.5 6.5 4.5 9.5 10.5 2.5",
+        "failed" | "rejected" | "dead" | "broken" => "M2 2 10 10M10 2 2 10",
         "cancelled" => "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1M2.5 9.5 9.5 2.5",
         "running" | "compiling" => "M3 1.5 10.5 6 3 10.5Z",
-        "suspended" | "paused" => "M3.5 2V10M8.5 2V10",
+        "suspended" | "paused" | "degraded" => "M3.5 2V10M8.5 2V10",
         "scheduled" => "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1M6 3V6L8.5 7.5",
         "blocked" => "M2 2H10V10H2Z",
         _ => "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1",
