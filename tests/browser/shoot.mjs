@@ -1,5 +1,5 @@
 // Pictures of the pages. For the book: node shoot.mjs FOLDER. For looking at: node shoot.mjs FOLDER all [light|dark] [WIDTH].
-import {mkdirSync} from "node:fs";
+import {mkdirSync, rmSync} from "node:fs";
 import {fill, launch, open, pages, start} from "./lib.mjs";
 
 const [folder, which = "book", colorScheme = "light", width = "1080"] = process.argv.slice(2);
@@ -8,6 +8,8 @@ const server = await start("--ui-name", "production", "--ui-colour", "red");
 const browser = await launch();
 try {
   const ids = await fill(server);
+  // What needs a person would hide the charts.
+  if (which === "book") rmSync(`${server.plugins}/broken.wasm`);
   // Charts need some seconds of work.
   for (let second = 0; second < (which === "book" ? 25 : 4); second++) {
     for (let task = 0; task < 6 + 5 * Math.sin(second / 3); task++) await server.send("POST", "task", {plugin: "noop", tags: ["batch"]});
@@ -18,7 +20,7 @@ try {
   const name = path => path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, id => Object.entries(ids).find(([, known]) => known === id)[0]).replace(/^ui\/?/, "").replace(/[^a-z0-9]+/gi, "-") || "overview";
   const shots = which === "book" ? Object.entries(book) : pages(ids).map(path => [name(path), path]);
   for (const [name, path] of shots) {
-    const {context, page, wrong} = await open(browser, {colorScheme, viewport: {width: Number(width), height: 720}});
+    const {context, page, wrong} = await open(browser, {colorScheme, viewport: {width: Number(width), height: which === "book" ? 600 : 900}});
     await page.goto(server.url + path);
     await page.waitForTimeout(1_200);
     await page.screenshot({path: `${folder}/${name}.png`, fullPage: which === "all"});

@@ -1,6 +1,6 @@
 //! `GET /ui/plugins` and `POST /ui/upload`: the plugins, and another one.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use wasmill_ui::plugins::{Plugins, page};
@@ -35,6 +35,9 @@ pub(crate) async fn upload(view: View, headers: HeaderMap, body: Body) -> Result
     let name = part("name").map(|name| String::from_utf8_lossy(&name).trim().to_owned()).unwrap_or_default();
     let is_check = part("check").is_some();
     let file = part("file").filter(|file| !file.is_empty());
+    // A copy, so that the form leaves the budget of bodies before the file is counted as one.
+    let file = file.map(|file| Bytes::copy_from_slice(&file));
+    drop((parts, bytes));
     let sent = match file {
         Some(bytes) if !name.is_empty() => {
             let sent = Sent { media_type: "application/wasm", bytes };
