@@ -20,7 +20,7 @@ try {
   const name = path => path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, id => Object.entries(ids).find(([, known]) => known === id)[0]).replace(/^ui\/?/, "").replace(/[^a-z0-9]+/gi, "-") || "overview";
   const shots = which === "book" ? Object.entries(book) : pages(ids).map(path => [name(path), path]);
   for (const [name, path] of shots) {
-    const {context, page, wrong} = await open(browser, {colorScheme, viewport: {width: Number(width), height: which === "book" ? 600 : 900}});
+    const {context, page, wrong} = await open(browser, {colorScheme, viewport: {width: Number(width), height: which === "book" ? 460 : 900}});
     await page.goto(server.url + path);
     await page.waitForTimeout(1_200);
     await page.screenshot({path: `${folder}/${name}.png`, fullPage: which === "all"});
