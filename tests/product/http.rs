@@ -20,5 +20,6 @@ mod overview;
 mod problems;
 mod raw_requests;
 mod requests;
+mod sessions;
 mod tls;
 mod traces;

@@ -1,16 +1,17 @@
 //! The check of a request: which key it has, and whether that still counts.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wasmill_model::Clock;
+use wasmill_model::{Clock, Timestamp};
 
 use crate::keys::{Key, Keys};
 use crate::meter::OverRate;
 use crate::scope::Scope;
+use crate::session::{Session, SessionSecret};
 use crate::throttle::Throttle;
 
 /// The keys in force, and whether they are asked for. Cheap to clone.
@@ -23,6 +24,8 @@ struct Shared {
     needs_key: AtomicBool,
     /// Whether the files have changed and cannot be read, so that earlier keys are in force.
     is_stale: AtomicBool,
+    /// Signs sessions. Random until the one of the data folder is read.
+    session_secret: RwLock<Arc<SessionSecret>>,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
 }
@@ -31,22 +34,42 @@ struct Shared {
 ///
 /// The default has no key, and may do everything; a server in the open mode knows no other.
 #[derive(Clone, Debug, Default)]
-pub struct Identity(Option<Arc<Key>>);
+pub struct Identity {
+    key: Option<Arc<Key>>,
+    session: Option<SessionRef>,
+}
+
+/// The session of a request.
+#[derive(Clone, Debug)]
+struct SessionRef {
+    secret: Arc<SessionSecret>,
+    /// When it ends unless it is used again.
+    ends: Timestamp,
+}
+
+/// The check of a session.
+#[derive(Clone, Debug)]
+pub struct SessionCheck {
+    /// Whose session it is.
+    pub identity: Identity,
+    /// Its text from now on, if it is to be issued again.
+    pub renewed: Option<String>,
+}
 
 impl Identity {
     /// Returns the key; `None` if none was asked for.
     pub fn key(&self) -> Option<&Key> {
-        self.0.as_deref()
+        self.key.as_deref()
     }
 
     /// Returns the id that tasks name in `submitted_by`.
     pub fn id(&self) -> Option<&Arc<str>> {
-        self.0.as_ref().map(|key| &key.id)
+        self.key.as_ref().map(|key| &key.id)
     }
 
     /// Returns true if it has this scope.
     pub fn may(&self, scope: Scope) -> bool {
-        self.0.as_ref().is_none_or(|key| key.scopes.allow(scope))
+        self.key.as_ref().is_none_or(|key| key.scopes.allow(scope))
     }
 
     /// Counts further requests against the rate of its key, as those that one batch holds.
@@ -55,7 +78,7 @@ impl Identity {
     ///
     /// Fails if they are too many for now.
     pub fn take_further(&self, requests: u32) -> Result<(), OverRate> {
-        self.0.as_ref().map_or(Ok(()), |key| key.take_further(requests))
+        self.key.as_ref().map_or(Ok(()), |key| key.take_further(requests))
     }
 
     /// Returns true if it may read what a task was given and has returned: with `read`, or if it submitted the task.
@@ -75,6 +98,8 @@ pub enum Refusal {
     Expired,
     /// The key has sent too many requests.
     OverRate(OverRate),
+    /// It is of a session that has ended, or that this server has not issued.
+    SessionEnded,
     /// Its address has presented too many wrong keys.
     Throttled {
         /// Seconds until it may try again.
@@ -91,6 +116,7 @@ impl Access {
             keys,
             needs_key,
             is_stale: AtomicBool::new(false),
+            session_secret: RwLock::new(Arc::new(SessionSecret::random())),
             throttle: Throttle::default(),
             clock,
         }))
@@ -134,7 +160,7 @@ impl Access {
     /// keys is refused unless the id of its key is known, so that a stranger behind the same proxy locks nobody out.
     pub fn check(&self, text: Option<&[u8]>, peer: IpAddr) -> Result<Identity, Refusal> {
         if self.is_open() {
-            return Ok(Identity(None));
+            return Ok(Identity::default());
         }
         let text = text.ok_or(Refusal::Missing)?;
         let now = self.0.clock.now();
@@ -153,7 +179,55 @@ impl Access {
         }
         key.last_used.set(now, peer);
         key.take().map_err(Refusal::OverRate)?;
-        Ok(Identity(Some(Arc::clone(key))))
+        Ok(Identity { key: Some(Arc::clone(key)), session: None })
+    }
+
+    /// Signs in with a key: returns the text of a session, or `None` if no key is needed.
+    ///
+    /// # Errors
+    ///
+    /// See [`Access::check`]; wrong keys count as those of requests do.
+    pub fn sign_in(&self, text: &[u8], peer: IpAddr) -> Result<Option<String>, Refusal> {
+        let identity = self.check(Some(text), peer)?;
+        let begin = |key: &Key| Session::begin(key, self.0.clock.now()).seal(&self.session_secret());
+        Ok(identity.key().map(begin))
+    }
+
+    /// Finds who sent a request with this session from this address.
+    ///
+    /// # Errors
+    ///
+    /// Refuses one that this server has not issued, whose time is over, or whose key is not in force any more.
+    pub fn check_session(&self, text: &[u8], peer: IpAddr) -> Result<SessionCheck, Refusal> {
+        if self.is_open() {
+            return Ok(SessionCheck { identity: Identity::default(), renewed: None });
+        }
+        let (secret, now) = (self.session_secret(), self.0.clock.now());
+        let session = Session::open(text, &secret).ok_or(Refusal::SessionEnded)?;
+        let keys = self.0.keys.borrow();
+        let key = keys.by_id(&session.key_id).filter(|key| session.is_of(key));
+        let key = key.filter(|key| session.lasts(key, now)).ok_or(Refusal::SessionEnded)?;
+        if key.is_expired(now) {
+            return Err(Refusal::Expired);
+        }
+        key.last_used.set(now, peer);
+        key.take().map_err(Refusal::OverRate)?;
+        let renewed = session.renewed(now);
+        let ends = renewed.as_ref().unwrap_or(&session).ends(key);
+        let session = Some(SessionRef { secret: Arc::clone(&secret), ends });
+        let identity = Identity { key: Some(Arc::clone(key)), session };
+        Ok(SessionCheck { identity, renewed: renewed.map(|renewed| renewed.seal(&secret)) })
+    }
+
+    /// Puts another signing secret in force, which ends all sessions of the one before.
+    pub fn set_session_secret(&self, secret: SessionSecret) {
+        *self.0.session_secret.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(secret);
+        // Wakes the streams of sessions.
+        self.0.keys.send_modify(|_| {});
+    }
+
+    fn session_secret(&self) -> Arc<SessionSecret> {
+        Arc::clone(&self.0.session_secret.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until a request of this identity would be refused: its key was revoked, changed or has expired, or it has
@@ -175,14 +249,18 @@ impl Access {
         let Some(key) = identity.key() else {
             return if self.is_open() { TimeLeft::Unbounded } else { TimeLeft::None };
         };
-        match keys.current(key).filter(|current| current.scopes == key.scopes) {
-            None => TimeLeft::None,
-            Some(Key { expires: None, .. }) => TimeLeft::Unbounded,
-            Some(Key { expires: Some(expires), .. }) => {
-                let left = (*expires - self.0.clock.now()).to_std().unwrap_or_default();
-                if left.is_zero() { TimeLeft::None } else { TimeLeft::Bounded(left) }
-            }
+        let Some(current) = keys.current(key).filter(|current| current.scopes == key.scopes) else {
+            return TimeLeft::None;
+        };
+        let session = identity.session.as_ref();
+        if session.is_some_and(|session| *session.secret != *self.session_secret()) {
+            return TimeLeft::None;
         }
+        let Some(ends) = session.map(|session| session.ends).into_iter().chain(current.expires).min() else {
+            return TimeLeft::Unbounded;
+        };
+        let left = (ends - self.0.clock.now()).to_std().unwrap_or_default();
+        if left.is_zero() { TimeLeft::None } else { TimeLeft::Bounded(left) }
     }
 }
 

@@ -94,6 +94,11 @@ impl Keys {
         self.by_id.is_empty()
     }
 
+    /// Returns the key of an id.
+    pub(crate) fn by_id(&self, id: &str) -> Option<&Arc<Key>> {
+        self.by_id.get(id)
+    }
+
     /// Returns true if the id of this text belongs to a key.
     pub(crate) fn knows_id_of(&self, text: &[u8]) -> bool {
         key::id_of(text).is_some_and(|id| self.by_id.contains_key(id))

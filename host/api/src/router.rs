@@ -82,6 +82,8 @@ fn server(routes: Routes) -> Routes {
         .fold(routes, |routes, file| routes.add(Needs::Nothing, file.spec(), || async { file.serve() }));
     routes
         .add(Needs::Nothing, service::index::spec(), service::index::index)
+        .add(Needs::Nothing, service::sign_in::spec(), service::sign_in::sign_in)
+        .add(Needs::Nothing, service::sign_out::spec(), service::sign_out::sign_out)
         .add(ADMIN, queue::pause::pause_spec(), queue::pause::pause)
         .add(ADMIN, queue::pause::resume_spec(), queue::pause::resume)
         .add(ADMIN, queue::drain::spec(), queue::drain::drain)

@@ -2,7 +2,7 @@
 //!
 //! Every request passes the access policy first. Connections, bodies and idle times are bounded.
 
-mod access_policy;
+pub(crate) mod access_policy;
 mod connection;
 mod handshake;
 mod listener;

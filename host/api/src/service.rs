@@ -7,3 +7,5 @@ pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod index;
 pub(crate) mod openapi;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;

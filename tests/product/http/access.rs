@@ -187,7 +187,9 @@ const ALLOWED: [(&str, &[&str]); 7] = [
 ];
 
 /// The operations that need no key.
-const OPEN: [&str; 9] = [
+const OPEN: [&str; 11] = [
+    "signIn",
+    "signOut",
     "getIndex",
     "getHealth",
     "getReadiness",

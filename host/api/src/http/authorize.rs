@@ -12,13 +12,15 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use wasmill_access::{Access, Identity, OverRate, Refusal, Scope};
+use wasmill_access::{Access, Identity, OverRate, Refusal, Scope, SessionCheck};
 use wasmill_model::TaskId;
 
+use crate::http::session_cookie;
 use crate::http::sse::EVENT_STREAM;
 use crate::openapi::{Needs, RequestSpecs};
 use crate::problem::Problem;
 use crate::problem::kind;
+use crate::server::access_policy;
 use crate::state::Api;
 
 /// The address of a client, which the server adds to each request while keys are asked for.
@@ -36,7 +38,10 @@ impl FromRequestParts<Api> for Sender {
         match parts.extensions.remove::<Self>() {
             Some(sender) => Ok(sender),
             // The layer lets a request without an identity pass only in the open mode.
-            None => identify(&api.access, &parts.headers, None).map(Self).map_err(refusal_response),
+            None => {
+                let caller = identify(api, &parts.headers, None).map_err(refusal_response)?;
+                Ok(Self(caller.identity))
+            }
         }
     }
 }
@@ -59,9 +64,9 @@ pub(crate) async fn authorize(
     if access.is_open() || needs == Needs::Nothing {
         return end_with_key(next.run(request).await, &access, None);
     }
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    let identity = match identify(&access, request.headers(), peer) {
-        Ok(identity) => identity,
+    let caller = identify(&authorizer.api, request.headers(), request.extensions().get::<Peer>());
+    let Caller { identity, cookie, is_session } = match caller {
+        Ok(caller) => caller,
         Err(Refusal::Missing) if has_key_in_query(&request) => {
             return refused(
                 "a key must be in the header Authorization, not in the URL, which ends up in logs",
@@ -69,6 +74,9 @@ pub(crate) async fn authorize(
         }
         Err(refusal) => return refusal_response(refusal),
     };
+    if is_session && !access_policy::is_safe(request.method()) && !says_where_from(request.headers()) {
+        return anonymous_change().into_response();
+    }
     if let Err(problem) = authorizer.check(&identity, needs, request.uri().path()).await {
         return problem.into_response();
     }
@@ -81,13 +89,18 @@ pub(crate) async fn authorize(
         response = response => response,
         () = access.ended(&identity), if is_read => return refusal_response(Refusal::Unknown),
     };
-    end_with_key(response, &access, Some(identity))
+    let mut response = end_with_key(response, &access, Some(identity));
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// The layer of the debug port: every route needs the scope `admin`.
 pub(crate) async fn require_admin(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-    match identify(&access, request.headers(), peer) {
+    let peer = peer_address(request.extensions().get::<Peer>());
+    // No session: its cookie is for the pages of the other port.
+    match access.check(bearer(request.headers()), peer) {
         Ok(identity) if identity.may(Scope::Admin) => next.run(request).await,
         Ok(identity) => not_permitted(&identity, Scope::Admin).into_response(),
         Err(refusal) => refusal_response(refusal),
@@ -158,11 +171,47 @@ impl Authorizer {
     }
 }
 
-/// Finds the identity of a request.
-fn identify(access: &Access, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Identity, Refusal> {
+/// Who sent a request, and how that is known.
+struct Caller {
+    identity: Identity,
+    /// Renews the session of a browser.
+    cookie: Option<HeaderValue>,
+    is_session: bool,
+}
+
+/// Finds the identity of a request: that of its key, or that of its session.
+fn identify(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Refusal> {
+    let (peer, is_tls) = (peer_address(peer), api.tls.is_some());
+    let session = session_cookie::session(headers, is_tls);
+    match session.filter(|_| !headers.contains_key(header::AUTHORIZATION)) {
+        Some(session) => {
+            let SessionCheck { identity, renewed } = api.access.check_session(session, peer)?;
+            let cookie = renewed.and_then(|session| session_cookie::set(&session, is_tls));
+            Ok(Caller { identity, cookie, is_session: true })
+        }
+        None => {
+            let identity = api.access.check(bearer(headers), peer)?;
+            Ok(Caller { identity, cookie: None, is_session: false })
+        }
+    }
+}
+
+/// Returns the address of a client.
+pub(crate) fn peer_address(peer: Option<&Peer>) -> IpAddr {
     // Without a peer the request came before keys were asked for.
-    let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-    access.check(bearer(headers), peer)
+    peer.map_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+}
+
+/// Returns true if a browser says which page sent a request. The access policy has refused pages of others.
+fn says_where_from(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
+}
+
+/// Refuses a change with a session that no page of this server can be shown to have asked for.
+fn anonymous_change() -> Problem {
+    let detail = "a change with the cookie of a session needs the header Origin or Sec-Fetch-Site, which browsers send; \
+                  programs send a key in the header Authorization";
+    Problem::of(kind::CROSS_ORIGIN, detail)
 }
 
 /// Returns the key of the header `Authorization`.
@@ -178,29 +227,36 @@ fn has_key_in_query(request: &Request) -> bool {
 }
 
 fn refusal_response(refusal: Refusal) -> Response {
-    let (problem, challenge) = match refusal {
-        Refusal::Missing => {
-            return refused(
-                "this server asks for a key: send the header Authorization: Bearer wmk_…; commands read it from \
-                 WASMILL_KEY or --key-file",
-            );
+    let problem = refusal_problem(refusal);
+    match refusal {
+        Refusal::Missing => challenged(problem, "Bearer"),
+        Refusal::Unknown | Refusal::Expired | Refusal::SessionEnded => {
+            challenged(problem, "Bearer error=\"invalid_token\"")
         }
+        Refusal::OverRate(_) | Refusal::Throttled { .. } => problem.into_response(),
+    }
+}
+
+/// Returns the problem of a request that is refused.
+pub(crate) fn refusal_problem(refusal: Refusal) -> Problem {
+    let (kind, detail) = match refusal {
+        Refusal::Missing => (
+            kind::KEY_MISSING,
+            "this server asks for a key: send the header Authorization: Bearer wmk_…; commands read it from \
+             WASMILL_KEY or --key-file",
+        ),
         Refusal::Unknown => {
-            let detail = "no key of this server has this text; it may have been revoked";
-            (Problem::of(kind::KEY_UNKNOWN, detail), "Bearer error=\"invalid_token\"")
+            (kind::KEY_UNKNOWN, "no key of this server has this text; it may have been revoked")
         }
-        Refusal::Expired => {
-            let detail = "the key has expired; `wasmill key rotate` makes a new one";
-            (Problem::of(kind::KEY_EXPIRED, detail), "Bearer error=\"invalid_token\"")
-        }
-        Refusal::OverRate(over) => return over_rate(over).into_response(),
+        Refusal::OverRate(over) => return over_rate(over),
+        Refusal::Expired => (kind::KEY_EXPIRED, "the key has expired; `wasmill key rotate` makes a new one"),
+        Refusal::SessionEnded => (kind::SESSION_ENDED, "the session has ended; sign in again"),
         Refusal::Throttled { retry_after_secs } => {
             let detail = "this address has sent too many wrong keys; try again later";
-            let problem = Problem::of(kind::TOO_MANY_WRONG_KEYS, detail).with_retry_after(retry_after_secs);
-            return problem.into_response();
+            return Problem::of(kind::TOO_MANY_WRONG_KEYS, detail).with_retry_after(retry_after_secs);
         }
     };
-    challenged(problem, challenge)
+    Problem::of(kind, detail)
 }
 
 /// The key has sent too many requests.

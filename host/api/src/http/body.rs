@@ -34,6 +34,9 @@ pub struct BodyConfig {
     pub budget: BodyBudget,
 }
 
+/// Maximum size of a form: a key and a path.
+const FORM_MAX: BodyMax = BodyMax { bytes: 8 << 10, setting: None };
+
 /// Maximum size of a body, and the setting that raises it.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyMax {
@@ -113,6 +116,21 @@ pub(crate) async fn read_batch(
         Some("application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines")
     );
     if is_ndjson || is_json(headers) { Ok((bytes, IsNdjson(is_ndjson))) } else { Err(not_a_batch()) }
+}
+
+/// Reads the fields of a form.
+pub(crate) async fn read_form(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<String, Problem> {
+    if content_type(headers).as_deref() != Some("application/x-www-form-urlencoded") {
+        let detail = "the body must be a form, with the content type application/x-www-form-urlencoded";
+        return Err(Problem::of(kind::NOT_A_FORM, detail));
+    }
+    let bytes = read_text(config, headers, body, FORM_MAX).await?;
+    // `read_text` has checked that it is text.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads a WebAssembly file.

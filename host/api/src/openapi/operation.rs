@@ -188,6 +188,14 @@ impl Operation {
         self
     }
 
+    /// Adds a required body of form fields.
+    pub(crate) fn form_body<T: JsonSchema>(mut self, description: &'static str) -> Self {
+        let media_types = &["application/x-www-form-urlencoded"];
+        let schema = SchemaGenerator::subschema_for::<T>;
+        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new() });
+        self
+    }
+
     /// Adds a required WebAssembly body.
     pub(crate) fn wasm_body(mut self, description: &'static str) -> Self {
         let media_types = &["application/wasm", "application/octet-stream"];

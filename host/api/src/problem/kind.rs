@@ -51,6 +51,8 @@ kinds! {
         "the server has no such key, or no longer";
     KEY_EXPIRED: UNAUTHORIZED "key-expired", "Key expired",
         "the key has expired";
+    SESSION_ENDED: UNAUTHORIZED "session-ended", "Session ended",
+        "the session of the browser has ended, or is of another server";
     NOT_PERMITTED: FORBIDDEN "not-permitted", "Not permitted",
         "the key lacks a scope, which the detail names";
     TOO_MANY_WRONG_KEYS: TOO_MANY_REQUESTS "too-many-wrong-keys", "Too many wrong keys", retry after 60,
@@ -114,11 +116,13 @@ kinds! {
     BODY_TOO_LARGE: PAYLOAD_TOO_LARGE "body-too-large", "Body too large",
         "the body exceeds its limit: `--body-max`, `--batch-body-max`";
     NOT_JSON: UNSUPPORTED_MEDIA_TYPE "unsupported-media-type", "Content type is not JSON",
-        "the content type is not JSON, or not WebAssembly";
+        "the content type is not JSON, a form or WebAssembly, whichever the route takes";
     ENCODED_BODY: UNSUPPORTED_MEDIA_TYPE "unsupported-content-encoding", "Unsupported content encoding",
         "the body is compressed";
+    NOT_A_FORM: UNSUPPORTED_MEDIA_TYPE "unsupported-media-type", "Content type is not a form",
+        "the content type is not JSON, a form or WebAssembly, whichever the route takes";
     NOT_WASM: UNSUPPORTED_MEDIA_TYPE "unsupported-media-type", "Content type is not WebAssembly",
-        "the content type is not JSON, or not WebAssembly";
+        "the content type is not JSON, a form or WebAssembly, whichever the route takes";
     INVALID_REQUEST: UNPROCESSABLE_ENTITY "invalid-request", "Invalid request",
         "fields or parameters are invalid; `errors` lists them";
     INVALID_PLUGIN_NAME: UNPROCESSABLE_ENTITY "invalid-plugin-name", "Invalid plugin name",
@@ -154,8 +158,15 @@ pub(crate) const ANY_OPERATION: [ProblemKind; 6] =
     [INTERNAL, INVALID_HOST, HTTPS_NEEDED, UNKNOWN_HOST, UNTRUSTED_PROXY, OVERLOADED];
 
 /// Problems of operations that need a key.
-pub(crate) const KEY_CHECK: [ProblemKind; 6] =
-    [KEY_MISSING, KEY_UNKNOWN, KEY_EXPIRED, NOT_PERMITTED, TOO_MANY_WRONG_KEYS, TOO_MANY_REQUESTS];
+pub(crate) const KEY_CHECK: [ProblemKind; 7] = [
+    KEY_MISSING,
+    KEY_UNKNOWN,
+    KEY_EXPIRED,
+    SESSION_ENDED,
+    NOT_PERMITTED,
+    TOO_MANY_WRONG_KEYS,
+    TOO_MANY_REQUESTS,
+];
 
 /// Problems of operations that use the store.
 pub(crate) const STORE_ACCESS: [ProblemKind; 2] = [DRAINING, STORE_UNAVAILABLE];

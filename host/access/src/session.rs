@@ -1,0 +1,188 @@
+//! Sessions of browsers: a signed text that stands for a key, which the browser keeps in a cookie.
+//!
+//! Nothing is stored: a session is in force while its signature is right, its key is, and its time is not over. So no
+//! table grows, a restart signs nobody out, a revoked or rotated key ends its sessions at once, and another signing
+//! secret ends all.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use tempfile::NamedTempFile;
+use wasmill_model::{TimeDelta, Timestamp};
+
+use crate::key::KeyHash;
+use crate::keys::Key;
+use crate::scope::Scope;
+
+/// How long a session lasts, however much it is used.
+pub const SESSION_MAX: TimeDelta = TimeDelta::hours(12);
+
+/// How long a session of a key that may change the server lasts without a request.
+const IDLE_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// How old the time of the last request may be in a session before it is issued again.
+const RENEWED_EACH: TimeDelta = TimeDelta::minutes(1);
+
+/// Tolerated lead of the clock that issued it.
+const CLOCK_LEAD: TimeDelta = TimeDelta::minutes(1);
+
+/// File of the signing secret in the data folder.
+const FILE: &str = "session.key";
+const SECRET_BYTES: usize = 32;
+
+/// Bytes of the hash of its key that a session names: another key of the same id is another key.
+const HASH_BYTES: usize = 8;
+
+const VERSION: &str = "v1";
+
+/// The secret that signs sessions. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionSecret([u8; SECRET_BYTES]);
+
+impl SessionSecret {
+    /// Creates a secret of 256 random bits.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Reads the secret of a data folder; makes one, readable by its owner only, if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read or made, or is no secret.
+    pub fn load(data: &Path) -> io::Result<Self> {
+        match Self::read(&session_file(data)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(data),
+            read => read,
+        }
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(SECRET_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        let secret = bytes.try_into().map_err(|_| {
+            let why = format!(
+                "{} is not a file of {SECRET_BYTES} bytes; delete it, and all sign in anew",
+                path.display()
+            );
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        });
+        secret.map(Self)
+    }
+
+    fn create(data: &Path) -> io::Result<Self> {
+        let secret = Self::random();
+        let mut file = NamedTempFile::new_in(data)?;
+        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(&secret.0)?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(session_file(data)) {
+            Ok(_) => Ok(secret),
+            // Another process was faster.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Self::read(&session_file(data))
+            }
+            Err(error) => Err(error.error),
+        }
+    }
+
+    fn sign(&self, text: &str) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(text.as_bytes());
+        mac
+    }
+}
+
+impl std::fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionSecret")
+    }
+}
+
+/// Returns the file of the signing secret.
+pub(crate) fn session_file(data: &Path) -> PathBuf {
+    data.join(FILE)
+}
+
+/// What a session says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) key_id: String,
+    hash: [u8; HASH_BYTES],
+    issued: i64,
+    /// About when it was last used.
+    seen: i64,
+}
+
+impl Session {
+    /// Begins a session of this key.
+    pub(crate) fn begin(key: &Key, now: Timestamp) -> Self {
+        let now = now.timestamp();
+        Self { key_id: key.id.to_string(), hash: part_of(&key.hash), issued: now, seen: now }
+    }
+
+    /// Reads a session; `None` unless this secret has signed it.
+    pub(crate) fn open(text: &[u8], secret: &SessionSecret) -> Option<Self> {
+        let text = str::from_utf8(text).ok()?;
+        let (signed, signature) = text.rsplit_once('~')?;
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
+        // In constant time.
+        secret.sign(signed).verify_slice(&signature).ok()?;
+        let mut parts = signed.split('~');
+        let (version, key_id, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        let (issued, seen, None) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next())
+        else {
+            return None;
+        };
+        let hash = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
+        (version == VERSION).then(|| Self { key_id: key_id.to_owned(), hash, issued, seen })
+    }
+
+    /// Returns its text, signed.
+    pub(crate) fn seal(&self, secret: &SessionSecret) -> String {
+        let Self { key_id, hash, issued, seen } = self;
+        // Characters of ids never contain the separator.
+        let signed = format!("{VERSION}~{key_id}~{}~{issued}~{seen}", HEXLOWER.encode(hash));
+        let signature = BASE64URL_NOPAD.encode(&secret.sign(&signed).finalize().into_bytes());
+        format!("{signed}~{signature}")
+    }
+
+    /// Returns true if it is of this key.
+    pub(crate) fn is_of(&self, key: &Key) -> bool {
+        self.hash == part_of(&key.hash)
+    }
+
+    /// Returns when it ends unless it is used again.
+    pub(crate) fn ends(&self, key: &Key) -> Timestamp {
+        let at = |seconds| Timestamp::from_timestamp(seconds, 0).unwrap_or_default();
+        let latest = at(self.issued) + SESSION_MAX;
+        let is_strong = key.scopes.allow(Scope::Admin) || key.scopes.allow(Scope::Plugins);
+        if is_strong { latest.min(at(self.seen) + IDLE_MAX) } else { latest }
+    }
+
+    /// Returns true while it lasts.
+    pub(crate) fn lasts(&self, key: &Key, now: Timestamp) -> bool {
+        let is_issued = self.issued.max(self.seen) <= (now + CLOCK_LEAD).timestamp();
+        is_issued && now < self.ends(key)
+    }
+
+    /// Returns the session as of now, if it is to be issued again.
+    pub(crate) fn renewed(&self, now: Timestamp) -> Option<Self> {
+        let is_old = now.timestamp() - self.seen >= RENEWED_EACH.num_seconds();
+        is_old.then(|| Self { seen: now.timestamp(), ..self.clone() })
+    }
+}
+
+fn part_of(hash: &KeyHash) -> [u8; HASH_BYTES] {
+    let mut part = [0; HASH_BYTES];
+    part.copy_from_slice(&hash[..HASH_BYTES]);
+    part
+}
+
+#[cfg(test)]
+mod tests;

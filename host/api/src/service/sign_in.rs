@@ -1,0 +1,138 @@
+//! `POST /ui/login`: signs a browser in with a key.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use wasmill_access::Refusal;
+
+use crate::http::authorize::{Peer, peer_address, refusal_problem};
+use crate::http::body::read_form;
+use crate::http::params::Params;
+use crate::http::session_cookie;
+use crate::openapi::{Operation, Param, ResponseSpec};
+use crate::problem::Problem;
+use crate::problem::kind;
+use crate::state::Api;
+
+/// Where a browser goes that named no page: the overview, relative to `/ui/login`.
+const HOME: &str = "./";
+
+/// Longest path to return to.
+const NEXT_CHARS_MAX: usize = 2_000;
+
+/// The fields of the form.
+#[derive(JsonSchema)]
+#[schemars(rename = "SignIn", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct SignInForm {
+    /// The text of a key.
+    key: String,
+    /// Path of this server to return to.
+    next: Option<String>,
+}
+
+pub(crate) async fn sign_in(State(api): State<Api>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let peer = peer_address(parts.extensions.get::<Peer>());
+    let read = match read_form(&api.config.body, &parts.headers, body).await {
+        Ok(text) => fields(&text),
+        Err(problem) => Err(problem),
+    };
+    let (key, next) = match read {
+        Ok(read) => read,
+        Err(problem) => return problem.into_response(),
+    };
+    let signed_in = match key.as_deref().map(str::trim).filter(|key| !key.is_empty()) {
+        Some(key) => api.access.sign_in(key.as_bytes(), peer),
+        None if api.access.is_open() => Ok(None),
+        None => Err(Refusal::Missing),
+    };
+    match signed_in {
+        Ok(session) => {
+            let cookie = session.and_then(|session| session_cookie::set(&session, api.tls.is_some()));
+            tracing::info!(%peer, "a browser has signed in");
+            see_other(next.as_deref().unwrap_or(HOME), cookie)
+        }
+        Err(refusal) => refused(&parts.headers, refusal_problem(refusal)),
+    }
+}
+
+/// Reads the fields of the form: the key, and where to return to.
+fn fields(text: &str) -> Result<(Option<String>, Option<String>), Problem> {
+    let known = [Param::single("key"), Param::single("next")];
+    let fields = Params::read(Some(text), &known).map_err(Problem::invalid_request)?;
+    let field = |wanted| fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned());
+    Ok((field("key"), field("next").filter(|next| is_own_path(next))))
+}
+
+/// Returns true for a path that leads nowhere but to this server.
+fn is_own_path(next: &str) -> bool {
+    let is_path = next.starts_with('/') && !next.starts_with("//") && next.len() <= NEXT_CHARS_MAX;
+    // Browsers take a backslash for a slash.
+    is_path && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+/// Sends a browser back to the form, which names the error; a program gets the problem.
+fn refused(headers: &HeaderMap, problem: Problem) -> Response {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepts.into_iter().any(|accepted| accepted.contains("text/html")) {
+        return see_other(&format!("login?error={}", problem.code()), None);
+    }
+    problem.into_response()
+}
+
+pub(crate) fn see_other(to: &str, cookie: Option<HeaderValue>) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let headers = response.headers_mut();
+    if let Ok(to) = HeaderValue::try_from(to) {
+        headers.insert(header::LOCATION, to);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(cookie) = cookie {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+pub(crate) fn spec() -> Operation {
+    let answer =
+        ResponseSpec::empty("Signed in; or, for a client that accepts HTML, back to the form with an error.")
+            .header("Location", "Where to go on.", "^.+$")
+            .optional_header(
+                "Set-Cookie",
+                "The session, unless the server is open.",
+                "HttpOnly; SameSite=Strict",
+            );
+    Operation::post("/ui/login", "signIn", "Sign a browser in")
+        .detail(
+            "Takes a key, and sets a cookie that counts where a key in the header `Authorization` does. A session lasts 12 \
+             hours, and one whose key has the scope `plugins` or `admin` ends after an hour without a request. It ends \
+             with its key.",
+        )
+        .form_body::<SignInForm>("The form.")
+        .responds(303, answer)
+        .problems(&[kind::KEY_MISSING, kind::KEY_UNKNOWN, kind::KEY_EXPIRED])
+        .problems(&[kind::TOO_MANY_WRONG_KEYS, kind::TOO_MANY_REQUESTS])
+        .problems(&[kind::UNREADABLE_BODY, kind::BODY_TOO_SLOW, kind::BODY_TOO_LARGE, kind::NOT_A_FORM])
+        .problems(&[kind::ENCODED_BODY])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_returns_to_a_path_of_this_server_only() {
+        for own in ["/", "/ui/tasks?state=failed", "/x/y/ui/task/1#log"] {
+            assert!(is_own_path(own), "{own}");
+        }
+        for foreign in
+            ["", "ui", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "/ü", "/a b"]
+        {
+            assert!(!is_own_path(foreign), "{foreign}");
+        }
+        assert!(!is_own_path(&format!("/{}", "x".repeat(NEXT_CHARS_MAX))));
+    }
+}
