@@ -53,6 +53,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .add(Needs::Key, Operation::form("/ui/submit"), submit::post)
         .add(Needs::Key, live::spec(), live::events)
         .add(Needs::Key, page::spec("/ui/hosts"), live::hosts)
+        .add(Needs::Nothing, page::login_spec(), page::login)
         .add(Needs::Key, doctor::spec(), doctor::doctor)
         .add(Needs::Key, act::spec(), act::ask)
         .add(Needs::Key, Operation::form("/ui/do"), doing::act)

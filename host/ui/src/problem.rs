@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::part::text::{block, visible};
+use crate::shell::login::form;
 use crate::shell::{Page, Place};
 
 /// What a problem document says.
@@ -38,6 +39,7 @@ pub fn page(problem: &Problem, root: &'static str) -> Page {
         main: html! {
             h1 { (visible(&problem.title)) }
             (alert(problem))
+            @if problem.status == 401 { (form(root, None, None)) }
             p { a.button href={ (root) "ui/" } { "Overview" } " " a.button href={ (root) "ui/tasks" } { "Tasks" } }
         },
     }

@@ -1,5 +1,7 @@
 //! The frame of every page: head, navigation, what holds for the whole server, and the footer.
 
+pub mod login;
+
 use maud::{DOCTYPE, Markup, html};
 
 use crate::assets::{self, Asset};

@@ -37,6 +37,18 @@ pub(crate) async fn to_overview() -> impl IntoResponse {
     redirect("ui/")
 }
 
+/// `GET /ui/login`: asks for a key.
+pub(crate) async fn login(params: Params) -> Response {
+    let param = |name: &str| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    // Only a path on this server; `//` would be another one.
+    let next = param("next").filter(|next| next.starts_with('/') && !next.starts_with("//"));
+    html(wasmill_ui::shell::login::page(param("error"), next).whole(&empty_site()))
+}
+
+pub(crate) fn login_spec() -> Operation {
+    ["error", "next"].into_iter().fold(Operation::page("/ui/login"), Operation::parameter)
+}
+
 /// Answers a form: the browser gets this page next. The location is relative to the path of the request.
 pub(crate) fn redirect(location: &str) -> Response {
     let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("./"));
