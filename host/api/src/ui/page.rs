@@ -65,6 +65,8 @@ pub(crate) struct View {
     cache: PageCache,
     url: String,
     is_fragment: bool,
+    /// Whether the key came with a cookie.
+    has_cookie: bool,
     /// What the browser has.
     known: Option<HeaderValue>,
 }
@@ -89,6 +91,7 @@ impl FromRequestParts<Api> for View {
             cache: dashboard.cache,
             url: parts.uri.to_string(),
             is_fragment,
+            has_cookie: !parts.headers.contains_key(header::AUTHORIZATION),
             known: parts.headers.get(header::IF_NONE_MATCH).cloned(),
         })
     }
@@ -161,6 +164,7 @@ impl View {
             name,
             colour,
             trace_url,
+            is_signed_in: self.has_cookie && self.sender.key().is_some(),
             key_name: self.sender.key().map(|key| key.name.to_string()),
             rights: self.rights,
             can_upload: self.rights.plugins && self.api.upload_limits.permits().is_ok(),
