@@ -3,6 +3,7 @@
 mod access;
 mod access_policy;
 mod agreement;
+mod audit;
 mod bodies;
 mod browser;
 mod contract;

@@ -3,6 +3,7 @@
 //! `api` calls the check, `wasmill` reads and changes the files. Knows neither HTTP nor the database.
 
 mod access;
+mod audit;
 mod edit;
 mod file;
 mod key;
@@ -18,6 +19,7 @@ mod used_file;
 mod watch;
 
 pub use access::{Access, Identity, Refusal, SessionCheck};
+pub use audit::{Audit, AuditLine, AuditTarget, Who, read_audit};
 pub use edit::{EditError, KeyFile, NewKey};
 pub use file::{ADMIN_KEY_CHARS_MIN, KeyFiles, KeysError};
 pub use key::{InvalidKey, SecretKey, check_key};

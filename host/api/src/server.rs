@@ -266,7 +266,8 @@ impl Shared {
     /// Answers one request: by the access policy, or by its route.
     async fn respond(&self, mut request: Request<RequestBody>, peer: IpAddr) -> Response<Body> {
         let is_open = self.access.is_open();
-        if !is_open {
+        // In the open mode, only the audit asks for it.
+        if !is_open || !access_policy::is_safe(request.method()) {
             request.extensions_mut().insert(Peer(peer));
         }
         let origin = match self.access_policy.check(&request, peer, is_open) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_access::Access;
+use wasmill_access::{Access, Audit};
 use wasmill_model::{Clock, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Scheduler, Schedules};
@@ -65,6 +65,8 @@ pub struct ApiParts {
     pub config: Arc<ApiConfig>,
     /// The keys in force.
     pub access: Access,
+    /// Takes what changes something.
+    pub audit: Audit,
     /// The certificate, if the server speaks https.
     pub tls: Option<Tls>,
     /// The task store.

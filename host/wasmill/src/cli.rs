@@ -7,10 +7,11 @@ pub(crate) mod server;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum};
 use wasmill_api::Listen;
-use wasmill_model::PluginName;
+use wasmill_model::{PluginName, parse_duration};
 
 use crate::cli::key::KeyCommand;
 use crate::cli::run::{RunArgs, SubmitArgs};
@@ -20,7 +21,7 @@ use crate::cli::server::{
     StatusArgs, TaskArgs, WatchArgs,
 };
 use crate::exit::Exit;
-use crate::settings::{ForBackup, ForMigrate, Given, LISTEN};
+use crate::settings::{ForAudit, ForBackup, ForMigrate, Given, LISTEN};
 use crate::terminal::style::Color;
 
 const EXAMPLES: &str = "\
@@ -173,6 +174,10 @@ pub(crate) enum Command {
     /// List, set and run schedules, which submit tasks at set times
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Show who changed what on a server of this machine, oldest first
+    ///
+    /// It reads the files of the audit, and needs no server.
+    Audit(AuditArgs),
     /// Create, list, rotate and revoke the keys that a server asks for
     #[command(subcommand)]
     Key(KeyCommand),
@@ -206,6 +211,24 @@ pub(crate) enum DatabaseCommand {
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) given: Given<ForMigrate>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AuditArgs {
+    /// Only what was done within this time, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) since: Option<Duration>,
+
+    /// Only what this key did, by name or id
+    #[arg(long, value_name = "NAME|ID")]
+    pub(crate) who: Option<String>,
+
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) given: Given<ForAudit>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! The `wasmill` binary: parses the command line and runs one command.
 
+mod audit;
 mod backup;
 mod built_in;
 mod cli;
@@ -69,6 +70,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Database(DatabaseCommand::Migrate(args)) => migrate::migrate(args).map(done),
         Command::Doctor(args) => Ok(doctor::doctor(args)),
         Command::Schedule(command) => commands::schedule(&command),
+        Command::Audit(args) => audit::audit(args).map(done),
         Command::Key(command) => key::key(command).map(done),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => completions::completions(shell).map(done),

@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use wasmill_access::{Audit, AuditTarget};
 use wasmill_api::{
     AccessPolicy, Api, ApiParts, BodyBudget, Check, CheckPool, DebugState, Doctor, History, Listener,
     LogEvents, Metrics, Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory,
@@ -79,6 +80,8 @@ async fn run(
     let Checked { clock, now, tracer, plugins_changed, body_budget, slots, .. } = checked;
     reload_on_hang_up(&mut stop, checked.tls.clone());
     let (store, recovery) = start_store(checked.database, now).await?;
+    // Once the data folder is there, and nobody else's.
+    let audit = start_audit(&settings)?;
     let wasm = checked.runtime;
     let scheduler = Scheduler::new(
         checked.scheduler_config,
@@ -92,6 +95,7 @@ async fn run(
     let api = Api::new(ApiParts {
         config: Arc::new(checked.api_config),
         access: checked.access.clone(),
+        audit: audit.clone(),
         tls: checked.tls.clone(),
         store: store.clone(),
         scheduler: scheduler.clone(),
@@ -132,8 +136,19 @@ async fn run(
     // Last: a failed start has claimed no task.
     supervisor.run("scheduler", scheduler.clone().run());
 
-    let parts = ServerParts { scheduler, server, debug_server, webhooks, store, exporter };
+    let parts = ServerParts { scheduler, server, debug_server, webhooks, store, audit, exporter };
     parts.run_until_stopped(supervisor, &mut stop, settings.drain).await
+}
+
+/// Starts the audit.
+fn start_audit(settings: &Settings) -> Result<Audit> {
+    let target = settings.audit_target();
+    let shown = match &target {
+        AuditTarget::File(path) => path.display().to_string(),
+        AuditTarget::Log => "the log".to_owned(),
+    };
+    Audit::start(target)
+        .with_context(|| format!("failed to write the audit to {shown}; --audit-file names another file"))
 }
 
 /// Makes SIGHUP read what is read while the server runs. Keys are, twice a second, without it.
@@ -191,6 +206,7 @@ struct ServerParts {
     debug_server: Option<Server>,
     webhooks: Webhooks,
     store: Store,
+    audit: Audit,
     exporter: Option<Exporter>,
 }
 
@@ -238,6 +254,7 @@ impl ServerParts {
         if let Some(debug_server) = self.debug_server {
             debug_server.stop().await;
         }
+        self.audit.flush().await;
         self.webhooks.stop().await;
         self.store.close().await;
         // Last, since everything before records spans. A signal ends the wait for the collector.

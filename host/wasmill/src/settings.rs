@@ -25,7 +25,7 @@ use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
 pub(crate) use self::database_url::DatabaseUrl;
-pub(crate) use self::given::{ForBackup, ForKeys, ForMigrate, ForRun, Given};
+pub(crate) use self::given::{ForAudit, ForBackup, ForKeys, ForMigrate, ForRun, Given};
 use self::log_filter::{LOG, parse_log_filter};
 use self::ui::{parse_trace_url, parse_ui_name};
 pub(crate) use self::value::count;
@@ -252,6 +252,10 @@ pub(crate) struct Settings {
     /// variable WASMILL_ADMIN_KEY may hold one key with all rights [default: none]
     #[arg(long, env, value_name = "FILE")]
     pub(crate) keys_file: Option<PathBuf>,
+
+    /// File of the audit, which says who changed what; - for the log [default: audit.log in the data folder]
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) audit_file: Option<PathBuf>,
 
     /// Host names of this server, separated by commas, such as tasks.example.org; requests for other names are
     /// rejected, except IP addresses, names without a dot and localhost [default: none]

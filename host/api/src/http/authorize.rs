@@ -12,18 +12,19 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use wasmill_access::{Access, Identity, OverRate, Refusal, Scope, SessionCheck};
+use wasmill_access::{Access, AuditLine, Identity, OverRate, Refusal, Scope, SessionCheck};
 use wasmill_model::TaskId;
 
 use crate::http::session_cookie;
 use crate::http::sse::EVENT_STREAM;
-use crate::openapi::{Needs, RequestSpecs};
+use crate::openapi::{Needs, RequestSpec, RequestSpecs};
 use crate::problem::Problem;
 use crate::problem::kind;
 use crate::server::access_policy;
 use crate::state::Api;
 
-/// The address of a client, which the server adds to each request while keys are asked for.
+/// The address of a client, which the server adds to each request that changes something, and to all while keys are
+/// asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
@@ -60,9 +61,14 @@ pub(crate) async fn authorize(
     next: Next,
 ) -> Response {
     let access = authorizer.api.access.clone();
-    let needs = authorizer.needs(&request);
+    let spec = authorizer.spec(&request);
+    let needs = spec.map_or(Needs::Nothing, |spec| spec.needs);
+    let audited =
+        spec.filter(|spec| is_audited(request.method(), spec.needs)).map(|spec| Audited::of(spec, &request));
     if access.is_open() || needs == Needs::Nothing {
-        return end_with_key(next.run(request).await, &access, None);
+        let response = next.run(request).await;
+        authorizer.tell(audited, &Identity::default(), &response);
+        return end_with_key(response, &access, None);
     }
     let caller = identify(&authorizer.api, request.headers(), request.extensions().get::<Peer>());
     let Caller { identity, cookie, is_session } = match caller {
@@ -75,10 +81,14 @@ pub(crate) async fn authorize(
         Err(refusal) => return refusal_response(refusal),
     };
     if is_session && !access_policy::is_safe(request.method()) && !says_where_from(request.headers()) {
-        return anonymous_change().into_response();
+        let response = anonymous_change().into_response();
+        authorizer.tell(audited, &identity, &response);
+        return response;
     }
     if let Err(problem) = authorizer.check(&identity, needs, request.uri().path()).await {
-        return problem.into_response();
+        let response = problem.into_response();
+        authorizer.tell(audited, &identity, &response);
+        return response;
     }
     request.extensions_mut().insert(Sender(identity.clone()));
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -89,6 +99,7 @@ pub(crate) async fn authorize(
         response = response => response,
         () = access.ended(&identity), if is_read => return refusal_response(Refusal::Unknown),
     };
+    authorizer.tell(audited, &identity, &response);
     let mut response = end_with_key(response, &access, Some(identity));
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -120,8 +131,38 @@ fn end_with_key(response: Response, access: &Access, identity: Option<Identity>)
     })
 }
 
+/// Returns true for what the audit tells: every change but a submit, whose task names the key.
+fn is_audited(method: &Method, needs: Needs) -> bool {
+    let is_change = !matches!(*method, Method::GET | Method::HEAD);
+    is_change && !matches!(needs, Needs::Nothing | Needs::Scope(Scope::Submit))
+}
+
+/// What the audit tells of a request that is not answered yet.
+struct Audited {
+    did: &'static str,
+    path: String,
+    from: Option<IpAddr>,
+}
+
+impl Audited {
+    fn of(spec: &RequestSpec, request: &Request) -> Self {
+        let path = request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned();
+        let from = request.extensions().get::<Peer>().map(|peer| peer.0);
+        Self { did: spec.id, path, from }
+    }
+}
+
 impl Authorizer {
-    fn needs(&self, request: &Request) -> Needs {
+    /// Tells the audit of a request that was answered.
+    fn tell(&self, audited: Option<Audited>, sender: &Identity, response: &Response) {
+        if let Some(Audited { did, path, from }) = audited {
+            let (now, outcome) = (self.api.clock.now(), response.status().as_u16());
+            self.api.audit.tell(AuditLine::new(now, sender, from, did, &path, outcome));
+        }
+    }
+
+    /// Returns the specification of the operation.
+    fn spec(&self, request: &Request) -> Option<&RequestSpec> {
         let path = request.extensions().get::<MatchedPath>();
         let spec = path.and_then(|path| self.specs.get(path.as_str()));
         let method = match *request.method() {
@@ -130,9 +171,9 @@ impl Authorizer {
             Method::PUT => "put",
             Method::DELETE => "delete",
             // No operation has it: the answer is 405.
-            _ => return Needs::Nothing,
+            _ => return None,
         };
-        spec.and_then(|methods| methods.get(method)).map_or(Needs::Nothing, |spec| spec.needs)
+        spec.and_then(|methods| methods.get(method))
     }
 
     /// Checks what the operation needs.

@@ -48,7 +48,7 @@ impl DocumentedRequests {
     /// Returns what the document allows for the matched operation; nothing for an undocumented one.
     fn request_spec(&self, request: &Request) -> &RequestSpec {
         static NOTHING: RequestSpec =
-            RequestSpec { needs: Needs::Nothing, params: Vec::new(), has_body: false };
+            RequestSpec { id: "", needs: Needs::Nothing, params: Vec::new(), has_body: false };
         let method = match *request.method() {
             Method::GET | Method::HEAD => "get",
             Method::POST => "post",

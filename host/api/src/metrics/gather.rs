@@ -20,6 +20,10 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     let mut metrics = server_metrics(api);
     metrics.extend(keys_metrics(api));
     metrics.extend(tls_metrics(api));
+    metrics.push(
+        Metric::counter("wasmill_audit_lost", "Lines of the audit that could not be written since the start")
+            .value(api.audit.lost() as f64),
+    );
     metrics.extend(tasks_metrics(&api.store.plugin_counts()));
     // If the database cannot be read, the other metrics matter even more.
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();

@@ -223,7 +223,8 @@ impl Operation {
             name: parameter["name"].as_str().unwrap_or_default().to_owned(),
             is_list: parameter["schema"]["type"] == "array",
         };
-        RequestSpec { needs: self.needs, params: queries.map(param).collect(), has_body: self.body.is_some() }
+        let (params, has_body) = (queries.map(param).collect(), self.body.is_some());
+        RequestSpec { id: self.id, needs: self.needs, params, has_body }
     }
 
     /// Returns the OpenAPI object of the operation.

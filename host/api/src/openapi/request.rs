@@ -38,6 +38,8 @@ impl Needs {
 /// What an operation accepts.
 #[derive(Debug)]
 pub(crate) struct RequestSpec {
+    /// The id of the operation.
+    pub(crate) id: &'static str,
     pub(crate) needs: Needs,
     pub(crate) params: Vec<Param>,
     /// Whether a body is read; otherwise it must be empty.

@@ -35,6 +35,7 @@ pub(super) fn protected_paths(settings: &Settings) -> Vec<ProtectedPath> {
     protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
     protected.extend(settings.tls_cert.iter().map(|file| path(file, "the file tls_cert", false)));
     protected.extend(settings.tls_key.iter().map(|file| path(file, "the file tls_key", true)));
+    protected.extend(settings.audit_file.iter().map(|file| path(file, "the file audit_file", true)));
     protected.extend(settings.keys_file.iter().map(|file| path(file, "the file keys_file", true)));
     protected.extend(certificate_files(&|name| std::env::var_os(name)));
     protected.extend(RESOLVER_FILES.iter().map(|(file, what)| path(Path::new(file), what, false)));

@@ -55,6 +55,16 @@ impl Takes for ForMigrate {
     }
 }
 
+/// Takes the settings of `audit`.
+#[derive(Clone, Debug)]
+pub(crate) struct ForAudit;
+
+impl Takes for ForAudit {
+    fn takes(setting: &str) -> bool {
+        ["config", "data", "audit_file"].contains(&setting)
+    }
+}
+
 /// Takes the settings of `key`.
 #[derive(Clone, Debug)]
 pub(crate) struct ForKeys;

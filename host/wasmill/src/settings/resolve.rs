@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmill_access::AuditTarget;
 use wasmill_api::{AccessPolicy, TlsFiles};
 use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT};
 use wasmill_runtime::MaxLimits;
@@ -97,6 +98,15 @@ impl Settings {
             allowed_origins: self.allow_origin.clone(),
             trusted_proxies: self.trust_proxy.clone(),
             serves_tls: self.tls_cert.is_some(),
+        }
+    }
+
+    /// Returns where the audit goes.
+    pub(crate) fn audit_target(&self) -> AuditTarget {
+        match &self.audit_file {
+            Some(path) if path.as_os_str() == "-" => AuditTarget::Log,
+            Some(path) => AuditTarget::File(path.clone()),
+            None => AuditTarget::File(self.data.join("audit.log")),
         }
     }
 

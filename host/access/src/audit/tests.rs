@@ -1,0 +1,58 @@
+//! Lines that are written, rotated and read, and a disk that is full.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::*;
+
+fn line(number: u16) -> AuditLine {
+    let time = "2026-11-29T12:00:00.000Z".to_owned();
+    let did = "drain".to_owned();
+    AuditLine { time, who: None, from: None, did, path: "/drain".to_owned(), outcome: number }
+}
+
+fn outcomes(path: &Path) -> Vec<u16> {
+    let mut outcomes = Vec::new();
+    read_audit(path, |line| outcomes.push(line.outcome)).unwrap();
+    outcomes
+}
+
+#[tokio::test]
+async fn lines_are_written_in_order_and_only_the_owner_may_read_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let audit = Audit::start(AuditTarget::File(path.clone())).unwrap();
+    (0..1_000).for_each(|number| audit.tell(line(number)));
+    audit.flush().await;
+    assert_eq!((outcomes(&path), audit.lost()), ((0..1_000).collect(), 0));
+    assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+    // Another program that rotates it takes no line away.
+    std::fs::rename(&path, folder.path().join("moved")).unwrap();
+    audit.tell(line(7));
+    audit.flush().await;
+    assert_eq!(outcomes(&path), [7]);
+    // Half a line is no line.
+    std::fs::write(&path, format!("{}\n{{\"time\":\"2026\n", serde_json::to_string(&line(1)).unwrap()))
+        .unwrap();
+    assert_eq!(outcomes(&path), [1]);
+}
+
+#[test]
+fn a_file_is_rotated_by_its_size_and_five_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let mut file = AuditFile::open(path.clone()).unwrap().with_bytes_max(250);
+    (0..20).for_each(|number| file.append(&[line(number)]).unwrap());
+    let kept = outcomes(&path);
+    assert_eq!(kept, (8..20).collect::<Vec<_>>(), "two lines in each of six files");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 6);
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_lines_and_counts_them() {
+    let audit = Audit::start(AuditTarget::File("/dev/full".into())).unwrap();
+    (0..10).for_each(|number| audit.tell(line(number)));
+    audit.flush().await;
+    assert_eq!(audit.lost(), 10);
+    assert!(Audit::start(AuditTarget::File("/no/such/folder/audit.log".into())).is_err());
+}

@@ -1,0 +1,140 @@
+//! The audit: every change but a submit, who made it, and nothing else.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use wasmill_tests::{Server, sleep, wasmill};
+
+/// Operations that change something and are not told: their tasks name the key.
+const SUBMITS: [&str; 2] = ["submitTask", "submitTasks"];
+
+/// Returns the lines that `wasmill audit` shows of a server.
+fn lines(server: &Server, args: &[&str]) -> Vec<Value> {
+    let shown = wasmill(server.folder(), &[&["audit", "--json"], args].concat());
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    shown.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Creates a key of a server and returns its text.
+fn create(server: &Server, name: &str, scope: &str) -> String {
+    let made = wasmill(server.folder(), &["key", "create", name, "--scope", scope]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    made.out.trim().to_owned()
+}
+
+#[tokio::test]
+async fn every_change_is_told_once_and_says_who() {
+    let folder = Server::folder_with_guests();
+    // The keys are there before the server, so that no request is needed to see that they count.
+    let made = |name, scope| {
+        let made = wasmill(folder.path(), &["key", "create", name, "--scope", scope]);
+        assert_eq!(made.code, 0, "{}", made.err);
+        made.out.trim().to_owned()
+    };
+    let (admin, watcher) = (made("ada", "admin"), made("bob", "watch"));
+    let mut server = Server::start_in(folder, &["--allow-upload"]).expect("a server");
+    server.wait_for_plugins();
+    let client = server.client().with_key(&admin).undocumented();
+    let document = client.get("/openapi.json").await.json;
+    let mut changes = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            if method != "get" {
+                let id = operation["operationId"].as_str().expect("an id").to_owned();
+                changes.push((id, method.to_uppercase(), path.replace('{', "").replace('}', "")));
+            }
+        }
+    }
+    // Last, since nothing is accepted then.
+    changes.sort_by_key(|(_, _, path)| path == "/drain");
+    assert!(changes.len() > 15, "{changes:?}");
+    let mut told = BTreeMap::new();
+    for (id, method, path) in changes {
+        let method = method.parse::<Method>().expect("a method");
+        let answer = client.send(method, &path, None).await.expect("an answer");
+        if !SUBMITS.contains(&id.as_str()) {
+            told.insert(id, (path, answer.status.as_u16()));
+        }
+    }
+    assert_eq!(client.get("/stats").await.status, StatusCode::OK);
+    // A change that is refused is told, too; one without a key is not, since anybody could fill the disk with those.
+    let refused = server.client().with_key(&watcher).post("/drain", &json!({})).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(server.client().post("/drain", &json!({})).await.status, StatusCode::UNAUTHORIZED);
+    assert!(server.terminate().success(), "{}", server.log());
+    let by_ada = lines(&server, &["--since", "1h", "--who", "ada"]);
+    assert_eq!(by_ada.len(), told.len(), "{by_ada:?}");
+    for line in &by_ada {
+        let (path, outcome) = told.remove(line["did"].as_str().expect("an operation")).expect("told once");
+        assert_eq!((&line["path"], &line["outcome"]), (&json!(path), &json!(outcome)));
+        assert_eq!((&line["from"], &line["who"]["key"]), (&json!("127.0.0.1"), &json!(&admin[4..12])));
+    }
+    assert!(told.is_empty(), "not told: {told:?}");
+    let by_bob = lines(&server, &["--who", &watcher[4..12]]);
+    assert_eq!((by_bob.len(), &by_bob[0]["outcome"]), (1, &json!(403)), "{by_bob:?}");
+    assert_eq!(lines(&server, &[]).len(), by_ada.len() + 1);
+    assert!(lines(&server, &["--since", "0s"]).is_empty());
+    let table = wasmill(server.folder(), &["audit"]);
+    assert!(table.out.contains("bob") && table.out.contains("/drain"), "{}", table.out);
+    let mode = server.folder().join("data/audit.log").metadata().expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn no_secret_and_no_payload_is_in_the_audit() {
+    let mut server = Server::start(&[]);
+    let client = server.client();
+    let task = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 1, "note": "a-payload"}});
+    client.submit(&task).await;
+    let schedule = json!({"cron": "0 0 1 1 *", "task": task});
+    assert_eq!(client.put_schedule("yearly", &schedule).await.status, StatusCode::CREATED);
+    // In the open mode it is nobody.
+    let key = create(&server, "ada", "admin");
+    let with_key = client.with_key(&key).undocumented();
+    let start = std::time::Instant::now();
+    while server.client().get("/stats").await.status != StatusCode::UNAUTHORIZED {
+        assert!(start.elapsed().as_secs() < 30);
+    }
+    with_key.post(&format!("/pause?key={key}"), &json!({})).await;
+    assert!(server.terminate().success(), "{}", server.log());
+    let lines = lines(&server, &[]);
+    assert_eq!((&lines[0]["did"], &lines[0]["who"]), (&json!("putSchedule"), &Value::Null), "{lines:?}");
+    assert_eq!((lines.len(), &lines[1]["path"]), (2, &json!("/pause")), "{lines:?}");
+    let text = std::fs::read_to_string(server.folder().join("data/audit.log")).expect("a file");
+    assert!(!text.contains("a-payload") && !text.contains(&key[13..]), "{text}");
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_audit_and_not_the_work() {
+    let server = Server::start(&["--audit-file", "/dev/full"]);
+    let client = server.client();
+    for _ in 0..10 {
+        assert_eq!(client.post("/pause", &json!({})).await.status, StatusCode::OK);
+        assert_eq!(client.post("/resume", &json!({})).await.status, StatusCode::OK);
+    }
+    let start = std::time::Instant::now();
+    while !client.get("/metrics").await.text.contains("\nwasmill_audit_lost_total 20.0\n") {
+        assert!(start.elapsed().as_secs() < 30, "{}", client.get("/metrics").await.text);
+    }
+    let id = client.submit(&sleep(1)).await;
+    client.until(&id, "completed").await;
+    assert!(server.log().contains("failed to write the audit"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn the_audit_may_be_in_the_log_and_a_file_that_cannot_be_written_refuses_the_start() {
+    let server = Server::start(&["--audit-file", "-"]);
+    assert_eq!(server.client().post("/pause", &json!({})).await.status, StatusCode::OK);
+    let start = std::time::Instant::now();
+    while !server.log().contains("\"did\":\"pauseServer\"") && !server.log().contains("/pause") {
+        assert!(start.elapsed().as_secs() < 30, "{}", server.log());
+    }
+    let shown = wasmill(server.folder(), &["audit", "--audit-file", "-"]);
+    assert!(shown.code == 2 && shown.err.contains("in the log"), "{}", shown.err);
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused =
+        wasmill(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--audit-file", "no/folder/audit.log"]);
+    assert!(refused.code != 0 && refused.err.contains("--audit-file"), "{} {}", refused.code, refused.err);
+}
