@@ -3,15 +3,18 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Locks a file, creating it if it is missing; gives it back unlocked as the error if another process has locked it.
+/// Locks a file, creating it, for its owner alone, if it is missing; gives it back unlocked as the error if another process has locked it.
 ///
 /// # Errors
 ///
 /// Fails if the file cannot be opened or locked.
 pub fn lock_file(path: &Path) -> io::Result<Result<File, File>> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    // Whoever may read it could lock it.
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Ok(file)),
         Err(TryLockError::WouldBlock) => Ok(Err(file)),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ async fn every_change_is_told_once_and_says_who() {
         for (method, operation) in methods.as_object().expect("methods") {
             if method != "get" {
                 let id = operation["operationId"].as_str().expect("an id").to_owned();
-                changes.push((id, method.to_uppercase(), path.replace('{', "").replace('}', "")));
+                changes.push((id, method.to_uppercase(), path.replace(['{', '}'], "")));
             }
         }
     }
@@ -121,6 +122,37 @@ async fn a_full_disk_stops_the_audit_and_not_the_work() {
     let id = client.submit(&sleep(1)).await;
     client.until(&id, "completed").await;
     assert!(server.log().contains("failed to write the audit"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn what_the_server_keeps_is_for_its_user_alone() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let id = client.submit(&sleep(1)).await;
+    client.until(&id, "completed").await;
+    assert_eq!(client.post("/pause", &json!({})).await.status, StatusCode::OK);
+    create(&server, "ada", "admin");
+    let backup = wasmill(server.folder(), &["backup", "backup.db"]);
+    // The tasks may be in PostgreSQL.
+    let has_backup = backup.code == 0;
+    let mut folders = vec![server.folder().join("data")];
+    let mut files = 0;
+    let mode = |path: &Path| path.symlink_metadata().expect("a file").permissions().mode() & 0o777;
+    if has_backup {
+        assert_eq!(mode(&server.folder().join("backup.db")), 0o600);
+    }
+    while let Some(folder) = folders.pop() {
+        assert_eq!(mode(&folder) & 0o077, 0, "{}", folder.display());
+        for entry in folder.read_dir().expect("a folder").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files += 1;
+                assert_eq!(mode(&entry.path()) & 0o077, 0, "{}", entry.path().display());
+            }
+        }
+    }
+    assert!(files > 3, "{files}");
 }
 
 #[tokio::test]
