@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_access::{Audit, AuditTarget};
 use wasmill_api::{
-    AccessPolicy, Api, ApiParts, BodyBudget, Check, CheckPool, DebugState, Doctor, History, Listener,
-    LogEvents, Metrics, Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory,
-    router, sample_history, sync_manifest_schedules, task_factory,
+    Api, ApiParts, BodyBudget, Check, CheckPool, DebugState, Doctor, History, Listener, LogEvents, Metrics,
+    Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router,
+    sample_history, sync_manifest_schedules, task_factory,
 };
 use wasmill_model::Timestamp;
 use wasmill_scheduler::{Retention, Scheduler, Schedules, run_inbox};
@@ -80,7 +80,6 @@ async fn run(
     let Checked { clock, now, tracer, plugins_changed, body_budget, slots, .. } = checked;
     reload_on_hang_up(&mut stop, checked.tls.clone());
     let (store, recovery) = start_store(checked.database, now).await?;
-    // Once the data folder is there, and nobody else's.
     let audit = start_audit(&settings)?;
     let wasm = checked.runtime;
     let scheduler = Scheduler::new(
@@ -106,20 +105,16 @@ async fn run(
         stream_limit: StreamLimit::default(),
         webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),
-        doctor: Doctor::new({
-            let settings = Arc::clone(&settings);
-            move |is_deep| check(&settings, is_deep)
-        }),
+        doctor: doctor(&settings, check),
         history: History::new(now),
         clock: Arc::clone(&clock),
         tracer,
     });
-    let access_policy = settings.access_policy();
     let (server, serve) = api_server(checked.listener, &api, &settings, body_budget.clone());
     let debug =
         DebugState { access: api.access.clone(), scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
     let debug_server =
-        checked.debug_listener.map(|listener| debug_server(listener, debug, &access_policy, body_budget));
+        checked.debug_listener.map(|listener| debug_server(listener, debug, &settings, body_budget));
 
     let mut supervisor = Supervisor::default();
     let exporter = supervisor.run_optional("traces", checked.exporter);
@@ -140,7 +135,13 @@ async fn run(
     parts.run_until_stopped(supervisor, &mut stop, settings.drain).await
 }
 
-/// Starts the audit.
+/// Returns the doctor of these settings.
+fn doctor(settings: &Arc<Settings>, check: CheckRunning) -> Doctor {
+    let settings = Arc::clone(settings);
+    Doctor::new(move |is_deep| check(&settings, is_deep))
+}
+
+/// Starts the audit, once the data folder is there and nobody else's.
 fn start_audit(settings: &Settings) -> Result<Audit> {
     let target = settings.audit_target();
     let shown = match &target {
@@ -296,7 +297,7 @@ fn api_server(
 fn debug_server(
     listener: Listener,
     debug: DebugState,
-    access_policy: &AccessPolicy,
+    settings: &Settings,
     body_budget: BodyBudget,
 ) -> (Server, impl Future<Output = ()> + Send + 'static) {
     let config = ServerConfig {
@@ -307,7 +308,7 @@ fn debug_server(
     let access = debug.access.clone();
     let keys = if access.is_open() { "has no authentication" } else { "asks for a key" };
     let (server, serve) =
-        Server::new(listener, debug_router(debug), access_policy.clone(), access, body_budget, config);
+        Server::new(listener, debug_router(debug), settings.access_policy(), access, body_budget, config);
     tracing::info!(address = %server.listen(), "debug port is open and {keys}");
     (server, serve)
 }
