@@ -34,9 +34,6 @@ pub struct BodyConfig {
     pub budget: BodyBudget,
 }
 
-/// Maximum size of a form: a key and a path.
-const FORM_MAX: BodyMax = BodyMax { bytes: 8 << 10, setting: None };
-
 /// Maximum size of a body, and the setting that raises it.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyMax {
@@ -118,19 +115,17 @@ pub(crate) async fn read_batch(
     if is_ndjson || is_json(headers) { Ok((bytes, IsNdjson(is_ndjson))) } else { Err(not_a_batch()) }
 }
 
-/// Reads the fields of a form.
+/// Reads a form as text.
 pub(crate) async fn read_form(
     config: &BodyConfig,
     headers: &HeaderMap,
     body: Body,
-) -> Result<String, Problem> {
+    max: BodyMax,
+) -> Result<Bytes, Problem> {
     if content_type(headers).as_deref() != Some("application/x-www-form-urlencoded") {
-        let detail = "the body must be a form, with the content type application/x-www-form-urlencoded";
-        return Err(Problem::of(kind::NOT_A_FORM, detail));
+        return Err(not_a_form());
     }
-    let bytes = read_text(config, headers, body, FORM_MAX).await?;
-    // `read_text` has checked that it is text.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    read_text(config, headers, body, max).await
 }
 
 /// Reads a WebAssembly file.
@@ -145,19 +140,6 @@ pub(crate) async fn read_wasm(
         return Err(not_wasm());
     }
     read(config, headers, body, max, timeout).await
-}
-
-/// Reads a form of a page.
-pub(crate) async fn read_form(
-    config: &BodyConfig,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Bytes, Problem> {
-    if content_type(headers).as_deref() != Some("application/x-www-form-urlencoded") {
-        return Err(not_a_form());
-    }
-    let max = BodyMax { bytes: config.bytes_max, setting: Some("body_max") };
-    read(config, headers, body, max, config.timeout).await
 }
 
 /// Reads a form with a file, and returns its boundary as well. The limits are those of an upload.
@@ -299,7 +281,7 @@ fn not_a_batch() -> Problem {
 
 fn not_a_form() -> Problem {
     let detail = "send the form with the header 'Content-Type: application/x-www-form-urlencoded'";
-    Problem::of(kind::NOT_JSON, detail)
+    Problem::of(kind::NOT_A_FORM, detail)
 }
 
 fn not_wasm() -> Problem {

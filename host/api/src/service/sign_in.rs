@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use wasmill_access::Refusal;
 
 use crate::http::authorize::{Peer, peer_address, refusal_problem};
-use crate::http::body::read_form;
+use crate::http::body::{BodyMax, read_form};
 use crate::http::params::Params;
 use crate::http::session_cookie;
 use crate::openapi::{Operation, Param, ResponseSpec};
@@ -21,6 +21,9 @@ const HOME: &str = "./";
 
 /// Longest path to return to.
 const NEXT_CHARS_MAX: usize = 2_000;
+
+/// Maximum size of the form.
+const FORM_MAX: BodyMax = BodyMax { bytes: 8 << 10, setting: None };
 
 /// The fields of the form.
 #[derive(JsonSchema)]
@@ -36,8 +39,9 @@ struct SignInForm {
 pub(crate) async fn sign_in(State(api): State<Api>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let peer = peer_address(parts.extensions.get::<Peer>());
-    let read = match read_form(&api.config.body, &parts.headers, body).await {
-        Ok(text) => fields(&text),
+    let read = match read_form(&api.config.body, &parts.headers, body, FORM_MAX).await {
+        // It has been checked to be text.
+        Ok(text) => fields(&String::from_utf8_lossy(&text)),
         Err(problem) => Err(problem),
     };
     let (key, next) = match read {

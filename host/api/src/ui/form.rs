@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use axum::body::Body;
 use axum::http::HeaderMap;
 
-use crate::http::body::{BodyConfig, read_form};
+use crate::http::body::{BodyConfig, BodyMax, read_form};
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
 use crate::state::Api;
@@ -17,7 +17,8 @@ pub(crate) struct Form(Vec<(String, String)>);
 impl Form {
     /// Reads the body of a request.
     pub(crate) async fn read(config: &BodyConfig, headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
-        let bytes = read_form(config, headers, body).await?;
+        let max = BodyMax { bytes: config.bytes_max, setting: Some("body_max") };
+        let bytes = read_form(config, headers, body, max).await?;
         Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
     }
 
