@@ -31,6 +31,7 @@ pub use http::check_pool::CheckPool;
 pub use http::stream_limit::StreamLimit;
 pub use http::upload_limits::UploadLimits;
 pub use metrics::{LogEvents, Metrics};
+pub use plugin::PluginSharing;
 pub use queue::attention::{DISK_FREE_MIN, DISK_FREE_RECOMMENDED};
 pub use queue::history::{History, sample_history};
 pub use router::router;

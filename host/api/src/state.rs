@@ -17,6 +17,7 @@ use crate::http::check_pool::CheckPool;
 use crate::http::stream_limit::StreamLimit;
 use crate::http::upload_limits::UploadLimits;
 use crate::metrics::Metrics;
+use crate::plugin::PluginSharing;
 use crate::queue::history::History;
 use crate::service::check_reports::Doctor;
 use crate::tls::Tls;
@@ -77,6 +78,8 @@ pub struct ApiParts {
     pub schedules: Schedules,
     /// The plugin runtime.
     pub runtime: Runtime,
+    /// Shares plugins with other hosts.
+    pub sharing: Arc<PluginSharing>,
     /// Whether uploads are enabled, and how many may run at once.
     pub upload_limits: UploadLimits,
     /// Limits concurrent checks against large schemas.

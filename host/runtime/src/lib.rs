@@ -46,9 +46,11 @@ pub use folders::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descri
 pub use folders::rule::DirRule;
 pub use http::roots::connector;
 pub use limits::FILE_BYTES_MAX;
+pub use load::bundle::{BundleScanner, PluginBundle};
 pub use load::check::check;
 pub use load::config::{LoaderConfig, OnChange, WatchMode};
 pub use load::grants::ProtectedPath;
+pub use load::published::SharedVersions;
 pub use load::registry::{InService, NotReadyError};
 pub use load::upload::{RemoveOutcome, UploadError, UploadOutcome, UploadPreview};
 pub use memory::machine::machine_memory_bytes;

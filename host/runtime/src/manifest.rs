@@ -25,9 +25,9 @@ use crate::plugin::schema::InputSchema;
 use crate::regular_file;
 
 /// The maximum size of a manifest.
-const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 /// The maximum size of a schema.
-const SCHEMA_BYTES_MAX: u64 = 256 << 10;
+pub(crate) const SCHEMA_BYTES_MAX: u64 = 256 << 10;
 /// The maximum size of a description.
 const DESCRIPTION_BYTES_MAX: usize = 1 << 10;
 /// The maximum exit code that a manifest may name: an exit status of Unix has eight bits.

@@ -23,6 +23,7 @@ use crate::guest::program::ProgramInput;
 use crate::load::check;
 use crate::load::config::LoaderConfig;
 use crate::load::loader::Loader;
+use crate::load::published::SharedVersions;
 use crate::load::registry::{NotReadyError, Registry};
 use crate::load::upload::{self, RemoveOutcome, UploadError, UploadOutcome, UploadPreview};
 use crate::load::watcher::PluginWatcher;
@@ -185,6 +186,16 @@ impl Runtime {
             self.shared.registry.insert(loaded);
         }
         Ok(info)
+    }
+
+    /// Returns the plugins that hosts of a cluster share.
+    pub fn shared_versions(&self) -> SharedVersions<'_> {
+        SharedVersions { loader: &self.shared.loader, registry: &self.shared.registry }
+    }
+
+    /// Returns the plugins folder.
+    pub fn folder(&self) -> Option<&Path> {
+        self.shared.folder.as_deref()
     }
 
     /// Returns the configuration of a plugin in service.

@@ -13,6 +13,7 @@ mod examine;
 mod live;
 #[cfg(test)]
 mod plans;
+mod plugin;
 mod postgres;
 #[cfg(test)]
 #[path = "../../../tests/harness/postgres.rs"]

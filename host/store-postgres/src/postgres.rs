@@ -3,6 +3,7 @@
 mod cluster;
 mod delivery;
 mod inbox;
+mod plugins;
 mod queue;
 mod read;
 mod schedule;

@@ -4,6 +4,7 @@
 mod cluster;
 mod delivery;
 mod inbox;
+mod plugins;
 mod queue;
 mod read;
 mod schedule;
@@ -14,6 +15,7 @@ use std::fmt::Debug;
 pub use cluster::Cluster;
 pub use delivery::Deliveries;
 pub use inbox::Inbox;
+pub use plugins::SharedPlugins;
 pub use queue::TaskQueue;
 pub use read::TaskReads;
 pub use schedule::Schedules;
@@ -32,7 +34,17 @@ use crate::live::LiveRuns;
 /// Every method may fail with [`StoreError::Unavailable`](crate::StoreError::Unavailable), `Corrupt` or
 /// `Closed`; later calls are tried all the same. A failed write changed nothing.
 pub trait Backend:
-    TaskQueue + TaskReads + Schedules + Deliveries + Inbox + Upkeep + Cluster + Debug + Send + Sync
+    TaskQueue
+    + TaskReads
+    + Schedules
+    + Deliveries
+    + Inbox
+    + SharedPlugins
+    + Upkeep
+    + Cluster
+    + Debug
+    + Send
+    + Sync
 {
     /// Returns the runs and events of this host.
     fn live_runs(&self) -> &LiveRuns;

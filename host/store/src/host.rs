@@ -1,6 +1,7 @@
 //! The hosts of a database. Plain data only.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Host {
     pub report: HostReport,
     /// The settings that hosts should share, by name.
     pub settings: SharedSettings,
+    /// Up to which version it runs the plugins that hosts share.
+    pub plugins_version: i64,
 }
 
 /// Settings that the hosts of a database should share: names and values in words, without secrets.
@@ -75,6 +78,7 @@ pub struct OwnHost {
     /// The settings that others should share.
     pub settings: SharedSettings,
     report: Mutex<HostReport>,
+    plugins_version: AtomicI64,
 }
 
 impl OwnHost {
@@ -88,12 +92,23 @@ impl OwnHost {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings,
             report: Mutex::default(),
+            plugins_version: AtomicI64::new(0),
         }
     }
 
     /// Replaces what it reports.
     pub fn set_report(&self, report: HostReport) {
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// Sets up to which version it runs the plugins that hosts share.
+    pub fn set_plugins_version(&self, version: i64) {
+        self.plugins_version.store(version, Ordering::SeqCst);
+    }
+
+    /// Returns up to which version it runs the plugins that hosts share.
+    pub fn plugins_version(&self) -> i64 {
+        self.plugins_version.load(Ordering::SeqCst)
     }
 
     /// Returns what it reports.

@@ -20,6 +20,7 @@ mod inbox;
 mod lease;
 pub mod live;
 mod page;
+mod plugin;
 mod retention;
 pub mod rules;
 mod schedule;
@@ -30,7 +31,9 @@ mod task_ref;
 mod webhook;
 
 pub use attempt::Attempt;
-pub use backend::{Backend, Cluster, Deliveries, Inbox, Schedules, TaskQueue, TaskReads, Upkeep};
+pub use backend::{
+    Backend, Cluster, Deliveries, Inbox, Schedules, SharedPlugins, TaskQueue, TaskReads, Upkeep,
+};
 pub use claim::{CancelOutcome, Checkpoint, Claim, ClaimQuota, Claimed, Claims, RemoveOutcome};
 pub use counts::{CommitStats, Counts, FinishedCounts, PluginCounts, Recovery, StoreStats};
 pub use dependency::{Dependency, DependencyResults, DependencyStatus};
@@ -43,6 +46,7 @@ pub use inbox::{InboxBacklog, InboxOutcome, InboxRequest, InboxTask};
 pub use lease::Lease;
 pub use live::{EventSample, LiveLog, LogLines, LogPart, Received, RunLog, Subscriber, TaskSubscriber};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};
+pub use plugin::{PluginFiles, PublishedPlugin};
 pub use retention::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 pub use schedule::{
     DueOutcome, DueRuns, LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, RunNowOutcome, Schedule,

@@ -19,10 +19,11 @@ use tokio::time::timeout;
 use wasmill_access::{Audit, AuditTarget};
 use wasmill_api::{
     Api, ApiParts, BodyBudget, Check, CheckPool, DebugState, Doctor, History, Listener, LogEvents, Metrics,
-    Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router,
+    PluginSharing, Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router,
     sample_history, sync_manifest_schedules, task_factory,
 };
-use wasmill_model::Timestamp;
+use wasmill_model::{Clock, Timestamp};
+use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Retention, Scheduler, Schedules, run_inbox};
 use wasmill_store::{Recovery, Store};
 use wasmill_webhooks::Webhooks;
@@ -100,6 +101,7 @@ async fn run(
         scheduler: scheduler.clone(),
         schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
         runtime: wasm.clone(),
+        sharing: share_plugins(&settings, &store, &wasm, &clock, &plugins_changed).await,
         upload_limits: UploadLimits::new(settings.allow_upload),
         check_pool: CheckPool::default(),
         stream_limit: StreamLimit::default(),
@@ -119,9 +121,7 @@ async fn run(
     let mut supervisor = Supervisor::default();
     let exporter = supervisor.run_optional("traces", checked.exporter);
     let debug_server = supervisor.run_optional("debug port", debug_server);
-    if let Some(follow_keys) = checked.follow_keys {
-        supervisor.run("keys", follow_keys);
-    }
+    supervisor.run_optional("keys", checked.follow_keys.map(|follow| ((), follow)));
     if let Some(tls) = checked.tls {
         supervisor.run("certificate", tls.follow(Arc::clone(&api.clock)));
     }
@@ -150,6 +150,23 @@ fn start_audit(settings: &Settings) -> Result<Audit> {
     };
     Audit::start(target)
         .with_context(|| format!("failed to write the audit to {shown}; --audit-file names another file"))
+}
+
+/// Starts to share plugins with other hosts. Before anything runs: what they have published comes before older files of
+/// this host.
+async fn share_plugins(
+    settings: &Settings,
+    store: &Store,
+    runtime: &Runtime,
+    clock: &Arc<dyn Clock>,
+    changed: &Arc<Notify>,
+) -> Arc<PluginSharing> {
+    let (copies, changed) = (settings.data.join("plugins"), Arc::clone(changed));
+    let sharing = PluginSharing::new(store.clone(), runtime.clone(), Arc::clone(clock), copies, changed);
+    if let Err(error) = sharing.look(None).await {
+        tracing::warn!(%error, "failed to fetch the plugins of the other hosts; trying again");
+    }
+    Arc::new(sharing)
 }
 
 /// Makes SIGHUP read what is read while the server runs. Keys are, twice a second, without it.
@@ -197,6 +214,7 @@ fn run_background_tasks(
     let (store, clock, scheduler) = (api.store.clone(), Arc::clone(&api.clock), api.scheduler.clone());
     supervisor.run("inbox", run_inbox(store, clock, scheduler, inbox_factory(&api)));
     supervisor.run("history", sample_history(api.clone()));
+    supervisor.run("shared plugins", Arc::clone(&api.sharing).run());
     supervisor.run("plugins", follow_plugins(api, plugins_changed));
 }
 

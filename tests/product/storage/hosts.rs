@@ -236,3 +236,88 @@ async fn the_concurrency_of_a_plugin_is_that_of_all_servers() {
     clients[1].post("/resume", &json!({})).await;
     clients[0].until(&waits, "completed").await;
 }
+
+/// The published version and the digest in service of a plugin.
+async fn in_service(client: &Client, name: &str) -> (Value, Value) {
+    let plugin = client.get(&format!("/plugins/{name}")).await.json;
+    (plugin["version"].clone(), plugin["in_service"].clone())
+}
+
+#[tokio::test]
+async fn a_plugin_of_one_host_runs_at_all() {
+    let Some([a, b]) = servers::<2>("plugins", "", &["--allow-upload"]) else { return };
+    let (of_a, of_b) = (a.client(), b.client());
+    let digest = async |client: &Client| in_service(client, "fresh").await.1;
+    // Uploaded, replaced, and run where it was not uploaded.
+    let put = of_a.put_plugin("fresh", wasmill_tests::NOOP).await;
+    assert_eq!(put.status, 201, "{}", put.text);
+    assert!(put.json["version"].as_i64() > Some(0), "{}", put.text);
+    eventually("b has it", SOON, async || digest(&of_b).await == put.json["digest"]).await;
+    let id = run_or_complete(&of_b, "fresh").await;
+    assert_eq!(of_a.get(&format!("/task/{id}")).await.json["plugin_digest"], put.json["digest"]);
+    let replaced = of_b.put_plugin("fresh", wasmill_tests::HELLO).await;
+    assert!(replaced.json["version"].as_i64() > put.json["version"].as_i64(), "{}", replaced.text);
+    eventually("a has the newer one", SOON, async || digest(&of_a).await == replaced.json["digest"]).await;
+    eventually("all hosts say so", SOON, async || {
+        let hosts = of_a.get("/hosts").await.json;
+        hosts
+            .as_array()
+            .expect("hosts")
+            .iter()
+            .all(|host| host["plugins_version"] == replaced.json["version"])
+    })
+    .await;
+    // With a manifest, dropped into the folder of one host.
+    let folder = a.folder().join("plugins");
+    std::fs::write(folder.join("dropped.toml"), "description = \"of a\"\n").expect("written");
+    std::fs::write(folder.join("dropped.wasm"), wasmill_tests::NOOP).expect("written");
+    eventually("b has it with its manifest", SOON, async || {
+        of_b.get("/plugins/dropped").await.json["description"] == "of a"
+    })
+    .await;
+    std::fs::remove_file(folder.join("dropped.wasm")).expect("removed");
+    eventually("b has it no more", SOON, async || of_b.get("/plugins/dropped").await.status == 404).await;
+    assert_eq!(of_a.delete("/plugins/fresh").await.status, 204);
+    eventually("nobody has it", SOON, async || {
+        of_a.get("/plugins/fresh").await.json["in_service"].is_null()
+            && of_b.get("/plugins/fresh").await.json["in_service"].is_null()
+    })
+    .await;
+}
+
+async fn run_or_complete(client: &Client, plugin: &str) -> String {
+    let id = client.submit(&json!({"plugin": plugin})).await;
+    client.until(&id, "completed").await;
+    id
+}
+
+#[tokio::test]
+async fn a_host_that_starts_with_older_files_runs_what_the_others_run() {
+    let Some([a, b]) = servers::<2>("older", "", &["--allow-upload"]) else { return };
+    let (of_a, of_b) = (a.client(), b.client());
+    let file = b.folder().join("plugins/changing.wasm");
+    std::fs::write(&file, wasmill_tests::NOOP).expect("written");
+    eventually("a has it", SOON, async || of_a.get("/plugins/changing").await.json["state"] == "ready").await;
+    let newer = of_a.put_plugin("changing", wasmill_tests::HELLO).await.json;
+    eventually("b runs the newer one", SOON, async || {
+        in_service(&of_b, "changing").await.1 == newer["digest"]
+    })
+    .await;
+    let b = b.kill_and_restart();
+    let of_b = b.client();
+    let started = of_b.get("/plugins/changing").await.json;
+    assert_eq!(
+        (&started["in_service"], &started["version"]),
+        (&newer["digest"], &newer["version"]),
+        "{started}"
+    );
+    assert_eq!(in_service(&of_a, "changing").await, (newer["version"].clone(), newer["digest"].clone()));
+    assert!(b.log().contains("the file of this host does not run"), "{}", b.log());
+    // A change while it is up is news.
+    std::fs::write(&file, wasmill_tests::FLOOD).expect("written");
+    eventually("a has it", SOON, async || {
+        let (version, digest) = in_service(&of_a, "changing").await;
+        version.as_i64() > newer["version"].as_i64() && digest == in_service(&of_b, "changing").await.1
+    })
+    .await;
+}

@@ -55,7 +55,18 @@ pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<
         }
     };
     let is_paused = |name: &str| name.parse().is_ok_and(|name| api.scheduler.is_plugin_paused(&name));
-    let view = |plugin: PluginInfo| PluginView::new(tasks(&plugin.name), is_paused(&plugin.name), plugin);
+    let mut published: HashMap<_, _> = api
+        .store
+        .published_plugins()
+        .await?
+        .into_iter()
+        .filter(|published| !published.is_removed)
+        .map(|published| (published.name.to_string(), published))
+        .collect();
+    let view = |plugin: PluginInfo| {
+        let published = published.remove(&plugin.name);
+        PluginView::new(tasks(&plugin.name), is_paused(&plugin.name), published, plugin)
+    };
     Ok(plugins.into_iter().map(view).collect())
 }
 

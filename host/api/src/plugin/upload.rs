@@ -54,8 +54,11 @@ pub(crate) async fn put(
         let changes = ChangesView::new(is_new, in_service.as_ref(), info.details.as_deref());
         return Ok((StatusCode::OK, Json(view(&api, info, true, changes).await?)));
     }
+    let plugin = name.clone();
     let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);
     let UploadOutcome { info, replaced, is_new } = change(&api, permits, work).await?;
+    // The other hosts know of it once this is answered.
+    api.sharing.look(Some(&plugin)).await?;
     // Tasks may be waiting for it.
     api.scheduler.wake();
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -92,7 +95,11 @@ pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> 
     let permits = api.upload_limits.permits()?;
     let plugin: PluginName = name.parse().map_err(|_| unknown_plugin(&name))?;
     let permit = permit(&permits.removed).await?;
-    match change(&api, permit, move |runtime| runtime.remove(&plugin)).await? {
+    let shared = plugin.clone();
+    let removed = change(&api, permit, move |runtime| runtime.remove(&plugin)).await?;
+    let was_shared = api.sharing.remove(&shared).await?;
+    match removed {
+        _ if was_shared => Ok(StatusCode::NO_CONTENT),
         RemoveOutcome::Removed => Ok(StatusCode::NO_CONTENT),
         RemoveOutcome::NotFound => Err(unknown_plugin(&name)),
         RemoveOutcome::BuiltIn => Err(built_in_plugin(&name)),

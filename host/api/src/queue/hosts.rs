@@ -39,6 +39,8 @@ struct HostView {
     memory_free_bytes: u64,
     /// Names of settings in which it differs from the host that has answered. All hosts should have the same.
     other_settings: Vec<String>,
+    /// Number of the newest publication of a plugin that it has put into service; 0 with the embedded database.
+    plugins_version: u64,
 }
 
 /// Slots of a host.
@@ -52,7 +54,19 @@ struct HostSlotsView {
 impl HostView {
     fn new(host: Host, own: &SharedSettings) -> Self {
         let other_settings = differing(own, &host.settings).into_iter().map(str::to_owned).collect();
-        let Host { id, name, version, started_at, renewed, is_live, is_self, is_on_duty, report, .. } = host;
+        let Host {
+            id,
+            name,
+            version,
+            started_at,
+            renewed,
+            is_live,
+            is_self,
+            is_on_duty,
+            report,
+            plugins_version,
+            ..
+        } = host;
         Self {
             id: format!("{id:016x}"),
             name,
@@ -69,6 +83,7 @@ impl HostView {
             slots: HostSlotsView { total: report.slots, used: report.used },
             memory_free_bytes: report.memory_free_bytes,
             other_settings,
+            plugins_version: u64::try_from(plugins_version).unwrap_or_default(),
         }
     }
 }
@@ -84,7 +99,7 @@ pub(crate) fn spec() -> Operation {
         "id": "3f2a9c0d81e64b57", "name": "worker-1", "version": "0.1.0",
         "started_at": "2026-11-23T07:26:49.604278581Z", "state": "live", "this": true, "on_duty": true,
         "lease_age_ms": 1_204, "slots": {"total": 1_000, "used": 12}, "memory_free_bytes": 6_341_787_648_u64,
-        "other_settings": [],
+        "other_settings": [], "plugins_version": 3,
     }]);
     Operation::get("/hosts", "listHosts", "List the hosts that share the database")
         .detail("Those that started first come first. The embedded database has one host.")

@@ -8,6 +8,8 @@ use wasmill_runtime::{
     ResultFormat, RetryPolicy,
 };
 
+use wasmill_store::PublishedPlugin;
+
 use super::task::BackoffView;
 use crate::schema::DigestSchema;
 
@@ -30,6 +32,11 @@ pub(crate) struct PluginView {
     /// Digest of the version that runs tasks now; it may be an older one.
     #[schemars(with = "Option<DigestSchema>")]
     in_service: Option<String>,
+    /// Number of its publication to all hosts, which grows with each of any plugin; `null` with the embedded database.
+    #[schemars(range(min = 1))]
+    version: Option<i64>,
+    /// Name of the host that published it.
+    published_by: Option<String>,
     /// Whether its queue is paused.
     paused: bool,
     tasks: TasksView,
@@ -128,7 +135,12 @@ struct DirView {
 }
 
 impl PluginView {
-    pub(crate) fn new(tasks: TasksView, paused: bool, plugin: PluginInfo) -> Self {
+    pub(crate) fn new(
+        tasks: TasksView,
+        paused: bool,
+        published: Option<PublishedPlugin>,
+        plugin: PluginInfo,
+    ) -> Self {
         let (state, reason) = match plugin.state {
             PluginState::Ready => ("ready", None),
             PluginState::Compiling => ("compiling", None),
@@ -136,7 +148,7 @@ impl PluginView {
         };
         let file = match plugin.source {
             PluginSource::BuiltIn => None,
-            PluginSource::File(path) => Some(path.display().to_string()),
+            PluginSource::File(path) | PluginSource::Cluster(path) => Some(path.display().to_string()),
         };
         Self {
             name: plugin.name,
@@ -147,6 +159,8 @@ impl PluginView {
             size_bytes: plugin.size_bytes,
             compile_ms: plugin.compile_ms,
             in_service: plugin.in_service,
+            version: published.as_ref().map(|published| published.version),
+            published_by: published.map(|published| published.host),
             paused,
             tasks,
             details: plugin.details.as_deref().map(FactsView::new),
@@ -221,6 +235,7 @@ impl PermissionsView {
 pub(crate) fn example() -> Value {
     json!({
         "name": "words", "state": "ready", "reason": null, "paused": false, "file": "/plugins/words.wasm",
+        "version": 7, "published_by": "worker-1",
         "digest": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
         "size_bytes": 111_616, "compile_ms": 214,
         "in_service": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",

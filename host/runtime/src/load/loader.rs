@@ -90,7 +90,7 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
 
 /// Returns the files that define a plugin and its permissions.
 fn defining_files(source: &PluginSource) -> Vec<PathBuf> {
-    let PluginSource::File(wasm) = source else { return Vec::new() };
+    let (PluginSource::File(wasm) | PluginSource::Cluster(wasm)) = source else { return Vec::new() };
     let manifest = wasm.with_extension("toml");
     let (schema, _) = manifest::needs(&manifest);
     [wasm.clone(), manifest].into_iter().chain(schema).collect()
@@ -267,7 +267,7 @@ impl Loader {
     fn config(&self, source: &PluginSource) -> Result<Arc<PluginConfig>, String> {
         match source {
             PluginSource::BuiltIn => Ok(Arc::clone(&self.default_config)),
-            PluginSource::File(path) => self.config_beside(path),
+            PluginSource::File(path) | PluginSource::Cluster(path) => self.config_beside(path),
         }
     }
 

@@ -53,6 +53,9 @@ pub(crate) struct Registry {
 struct Entry {
     built_in: Option<Version>,
     file: Option<Version>,
+    /// What the hosts of the cluster have published, which comes before the file of this host. One without a plugin
+    /// hides the file: another host has removed it.
+    cluster: Option<Version>,
     /// What was last logged of the file.
     logged: Option<LoggedState>,
 }
@@ -113,11 +116,36 @@ impl Registry {
         }
         entry.logged = None;
         let built_in = entry.built_in.is_some();
-        if !built_in {
+        if !built_in && entry.cluster.is_none() {
             names.remove(name);
         }
         drop(names);
         tracing::info!(plugin = %name, built_in, "plugin is removed");
+    }
+
+    /// Hides the file of this host, as another one has removed the plugin.
+    pub(crate) fn hide(&self, name: &str) {
+        let mut names = self.write();
+        let Some(entry) = names.get_mut(name) else { return };
+        let Some(version) = entry.cluster.as_ref().or(entry.file.as_ref()) else { return };
+        let state = PluginState::Rejected(
+            "it was removed at another host of the cluster; change the file or upload it to publish it again"
+                .to_owned(),
+        );
+        let info = PluginInfo { state, details: None, ..version.info.clone() };
+        entry.cluster = Some(Version { info, good: None });
+        drop(names);
+        tracing::info!(plugin = %name, "plugin was removed at another host");
+    }
+
+    /// Lets the file of this host serve, or the built-in plugin of its name.
+    pub(crate) fn release(&self, name: &str) {
+        let mut names = self.write();
+        let Some(entry) = names.get_mut(name) else { return };
+        entry.cluster = None;
+        if entry.file.is_none() && entry.built_in.is_none() {
+            names.remove(name);
+        }
     }
 
     pub(crate) fn get(&self, name: &PluginName) -> Option<Arc<Plugin>> {
@@ -129,6 +157,13 @@ impl Registry {
         let names = self.read();
         let GoodVersion { plugin, details } = names.get(name.as_str())?.good()?;
         Some(InService { digest: plugin.context.digest.to_string(), details: Arc::clone(details) })
+    }
+
+    /// Returns the digest of the file of this host, if it could run.
+    pub(crate) fn ready_file(&self, name: &PluginName) -> Option<String> {
+        let names = self.read();
+        let file = names.get(name.as_str())?.file.as_ref()?;
+        file.info.digest.clone().filter(|_| file.info.state == PluginState::Ready)
     }
 
     /// Checks that a plugin is in service.
@@ -173,6 +208,9 @@ impl Registry {
 impl Entry {
     /// Returns the version that runs tasks.
     fn good(&self) -> Option<&GoodVersion> {
+        if let Some(cluster) = &self.cluster {
+            return cluster.good.as_ref();
+        }
         let file = self.file.as_ref().and_then(|version| version.good.as_ref());
         file.or_else(|| self.built_in.as_ref()?.good.as_ref())
     }
@@ -182,7 +220,7 @@ impl Entry {
     }
 
     fn info(&self) -> Option<PluginInfo> {
-        let version = self.file.as_ref().or(self.built_in.as_ref())?;
+        let version = self.cluster.as_ref().or(self.file.as_ref()).or(self.built_in.as_ref())?;
         let in_service = self.plugin().map(|plugin| plugin.context.digest.to_string());
         Some(PluginInfo { in_service, ..version.info.clone() })
     }
@@ -191,6 +229,7 @@ impl Entry {
         let slot = match info.source {
             PluginSource::BuiltIn => &mut self.built_in,
             PluginSource::File(_) => &mut self.file,
+            PluginSource::Cluster(_) => &mut self.cluster,
         };
         let last_good = slot.take().and_then(|version| version.good);
         *slot = Some(Version { info, good: good.or(last_good) });
@@ -209,7 +248,7 @@ fn log(info: &PluginInfo, previous_in_service: bool, has_built_in: bool) {
         (PluginState::Ready, _) => {
             tracing::info!(plugin = %name, digest, size_bytes, compile_ms, "plugin is ready");
         }
-        (PluginState::Rejected(reason), PluginSource::File(path)) => {
+        (PluginState::Rejected(reason), PluginSource::File(path) | PluginSource::Cluster(path)) => {
             let path = path.display();
             tracing::warn!(plugin = %name, %path, digest, reason, previous_in_service, "plugin is rejected");
         }

@@ -51,6 +51,8 @@ pub enum PluginSource {
     BuiltIn,
     /// A file of the plugins folder.
     File(PathBuf),
+    /// A copy of what a host of the cluster has published.
+    Cluster(PathBuf),
 }
 
 /// The state of the newest version of a plugin.

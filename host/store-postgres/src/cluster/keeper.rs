@@ -25,7 +25,7 @@ use crate::writer::thread::WriterQueue;
 
 const RENEW: &str = "
     UPDATE host SET beat = beat + 1, renewed_at = clock_timestamp(), slots = $2, used = $3, memory_free = $4,
-        is_draining = $5
+        is_draining = $5, plugins_version = $6
     WHERE id = $1 AND is_live";
 const HOSTS: &str = "SELECT id, beat, is_live, connection FROM host ORDER BY started_at, id";
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
@@ -91,9 +91,11 @@ impl Keeper {
         let (term, sent) = (self.others.lease.term(), boot_time());
         let HostReport { slots, used, memory_free_bytes, is_draining } = self.others.own.report();
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let plugins = self.others.own.plugins_version();
         let values = (number(slots), number(used), number(memory_free_bytes));
-        let renewed =
-            connection.execute(RENEW, &[&term, &values.0, &values.1, &values.2, &is_draining]).await?;
+        let renewed = connection
+            .execute(RENEW, &[&term, &values.0, &values.1, &values.2, &is_draining, &plugins])
+            .await?;
         if renewed == 0 {
             self.queue.revoked(term).await;
             return Err(Error::Fenced);

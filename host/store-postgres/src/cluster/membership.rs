@@ -37,7 +37,7 @@ const FORGET: &str = "
 const HOSTS: &str = "
     SELECT id, name, version, started_at, is_live,
         (extract(epoch FROM clock_timestamp() - renewed_at) * 1000)::bigint, slots, used, memory_free, is_draining,
-        settings
+        settings, plugins_version
     FROM host ORDER BY started_at, id";
 
 /// What a host is registered with.
@@ -132,6 +132,7 @@ fn host(row: &Row, own: i64) -> Result<Host> {
             is_draining: get(row, 9)?,
         },
         settings: settings(row, 10)?,
+        plugins_version: get(row, 11)?,
     })
 }
 

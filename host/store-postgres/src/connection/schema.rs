@@ -4,11 +4,12 @@ use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 
 /// The steps from an empty schema to the current one.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("0001_schema.sql"),
     include_str!("0002_live.sql"),
     include_str!("0003_settings.sql"),
     include_str!("0004_inbox.sql"),
+    include_str!("0005_plugins.sql"),
 ];
 
 /// The version that this build writes and reads.

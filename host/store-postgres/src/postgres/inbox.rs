@@ -19,9 +19,9 @@ impl Inbox for Postgres {
         loop {
             let hosts = u32::try_from(self.others.hosts()).unwrap_or(u32::MAX);
             tokio::time::sleep(LOOK_PER_HOST.saturating_mul(hosts).min(LOOK_MAX)).await;
-            // If the database is away, the store has logged it.
+            // If the database is away, others log it.
             if let Ok(true) =
-                self.readers.read(async move |connection| inbox::has_rows(&connection).await).await
+                self.readers.look(async move |connection| inbox::has_rows(&connection).await).await
             {
                 return;
             }

@@ -54,17 +54,43 @@ impl Readers {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        self.outage_log.record(self.look(query).await)
+    }
+
+    /// Runs a query in the background, whose failure is no news: the next one comes soon, and requests tell.
+    pub(crate) async fn look<T, F>(
+        self: &Arc<Self>,
+        query: impl FnOnce(Arc<Connection>) -> F + Send + 'static,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let readers = self.clone();
-        // On the runtime that drives the connections, whichever the caller runs on.
-        let read = self.runtime.spawn(async move {
-            let read = readers.run(query).await;
+        let looked = self.runtime.spawn(async move {
+            let looked = readers.run(query).await;
             drop(permit);
-            readers
-                .outage_log
-                .record(read.map_err(|error| error.of_store(&readers.server.address.to_string())))
+            looked.map_err(|error| error.of_store(&readers.server.address.to_string()))
         });
-        read.await.map_err(|_| StoreError::Closed)?
+        looked.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Runs short writes that need no turn, on a connection that is closed afterwards.
+    pub(crate) async fn write<T, F>(
+        self: &Arc<Self>,
+        write: impl FnOnce(Arc<Connection>) -> F + Send + 'static,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let readers = self.clone();
+        let written = self.runtime.spawn(async move {
+            let written = async { write(readers.server.connect(Purpose::Live).await?).await }.await;
+            written.map_err(|error| error.of_store(&readers.server.address.to_string()))
+        });
+        written.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Waits until no read is running and closes every connection.

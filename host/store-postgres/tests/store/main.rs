@@ -7,6 +7,7 @@ mod hosts;
 mod inbox;
 mod live;
 mod lost;
+mod plugins;
 #[path = "../../../../tests/harness/postgres.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the product tests use all of it")]
 mod postgres;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use wasmill_model::Timestamp;
-use wasmill_store::{Cluster, Host, HostReport, Inbox, Lease, StoreError};
+use wasmill_store::{Cluster, Host, HostReport, Inbox, Lease, SharedPlugins, StoreError};
 
 use crate::sqlite::Sqlite;
 
 /// Nobody else opens the database.
 impl Inbox for Sqlite {}
+impl SharedPlugins for Sqlite {}
 
 #[async_trait]
 impl Cluster for Sqlite {
@@ -33,6 +34,7 @@ impl Cluster for Sqlite {
             is_on_duty: true,
             report: self.host.report(),
             settings: self.host.settings.clone(),
+            plugins_version: 0,
         }])
     }
 

@@ -1,0 +1,3 @@
+//! The plugins that all hosts run.
+
+pub(crate) mod published;
