@@ -209,6 +209,14 @@ fn every_file_that_a_comment_names_exists() {
 }
 
 #[test]
+fn the_image_is_built_from_every_crate() {
+    let dockerfile = read("host/Dockerfile");
+    for manifest in files("host", "toml").iter().filter(|file| file.ends_with("/Cargo.toml")) {
+        assert!(dockerfile.contains(&format!("COPY {manifest} ")), "host/Dockerfile does not copy {manifest}");
+    }
+}
+
+#[test]
 fn only_the_loader_contains_unsafe_code() {
     let lints = read("Cargo.toml");
     assert!(lints.contains("unsafe_code = \"deny\""), "the lint is off");
