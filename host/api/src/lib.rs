@@ -14,7 +14,6 @@ mod queue;
 mod router;
 mod routes;
 mod schedule;
-mod schema;
 mod server;
 mod service;
 mod state;

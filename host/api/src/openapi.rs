@@ -7,6 +7,7 @@ mod document;
 mod operation;
 mod request;
 mod response;
+pub(crate) mod schema;
 mod schemas;
 
 pub(crate) use self::document::document;

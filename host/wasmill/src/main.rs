@@ -1,19 +1,16 @@
 //! The `wasmill` binary: parses the command line and runs one command.
 
-mod audit;
-mod backup;
 mod built_in;
 mod cli;
 mod client;
 mod commands;
-mod completions;
 mod database;
 mod doctor;
 mod environment;
 mod exit;
 mod input;
 mod key;
-mod migrate;
+mod local;
 mod output;
 mod plugin;
 mod process;
@@ -22,7 +19,6 @@ mod serve;
 mod settings;
 mod telemetry;
 mod terminal;
-mod traces;
 
 use std::process::ExitCode;
 
@@ -66,14 +62,14 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Attention(args) => commands::attention(&args),
         Command::Hosts(args) => commands::hosts(&args),
         Command::Health(args) => commands::health(&args).map(done),
-        Command::Backup(args) => backup::backup(args).map(done),
-        Command::Database(DatabaseCommand::Migrate(args)) => migrate::migrate(args).map(done),
+        Command::Backup(args) => local::backup::backup(args).map(done),
+        Command::Database(DatabaseCommand::Migrate(args)) => local::migrate::migrate(args).map(done),
         Command::Doctor(args) => Ok(doctor::doctor(args)),
         Command::Schedule(command) => commands::schedule(&command),
-        Command::Audit(args) => audit::audit(args).map(done),
+        Command::Audit(args) => local::audit::audit(args).map(done),
         Command::Key(command) => key::key(command).map(done),
         Command::Plugin(command) => plugin::plugin(command).map(done),
-        Command::Completions { shell } => completions::completions(shell).map(done),
+        Command::Completions { shell } => local::completions::completions(shell).map(done),
         Command::Compile { request } => {
             wasmill_runtime::compile_child(&request).map_err(anyhow::Error::msg).map(done)
         }

@@ -34,7 +34,7 @@ use self::supervisor::Supervisor;
 use crate::database::Database;
 use crate::process::{self, StopSignals};
 use crate::settings::{Given, Settings};
-use crate::traces::Exporter;
+use crate::telemetry::traces::Exporter;
 use crate::{exit, telemetry};
 
 /// Maximum connections to the debug port, and how long its requests may delay the shutdown.

@@ -1,5 +1,7 @@
 //! Log lines on stderr, for people or machines; warnings and errors are counted.
 
+pub(crate) mod traces;
+
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::Arc;
 

@@ -212,7 +212,10 @@ fn every_file_that_a_comment_names_exists() {
 fn the_image_is_built_from_every_crate() {
     let dockerfile = read("host/Dockerfile");
     for manifest in files("host", "toml").iter().filter(|file| file.ends_with("/Cargo.toml")) {
-        assert!(dockerfile.contains(&format!("COPY {manifest} ")), "host/Dockerfile does not copy {manifest}");
+        assert!(
+            dockerfile.contains(&format!("COPY {manifest} ")),
+            "host/Dockerfile does not copy {manifest}"
+        );
     }
 }
 

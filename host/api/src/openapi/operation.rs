@@ -11,8 +11,8 @@ use wasmill_access::Scope;
 use super::request::{Needs, Param, RequestSpec};
 use super::response::{self, ResponseSpec};
 use super::schemas::{SchemaOf, Schemas};
+use crate::openapi::schema::{IdSchema, NameSchema, plain};
 use crate::problem::kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, KEY_CHECK, ProblemKind};
-use crate::schema::{IdSchema, NameSchema, plain};
 
 /// The body of an operation without one: empty, or an empty object.
 #[derive(JsonSchema)]

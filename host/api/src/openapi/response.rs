@@ -4,9 +4,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::schemas::SchemaOf;
+use crate::openapi::schema::AnyJson;
 use crate::problem::ProblemDocument;
 use crate::problem::kind::ProblemKind;
-use crate::schema::AnyJson;
 
 /// A successful response.
 pub(crate) struct ResponseSpec {

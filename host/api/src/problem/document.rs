@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use wasmill_model::{TaskId, TaskPhase, TaskState};
 
+use crate::openapi::schema::{IdSchema, StateSchema};
 use crate::problem::field_errors::{ERRORS_MAX, FieldError, FieldErrors, truncated};
 use crate::problem::kind::{self, ProblemKind};
-use crate::schema::{IdSchema, StateSchema};
 
 /// Fixed text of `GET /task/{id}/result` without a result.
 pub(crate) const NO_RESULT: &str = "task running or failed, no result, check status";

@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde_json::json;
 use wasmill_model::PluginName;
 
+use crate::openapi::schema::NameSchema;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::plugin::lookup::unknown_plugin;
 use crate::problem::Problem;
 use crate::problem::kind;
-use crate::schema::NameSchema;
 use crate::state::Api;
 
 /// The queue that was paused or resumed.

@@ -26,13 +26,13 @@ use crate::http::fields::{Fields, duration_error, text, whole_number};
 use crate::http::idempotency_key;
 use crate::http::params::Params;
 use crate::http::trace::{self, Caller};
+use crate::openapi::schema::{
+    AnyJson, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema, TimeSchema,
+};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
-use crate::schema::{
-    AnyJson, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema, TimeSchema,
-};
 use crate::state::Api;
 use crate::task::lookup;
 use crate::task::request::backoff::{BackoffRequest, backoff};

@@ -13,10 +13,10 @@ use wasmill_model::TaskId;
 
 use self::facts::Facts;
 use self::reasons::ReasonView;
+use crate::openapi::schema::{IdSchema, QueueStateSchema, StateSchema};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::kind;
-use crate::schema::{IdSchema, QueueStateSchema, StateSchema};
 use crate::state::Api;
 use crate::task::lookup::{parse_task_id, require_task};
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use wasmill_model::{DEPENDENCIES_MAX, TaskId};
 use wasmill_store::DependencyStatus;
 
-use crate::schema::{IdSchema, InputFromSchema, OnFailureSchema, StateSchema};
+use crate::openapi::schema::{IdSchema, InputFromSchema, OnFailureSchema, StateSchema};
 
 /// The dependencies of a task.
 #[derive(Default, Serialize, JsonSchema)]

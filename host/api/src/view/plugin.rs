@@ -11,7 +11,7 @@ use wasmill_runtime::{
 use wasmill_store::PublishedPlugin;
 
 use super::task::BackoffView;
-use crate::schema::DigestSchema;
+use crate::openapi::schema::DigestSchema;
 
 /// JSON view of a plugin.
 #[derive(Serialize, JsonSchema)]

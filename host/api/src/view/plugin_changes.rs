@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use wasmill_runtime::{DirRule, HttpRule, InService, Permissions, PluginDetails};
 
 use super::plugin::{FactsView, PluginView};
-use crate::schema::{AnyJson, DigestSchema};
+use crate::openapi::schema::{AnyJson, DigestSchema};
 
 /// Properties that are compared apart.
 const APART: [&str; 6] = ["imports", "import_count", "exports", "export_count", "permissions", "has_schema"];

@@ -9,7 +9,7 @@ use wasmill_model::{PluginName, TaskId};
 use wasmill_store::{LastRun, Schedule};
 
 use super::time::Rfc3339;
-use crate::schema::{AnyJson, IdSchema, NameSchema, TimeSchema};
+use crate::openapi::schema::{AnyJson, IdSchema, NameSchema, TimeSchema};
 
 const NEXT_RUNS: usize = 5;
 

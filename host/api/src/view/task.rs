@@ -12,7 +12,7 @@ use wasmill_model::{
 use wasmill_store::SubmittedTask;
 
 use super::time::Rfc3339;
-use crate::schema::{
+use crate::openapi::schema::{
     DigestSchema, IdSchema, NameSchema, QueueStateSchema, StateSchema, StatusTextSchema, TraceIdSchema,
 };
 

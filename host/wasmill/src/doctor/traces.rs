@@ -6,7 +6,7 @@ use wasmill_model::{Clock, SystemClock};
 
 use super::report::Check;
 use crate::settings::Settings;
-use crate::traces::prepare;
+use crate::telemetry::traces::prepare;
 
 pub(super) fn collector(settings: &Settings) -> Check {
     const NAME: &str = "traces";

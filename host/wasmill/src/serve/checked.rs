@@ -21,7 +21,7 @@ use crate::built_in::BUILT_IN;
 use crate::database::Database;
 use crate::exit;
 use crate::settings::Settings;
-use crate::traces::{self, Exporter};
+use crate::telemetry::traces::{self, Exporter};
 
 /// Time limit for receiving a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use wasmill_model::{Backoff, FACTOR_MAX, InvalidBackoff, parse_duration};
 
 use crate::http::fields::{Fields, duration_error, text};
+use crate::openapi::schema::DurationSchema;
 use crate::problem::field_errors::{FieldError, FieldErrors};
-use crate::schema::DurationSchema;
 
 /// A backoff; missing fields have their defaults.
 // For the OpenAPI document only: the function `backoff` parses each field itself to report all errors.

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use wasmill_model::{DEPENDENCIES_MAX, NewDependencies, OnFailure, TaskId};
 
 use crate::http::fields::{self, Fields, whole_number};
+use crate::openapi::schema::IdSchema;
 use crate::problem::field_errors::{FieldError, FieldErrors};
-use crate::schema::IdSchema;
 
 /// Maximum number of dependencies of all tasks in a batch: each costs a lookup and a row in the batch's
 /// transaction.

@@ -8,8 +8,8 @@ use wasmill_model::{
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
+use crate::openapi::schema::{NO_CONTROLS, NameSchema, plain};
 use crate::problem::field_errors::{FieldError, FieldErrors};
-use crate::schema::{NO_CONTROLS, NameSchema, plain};
 
 /// Parses one query parameter into the filter; ignores those that do not belong to it.
 pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut FieldErrors) {

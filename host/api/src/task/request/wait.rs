@@ -11,10 +11,10 @@ use wasmill_store::StoreError;
 
 use crate::http::fields::duration_error;
 use crate::http::params::Params;
+use crate::openapi::schema::{DurationSchema, plain};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, FieldErrors};
-use crate::schema::{DurationSchema, plain};
 use crate::state::Api;
 
 /// Maximum wait; clients repeat the request to wait longer.

@@ -6,7 +6,7 @@ use wasmill_model::{TaskId, TaskPhase, TaskState, Timestamp};
 use wasmill_runtime::NotReadyError;
 
 use super::facts::{AHEAD_MAX, Facts};
-use crate::schema::IdSchema;
+use crate::openapi::schema::IdSchema;
 use crate::view::time::Rfc3339;
 
 /// Dependencies listed by id.

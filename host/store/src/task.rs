@@ -1,0 +1,17 @@
+//! What callers pass and get when they submit, list, claim and end tasks.
+
+mod attempt;
+mod claim;
+mod dependency;
+mod filter;
+mod page;
+mod submit;
+mod task_ref;
+
+pub use self::attempt::Attempt;
+pub use self::claim::{CancelOutcome, Checkpoint, Claim, ClaimQuota, Claimed, Claims, RemoveOutcome};
+pub use self::dependency::{Dependency, DependencyResults, DependencyStatus};
+pub use self::filter::{CancelledMany, Filter, Stopping};
+pub use self::page::{Cursor, InvalidCursor, ListQuery, Page};
+pub use self::submit::{IdempotencyKey, StoredSteps, Submitted, SubmittedTask};
+pub use self::task_ref::TaskRef;
