@@ -198,7 +198,7 @@ impl Subscriber {
     }
 
     /// Returns the newest events since the last one received, up to `limit` that match, oldest first, and how many
-    /// others there were. It looks at no more than [`SAMPLED_MAX`] events, so that it is cheap however many there are;
+    /// others there were. It looks at no more than `SAMPLED_MAX` events, so that it is cheap however many there are;
     /// others count as left out, whether they match or not.
     pub fn sample(&mut self, limit: usize, matches: impl Fn(&Event) -> bool) -> EventSample {
         let log = self.event_bus.log();
