@@ -92,6 +92,18 @@ async fn each_task_of_a_batch_counts_against_the_rate() {
     assert_eq!(server.query("SELECT count(*) FROM task"), ["8"]);
 }
 
+#[tokio::test]
+async fn a_page_counts_as_one_request() {
+    let server = Server::start(&[]);
+    // One is used up before.
+    let limited =
+        client_with(&server, "limited", &["--scope", "watch,read", "--rate", "4/d"]).await.undocumented();
+    for _ in 0..3 {
+        assert_eq!(limited.get("/ui/").await.status, StatusCode::OK);
+    }
+    assert_eq!(limited.get("/ui/").await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
 /// A server on every interface; dropping it kills it.
 struct PublicServer(Child);
 

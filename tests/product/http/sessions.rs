@@ -98,6 +98,27 @@ async fn a_session_counts_where_its_key_does() {
 }
 
 #[tokio::test]
+async fn a_page_acts_for_who_has_signed_in() {
+    let (_server, client, key, cookie) = signed_in("admin").await;
+    let client = client.undocumented();
+    let press = async |more: &[(&str, &str)]| {
+        let headers = [&[("cookie", cookie.as_str())], more].concat();
+        let form = Some((FORM, b"action=pause".to_vec()));
+        client.send_with(Method::POST, "/ui/do", &headers, form).await.expect("an answer").status
+    };
+    assert_eq!(press(&[]).await, StatusCode::FORBIDDEN);
+    assert_eq!(press(&[("sec-fetch-site", "cross-site")]).await, StatusCode::FORBIDDEN);
+    let bearer = [("authorization", &*format!("Bearer {key}"))];
+    let is_paused = async || {
+        let stats = client.send_with(Method::GET, "/stats", &bearer, None).await.expect("an answer");
+        stats.json["paused"] == true
+    };
+    assert!(!is_paused().await);
+    assert_eq!(press(&[("sec-fetch-site", "same-origin")]).await, StatusCode::SEE_OTHER);
+    assert!(is_paused().await);
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_key_and_with_the_secret_that_signed_it() {
     let (server, client, _key, cookie) = signed_in("read").await;
     let session = [("cookie", cookie.as_str())];

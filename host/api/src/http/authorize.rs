@@ -36,8 +36,8 @@ impl FromRequestParts<Api> for Sender {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
-        match parts.extensions.remove::<Self>() {
-            Some(sender) => Ok(sender),
+        match parts.extensions.get::<Self>() {
+            Some(sender) => Ok(sender.clone()),
             // The layer lets a request without an identity pass only in the open mode.
             None => {
                 let caller = identify(api, &parts.headers, None).map_err(refusal_response)?;
@@ -70,7 +70,11 @@ pub(crate) async fn authorize(
         authorizer.tell(audited, &Identity::default(), &response);
         return end_with_key(response, &access, None);
     }
-    let caller = identify(&authorizer.api, request.headers(), request.extensions().get::<Peer>());
+    // A page asks for its reader, whose key and origin were checked when the page was asked for.
+    let caller = match request.extensions().get::<Sender>() {
+        Some(Sender(identity)) => Ok(Caller { identity: identity.clone(), cookie: None, is_session: false }),
+        None => identify(&authorizer.api, request.headers(), request.extensions().get::<Peer>()),
+    };
     let Caller { identity, cookie, is_session } = match caller {
         Ok(caller) => caller,
         Err(Refusal::Missing) if has_key_in_query(&request) => {

@@ -4,14 +4,14 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::Response;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
-use crate::http::authorize::Peer;
+use crate::http::authorize::{Peer, Sender};
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::ui::cache::PageCache;
@@ -40,8 +40,9 @@ impl Dashboard {
 #[derive(Clone)]
 pub(crate) struct Rest {
     router: RestRouter,
-    /// Those of the reader that say who it is.
-    headers: HeaderMap,
+    host: Option<HeaderValue>,
+    /// Who reads; `None` if the server asks for no keys.
+    sender: Option<Sender>,
     peer: Option<Peer>,
 }
 
@@ -51,14 +52,12 @@ impl FromRequestParts<Api> for Rest {
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
         let dashboard = parts.extensions.get::<Dashboard>();
         let dashboard = dashboard.ok_or_else(|| Problem::internal_error("a page has no routes to ask"))?;
-        let mut headers = HeaderMap::new();
-        for name in [header::AUTHORIZATION, header::COOKIE, header::HOST] {
-            for value in parts.headers.get_all(&name) {
-                headers.append(name.clone(), value.clone());
-            }
-        }
-        let peer = parts.extensions.get::<Peer>().copied();
-        Ok(Self { router: dashboard.rest.clone(), headers, peer })
+        Ok(Self {
+            router: dashboard.rest.clone(),
+            host: parts.headers.get(header::HOST).cloned(),
+            sender: parts.extensions.get::<Sender>().cloned(),
+            peer: parts.extensions.get::<Peer>().copied(),
+        })
     }
 }
 
@@ -90,7 +89,7 @@ impl Rest {
     ) -> Result<Response, Problem> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(headers) = request.headers_mut() {
-            *headers = self.headers.clone();
+            headers.extend(self.host.clone().map(|host| (header::HOST, host)));
             if let Some(sent) = &sent {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sent.media_type));
             }
@@ -101,9 +100,9 @@ impl Rest {
         let body = sent.map_or_else(Body::empty, |sent| Body::from(sent.bytes));
         let mut request =
             request.body(body).map_err(|_| Problem::internal_error("a page asks for an invalid path"))?;
-        if let Some(peer) = self.peer {
-            request.extensions_mut().insert(peer);
-        }
+        let extensions = request.extensions_mut();
+        self.peer.map(|peer| extensions.insert(peer));
+        self.sender.clone().map(|sender| extensions.insert(sender));
         let Ok(mut response) = self.router.call(request).await;
         if response.status().is_success() {
             return Ok(response);
