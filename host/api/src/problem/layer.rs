@@ -17,6 +17,7 @@ use crate::ui;
 /// Serializes problems, and replaces the error responses of libraries.
 pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let uri = request.uri().clone();
+    let is_page = ui::is_page(request.method(), uri.path());
     if percent_decode_str(uri.path()).decode_utf8().is_err() {
         return invalid_path().to_response(uri.path());
     }
@@ -33,11 +34,8 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
         let title = status.canonical_reason().unwrap_or("Error");
         Problem::new(status, "http", title, title.to_lowercase())
     });
-    let mut finished = if ui::is_page(uri.path()) {
-        ui::problem_page(&problem, uri.path())
-    } else {
-        problem.to_response(uri.path())
-    };
+    let mut finished =
+        if is_page { ui::problem_page(&problem, uri.path()) } else { problem.to_response(uri.path()) };
     // Such as `Allow`, which a 405 requires.
     keep_headers(response.headers(), finished.headers_mut());
     finished

@@ -1,15 +1,19 @@
 //! Problems of pages, as pages.
 
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::Response;
 use wasmill_ui::problem::{FieldError, Problem as Shown, page};
 
 use crate::problem::Problem;
 use crate::ui::page::{empty_site, html};
 
-/// Returns true if this path is a page, whose reader wants HTML.
-pub(crate) fn is_page(path: &str) -> bool {
-    path.strip_prefix("/ui").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// The operations below `/ui` that are part of the interface.
+const OPERATIONS: [&str; 2] = ["/ui/login", "/ui/logout"];
+
+/// Returns true if this is a request for a page, whose reader wants HTML.
+pub(crate) fn is_page(method: &Method, path: &str) -> bool {
+    let is_below = path.strip_prefix("/ui").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    is_below && !(method == Method::POST && OPERATIONS.contains(&path))
 }
 
 /// Shows a problem as a page for this path.
@@ -56,8 +60,11 @@ mod tests {
 
     #[test]
     fn pages_are_below_ui() {
-        assert!(["/ui", "/ui/", "/ui/task/x"].into_iter().all(is_page));
+        let is_page = |path| super::is_page(&Method::GET, path);
+        assert!(["/ui", "/ui/", "/ui/task/x", "/ui/login"].into_iter().all(is_page));
         assert!(!["/", "/task", "/uix", "/task/ui/"].into_iter().any(is_page));
+        let is_form = |path| super::is_page(&Method::POST, path);
+        assert!(is_form("/ui/do") && !is_form("/ui/login") && !is_form("/ui/logout"));
     }
 
     #[test]
