@@ -187,10 +187,11 @@ impl Access {
     /// # Errors
     ///
     /// See [`Access::check`]; wrong keys count as those of requests do.
-    pub fn sign_in(&self, text: &[u8], peer: IpAddr) -> Result<Option<String>, Refusal> {
+    pub fn sign_in(&self, text: &[u8], peer: IpAddr) -> Result<(Identity, Option<String>), Refusal> {
         let identity = self.check(Some(text), peer)?;
         let begin = |key: &Key| Session::begin(key, self.0.clock.now()).seal(&self.session_secret());
-        Ok(identity.key().map(begin))
+        let session = identity.key().map(begin);
+        Ok((identity, session))
     }
 
     /// Finds who sent a request with this session from this address.

@@ -99,7 +99,7 @@ async fn a_session_counts_where_its_key_does() {
 
 #[tokio::test]
 async fn a_page_acts_for_who_has_signed_in() {
-    let (_server, client, key, cookie) = signed_in("admin").await;
+    let (mut server, client, key, cookie) = signed_in("admin").await;
     let client = client.undocumented();
     let press = async |more: &[(&str, &str)]| {
         let headers = [&[("cookie", cookie.as_str())], more].concat();
@@ -116,6 +116,9 @@ async fn a_page_acts_for_who_has_signed_in() {
     assert!(!is_paused().await);
     assert_eq!(press(&[("sec-fetch-site", "same-origin")]).await, StatusCode::SEE_OTHER);
     assert!(is_paused().await);
+    assert!(server.terminate().success(), "{}", server.log());
+    let audit = wasmill(server.folder(), &["audit", "--who", "ada"]).out;
+    assert!(audit.contains("signIn") && audit.contains(" pause "), "{audit}");
 }
 
 #[tokio::test]

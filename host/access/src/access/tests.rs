@@ -145,8 +145,8 @@ async fn an_identity_ends_at_its_expiry() {
 fn a_session_ends_with_its_key_its_time_and_its_secret() {
     let Bench { folder, clock, key, access } = bench();
     let refused = |access: &Access, text: &str| access.check_session(text.as_bytes(), PEER).err();
-    assert_eq!(access.sign_in(b"wmk_nothing", PEER), Err(Refusal::Unknown));
-    let text = access.sign_in(key.reveal().as_bytes(), PEER).unwrap().expect("keys are needed");
+    assert_eq!(access.sign_in(b"wmk_nothing", PEER).unwrap_err(), Refusal::Unknown);
+    let text = access.sign_in(key.reveal().as_bytes(), PEER).unwrap().1.expect("keys are needed");
     let found = access.check_session(text.as_bytes(), PEER).unwrap();
     assert_eq!(found.identity.id().map(|id| &**id), Some(key.id()));
     assert!(found.identity.may(Scope::Submit) && found.renewed.is_none());
@@ -158,7 +158,7 @@ fn a_session_ends_with_its_key_its_time_and_its_secret() {
     *clock.0.lock().unwrap() = at("2026-11-29T07:30:00Z");
     access.set_session_secret(SessionSecret::random());
     assert_eq!(refused(&access, &renewed), Some(Refusal::SessionEnded), "of another secret");
-    let text = access.sign_in(key.reveal().as_bytes(), PEER).unwrap().expect("keys are needed");
+    let text = access.sign_in(key.reveal().as_bytes(), PEER).unwrap().1.expect("keys are needed");
     KeyFile::new(folder.path()).revoke("ci").unwrap();
     access.replace(keys(&folder));
     assert_eq!(refused(&access, &text), Some(Refusal::SessionEnded), "its key is revoked");
@@ -167,7 +167,7 @@ fn a_session_ends_with_its_key_its_time_and_its_secret() {
 #[tokio::test]
 async fn the_streams_of_a_session_end_with_it() {
     let Bench { key, access, .. } = bench();
-    let text = access.sign_in(key.reveal().as_bytes(), PEER).unwrap().expect("keys are needed");
+    let text = access.sign_in(key.reveal().as_bytes(), PEER).unwrap().1.expect("keys are needed");
     let identity = access.check_session(text.as_bytes(), PEER).unwrap().identity;
     let ended = tokio::spawn({
         let access = access.clone();

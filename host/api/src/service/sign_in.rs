@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use wasmill_access::Refusal;
+use wasmill_access::{AuditLine, Identity, Refusal};
 
 use crate::http::authorize::{Peer, peer_address, refusal_problem};
 use crate::http::body::{BodyMax, read_form};
@@ -22,6 +22,8 @@ const HOME: &str = "./";
 /// Longest path to return to.
 const NEXT_CHARS_MAX: usize = 2_000;
 
+/// The id of the operation.
+const SIGN_IN: &str = "signIn";
 /// Maximum size of the form.
 const FORM_MAX: BodyMax = BodyMax { bytes: 8 << 10, setting: None };
 
@@ -50,11 +52,14 @@ pub(crate) async fn sign_in(State(api): State<Api>, request: Request<Body>) -> R
     };
     let signed_in = match key.as_deref().map(str::trim).filter(|key| !key.is_empty()) {
         Some(key) => api.access.sign_in(key.as_bytes(), peer),
-        None if api.access.is_open() => Ok(None),
+        None if api.access.is_open() => Ok((Identity::default(), None)),
         None => Err(Refusal::Missing),
     };
     match signed_in {
-        Ok(session) => {
+        Ok((identity, session)) => {
+            let (now, path) = (api.clock.now(), parts.uri.path());
+            let outcome = StatusCode::SEE_OTHER.as_u16();
+            api.audit.tell(AuditLine::new(now, &identity, Some(peer), SIGN_IN, path, outcome));
             let cookie = session.and_then(|session| session_cookie::set(&session, api.tls.is_some()));
             tracing::info!(%peer, "a browser has signed in");
             see_other(next.as_deref().unwrap_or(HOME), cookie)
@@ -109,7 +114,7 @@ pub(crate) fn spec() -> Operation {
                 "The session, unless the server is open.",
                 "HttpOnly; SameSite=Strict",
             );
-    Operation::post("/ui/login", "signIn", "Sign a browser in")
+    Operation::post("/ui/login", SIGN_IN, "Sign a browser in")
         .detail(
             "Takes a key, and sets a cookie that counts where a key in the header `Authorization` does. A session lasts 12 \
              hours, and one whose key has the scope `plugins` or `admin` ends after an hour without a request. It ends \

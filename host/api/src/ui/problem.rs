@@ -13,7 +13,8 @@ const OPERATIONS: [&str; 2] = ["/ui/login", "/ui/logout"];
 /// Returns true if this is a request for a page, whose reader wants HTML.
 pub(crate) fn is_page(method: &Method, path: &str) -> bool {
     let is_below = path.strip_prefix("/ui").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    is_below && !(method == Method::POST && OPERATIONS.contains(&path))
+    // One of them has the path of a page, too.
+    is_below && (!OPERATIONS.contains(&path) || matches!(*method, Method::GET | Method::HEAD))
 }
 
 /// Shows a problem as a page for this path.

@@ -204,7 +204,7 @@ impl ChildOutcome {
         if signal == Some(Signal::XCPU.as_raw()) {
             return Err(format!("compilation exceeded its CPU limit of {:?}", config.cpu));
         }
-        if ["memory allocation of", "Cannot allocate memory", "os error 12"]
+        if ["memory allocation of", "unhandled out-of-memory error", "Cannot allocate memory", "os error 12"]
             .iter()
             .any(|text| self.stderr_text.contains(text))
         {
