@@ -197,6 +197,8 @@ impl AsyncRead for Connection {
             Some(byte) if buffer.remaining() > 0 => {
                 buffer.put_slice(&[byte]);
                 this.peeked = None;
+                // With what follows it, or a large body arrives in single bytes. An end or an error is found again.
+                let _ = this.poll_stream(context, buffer);
                 Poll::Ready(Ok(()))
             }
             _ => this.poll_stream(context, buffer),

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use axum::routing::get;
+use axum::body::Body;
+use axum::routing::{get, post};
+use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -39,6 +41,7 @@ async fn serve(config: ServerConfig) -> (Server, SocketAddr, Arc<Mutex<Option<on
     let router = Router::new()
         .route("/", get(|| async { "ok" }))
         .route("/large", get(|| async { vec![b'x'; 32 << 20] }))
+        .route("/frames", post(async |body: Body| body.into_data_stream().count().await.to_string()))
         .route("/never", get(never));
     let listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
     let open = Access::new(Keys::default(), false, Arc::new(SystemClock));
@@ -89,6 +92,18 @@ async fn an_idle_connection_outlives_the_head_timeout() {
     let config = ServerConfig { idle_timeout: Duration::from_millis(100), ..ServerConfig::default() };
     let (_server, address, _) = serve(config).await;
     assert!(read(&mut connect(address, WHOLE).await).await.ends_with("ok"), "the idle connection is closed");
+}
+
+#[tokio::test]
+async fn a_large_body_arrives_in_large_pieces() {
+    let (_server, address, _) = serve(ServerConfig::default()).await;
+    let head =
+        "POST /frames HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4194304\r\n\r\n";
+    let mut client = connect(address, head).await;
+    client.write_all(&vec![b' '; 4 << 20]).await.unwrap();
+    let answer = read(&mut client).await;
+    let frames: u32 = answer.rsplit("\r\n").next().unwrap().parse().unwrap();
+    assert!(frames < 2_048, "{frames} pieces of 4 MiB");
 }
 
 #[tokio::test]
