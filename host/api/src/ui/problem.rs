@@ -61,10 +61,10 @@ mod tests {
 
     #[test]
     fn pages_are_below_ui() {
-        let is_page = |path| super::is_page(&Method::GET, path);
-        assert!(["/ui", "/ui/", "/ui/task/x", "/ui/login"].into_iter().all(is_page));
-        assert!(!["/", "/task", "/uix", "/task/ui/"].into_iter().any(is_page));
-        let is_form = |path| super::is_page(&Method::POST, path);
+        let is_shown = |path| is_page(&Method::GET, path);
+        assert!(["/ui", "/ui/", "/ui/task/x", "/ui/login"].into_iter().all(is_shown));
+        assert!(!["/", "/task", "/uix", "/task/ui/"].into_iter().any(is_shown));
+        let is_form = |path| is_page(&Method::POST, path);
         assert!(is_form("/ui/do") && !is_form("/ui/login") && !is_form("/ui/logout"));
     }
 
