@@ -28,7 +28,8 @@ async fn every_path_accepts_exactly_the_documented_methods() {
     let document = client.document().await.expect("a document");
     let brew = Method::from_bytes(b"BREW").expect("a method");
     for (_, path, _) in document.operations() {
-        // The client compares `Allow` with the document.
+        // The client compares `Allow` with the document, which leaves out pages: one has the path of an operation.
+        let client = if path == "/ui/login" { client.clone().undocumented() } else { client.clone() };
         let answer = client.send(brew.clone(), &fill(path), None).await.expect("an answer");
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
