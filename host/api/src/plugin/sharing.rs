@@ -3,7 +3,7 @@
 //!
 //! What was published last under a name runs everywhere. A file is published when it appears or changes while the host
 //! is up; at a start only if nobody has published its name, or no other host is up: so a container with older files
-//! cannot take the others back. The binary runs it as a background task, and uploads call it before they answer.
+//! cannot take the others back. What this host has published and has no file for is removed then, too. The binary runs it as a background task, and uploads call it before they answer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -112,8 +112,16 @@ impl PluginSharing {
         uploaded: Option<&PluginName>,
     ) -> Result<bool, StoreError> {
         let by_name: HashMap<_, _> = published.iter().map(|plugin| (plugin.name.as_str(), plugin)).collect();
-        let is_alone = state.folder.is_none() && is_alone(&self.store).await?;
+        let alone_as = if state.folder.is_none() { alone_as(&self.store).await? } else { None };
+        let is_alone = alone_as.is_some();
         let mut has_changed = false;
+        // The files of another host that is down may be there when it comes back.
+        for plugin in published.iter().filter(|plugin| alone_as.as_ref() == Some(&plugin.host)) {
+            let is_gone = !folder.join(format!("{}.wasm", plugin.name)).exists();
+            if is_gone && !plugin.is_removed && !found.contains_key(plugin.name.as_str()) {
+                has_changed |= self.unpublish(plugin.name.clone(), &plugin.bundle).await?;
+            }
+        }
         for (name, bundle) in found.clone() {
             let there = by_name.get(name.as_str());
             let before = state.folder.as_ref().map(|before| before.get(&name) != Some(&bundle));
@@ -139,13 +147,17 @@ impl PluginSharing {
                 && !found.contains_key(name)
                 && let Ok(name) = name.parse::<PluginName>()
             {
-                let removed =
-                    self.store.unpublish_plugin(name, Some(bundle.clone()), self.clock.now()).await?;
-                has_changed |= removed.is_some();
+                has_changed |= self.unpublish(name, bundle).await?;
             }
         }
         state.folder = Some(found);
         Ok(has_changed)
+    }
+
+    /// Removes a publication, unless another one has replaced it; returns true if it was there.
+    async fn unpublish(&self, name: PluginName, bundle: &str) -> Result<bool, StoreError> {
+        let removed = self.store.unpublish_plugin(name, Some(bundle.to_owned()), self.clock.now()).await?;
+        Ok(removed.is_some())
     }
 
     /// Removes a plugin at all hosts; returns true if it was published.
@@ -280,7 +292,9 @@ impl Shared {
     }
 }
 
-/// Returns true if no other host is live.
-async fn is_alone(store: &Store) -> Result<bool, StoreError> {
-    Ok(store.hosts().await?.iter().all(|host| host.is_self || !host.is_live))
+/// Returns the name of this host if no other one is live.
+async fn alone_as(store: &Store) -> Result<Option<String>, StoreError> {
+    let hosts = store.hosts().await?;
+    let is_alone = hosts.iter().all(|host| host.is_self || !host.is_live);
+    Ok(hosts.into_iter().find(|host| host.is_self && is_alone).map(|host| host.name))
 }
