@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use wasmill_tests::{Client, Server, ServerFolder, Terminal, binary};
+use wasmill_tests::{Client, Server, ServerFolder, Terminal, binary, embedded_only};
 
 fn send(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process");
@@ -17,6 +17,7 @@ fn send(pid: u32, signal: Signal) {
 
 #[tokio::test]
 async fn a_closed_terminal_drains_the_server_like_sigterm() {
+    embedded_only!("it starts its first server in a terminal");
     let folder = Server::folder_with_guests();
     let args =
         ["serve", "--listen", "127.0.0.1:0", "--slots", "1", "--drain", "100ms", "--log-format", "json"];

@@ -134,6 +134,10 @@ impl PluginSharing {
             if self.publish(folder, &name, &bundle).await? {
                 has_changed = true;
             } else {
+                // The folder wins, though this file is rejected or not compiled yet.
+                if is_alone && let Some(there) = there {
+                    state.taken.insert(name.clone(), there.version);
+                }
                 // As if it had not changed yet: it is published once it is compiled.
                 match state.folder.as_ref().and_then(|before| before.get(&name)) {
                     Some(before) => found.insert(name, before.clone()),
