@@ -1,6 +1,6 @@
 //! Who did what: one JSON line for each request that changes something, submits aside, which name their key in the task.
 //!
-//! A thread of its own writes the lines. A request hands its line over and goes on: a full disk or a slow one costs lines,
+//! A thread of its own writes the lines. A request passes its line on and continues: a full disk or a slow one costs lines,
 //! which are counted, and never a request.
 
 mod file;

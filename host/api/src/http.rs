@@ -3,6 +3,7 @@
 pub(crate) mod authorize;
 pub(crate) mod body;
 pub(crate) mod body_budget;
+pub(crate) mod browser;
 pub(crate) mod check_pool;
 pub(crate) mod fields;
 pub(crate) mod idempotency_key;

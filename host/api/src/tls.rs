@@ -1,7 +1,7 @@
 //! The certificate of the server, which follows its files while the server runs.
 //!
 //! New connections get the certificate that is in force; open ones keep theirs, so a change interrupts no request. A
-//! pair of files that does not belong together changes nothing: the one before stays in force, and that is told.
+//! pair of files that does not belong together changes nothing: the one before stays in force, and the log says so.
 
 mod files;
 mod follow;

@@ -1,12 +1,13 @@
 //! `GET /`: names the server and links its documentation.
 
 use axum::Json;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::http::browser::accepts_html;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::ui::redirect;
 
@@ -26,10 +27,7 @@ const INDEX: Index =
     Index { name: "wasmill", version: env!("CARGO_PKG_VERSION"), docs: "docs", openapi: "openapi.json" };
 
 pub(crate) async fn index(headers: HeaderMap) -> Response {
-    // A program asks for JSON or for anything; only a browser names HTML.
-    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut kinds = accepts.flat_map(|value| value.split(','));
-    if kinds.any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/html")) {
+    if accepts_html(&headers) {
         return redirect("ui/");
     }
     Json(INDEX).into_response()

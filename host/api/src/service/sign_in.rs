@@ -9,6 +9,7 @@ use wasmill_access::{AuditLine, Identity, Refusal};
 
 use crate::http::authorize::{Peer, peer_address, refusal_problem};
 use crate::http::body::{BodyMax, read_form};
+use crate::http::browser::{accepts_html, is_own_path};
 use crate::http::params::Params;
 use crate::http::session_cookie;
 use crate::openapi::{Operation, Param, ResponseSpec};
@@ -18,9 +19,6 @@ use crate::state::Api;
 
 /// Where a browser goes that named no page: the overview, relative to `/ui/login`.
 const HOME: &str = "./";
-
-/// Longest path to return to.
-const NEXT_CHARS_MAX: usize = 2_000;
 
 /// The id of the operation.
 const SIGN_IN: &str = "signIn";
@@ -76,17 +74,9 @@ fn fields(text: &str) -> Result<(Option<String>, Option<String>), Problem> {
     Ok((field("key"), field("next").filter(|next| is_own_path(next))))
 }
 
-/// Returns true for a path that leads nowhere but to this server.
-fn is_own_path(next: &str) -> bool {
-    let is_path = next.starts_with('/') && !next.starts_with("//") && next.len() <= NEXT_CHARS_MAX;
-    // Browsers take a backslash for a slash.
-    is_path && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-}
-
 /// Sends a browser back to the form, which names the error; a program gets the problem.
 fn refused(headers: &HeaderMap, problem: Problem) -> Response {
-    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    if accepts.into_iter().any(|accepted| accepted.contains("text/html")) {
+    if accepts_html(headers) {
         return see_other(&format!("login?error={}", problem.code()), None);
     }
     problem.into_response()
@@ -126,22 +116,4 @@ pub(crate) fn spec() -> Operation {
         .problems(&[kind::TOO_MANY_WRONG_KEYS, kind::TOO_MANY_REQUESTS])
         .problems(&[kind::UNREADABLE_BODY, kind::BODY_TOO_SLOW, kind::BODY_TOO_LARGE, kind::NOT_A_FORM])
         .problems(&[kind::ENCODED_BODY])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_browser_returns_to_a_path_of_this_server_only() {
-        for own in ["/", "/ui/tasks?state=failed", "/x/y/ui/task/1#log"] {
-            assert!(is_own_path(own), "{own}");
-        }
-        for foreign in
-            ["", "ui", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "/ü", "/a b"]
-        {
-            assert!(!is_own_path(foreign), "{foreign}");
-        }
-        assert!(!is_own_path(&format!("/{}", "x".repeat(NEXT_CHARS_MAX))));
-    }
 }

@@ -16,9 +16,9 @@ use super::pair::{Pair, TlsError};
 /// As with keys, files are compared rather than watched: a mounted secret is replaced by way of links.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A certificate that ends within this time is told of once a day.
+/// A certificate that ends within this time is warned of once a day.
 const SOON: TimeDelta = TimeDelta::days(14);
-const TOLD_INTERVAL: TimeDelta = TimeDelta::days(1);
+const WARNING_INTERVAL: TimeDelta = TimeDelta::days(1);
 
 /// What the files were when they were read.
 type Stamps = [Option<FileStamp>; 2];
@@ -32,9 +32,9 @@ impl Tls {
     pub async fn follow(self, clock: Arc<dyn Clock>) {
         // They may have changed since they were read.
         let mut seen = None;
-        let mut told = None;
+        let mut warned = None;
         loop {
-            told = self.tell_of_end(clock.now(), told);
+            warned = self.warn_of_end(clock.now(), warned);
             // It ends early if somebody asks for it.
             let _ = timeout(LOOK_INTERVAL, self.current.look.notified()).await;
             let files = self.current.files.clone();
@@ -48,7 +48,7 @@ impl Tls {
             if let Some((stamps, read)) = looked {
                 self.put_in_force(read);
                 seen = Some(stamps);
-                told = None;
+                warned = None;
             }
         }
     }
@@ -72,11 +72,11 @@ impl Tls {
     }
 
     /// Warns of a certificate that is not valid, or will soon not be, and returns when it last did.
-    fn tell_of_end(&self, now: Timestamp, told: Option<Timestamp>) -> Option<Timestamp> {
+    fn warn_of_end(&self, now: Timestamp, warned: Option<Timestamp>) -> Option<Timestamp> {
         let (begins, ends) = (self.begins(), self.ends());
         let is_well = begins <= now && now < ends - SOON;
-        if is_well || told.is_some_and(|told| now - told < TOLD_INTERVAL) {
-            return told;
+        if is_well || warned.is_some_and(|warned| now - warned < WARNING_INTERVAL) {
+            return warned;
         }
         if now < begins {
             tracing::warn!(%begins, "the certificate is not valid yet, so clients refuse it");

@@ -64,7 +64,7 @@ impl PageCache {
     fn slot(&self, key: PageKey) -> Slot {
         let mut pages = self.pages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if pages.len() >= PAGES_MAX && !pages.contains_key(&key) {
-            // Whoever renders holds the lock of its slot, and keeps it.
+            // A slot that is being rendered is locked, and kept.
             pages.retain(|_, slot| {
                 slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(Kept::is_fresh))
             });

@@ -12,6 +12,7 @@ use wasmill_access::{Identity, Scope};
 use wasmill_ui::{Page, Rights, Site};
 
 use crate::http::authorize::{Sender, not_permitted};
+use crate::http::browser::is_own_path;
 use crate::http::params::{Params, whole_number};
 use crate::openapi::Operation;
 use crate::problem::Problem;
@@ -40,8 +41,7 @@ pub(crate) async fn to_overview() -> impl IntoResponse {
 /// `GET /ui/login`: asks for a key.
 pub(crate) async fn login(params: Params) -> Response {
     let param = |name: &str| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
-    // Only a path on this server; `//` would be another one.
-    let next = param("next").filter(|next| next.starts_with('/') && !next.starts_with("//"));
+    let next = param("next").filter(|next| is_own_path(next));
     html(wasmill_ui::shell::login::page(param("error"), next).whole(&empty_site()))
 }
 
