@@ -133,7 +133,7 @@ impl KeyFiles {
         (stamps, keys)
     }
 
-    /// Reads all keys, and tells of each file before it is read.
+    /// Reads all keys, and reports each file before it is read.
     fn read_all(&self, mut reading: impl FnMut(&Path)) -> Result<Keys, KeysError> {
         let mut keys = Keys::default();
         if let Some(admin) = &self.admin {

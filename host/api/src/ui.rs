@@ -23,7 +23,7 @@ mod submit;
 mod task;
 mod tasks;
 
-pub(crate) use page::{Rendered, redirect};
+pub(crate) use page::Rendered;
 pub(crate) use problem::{is_page, problem_page};
 pub(crate) use rest::Dashboard;
 

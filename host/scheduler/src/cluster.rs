@@ -65,7 +65,7 @@ async fn follow_stops(shared: &Arc<Shared>) {
                         let grace = (kill_at - shared.clock.now()).to_std().unwrap_or_default();
                         let shared = Arc::clone(shared);
                         stops.spawn(async move {
-                            // A failure was logged, and its run goes on to store its end.
+                            // A failure was logged, and its run still stores its end.
                             let _ = shared.stop_here(task, Some(token), grace).await;
                             (task, token)
                         });

@@ -12,7 +12,7 @@ use std::path::Path;
 ///
 /// Fails if the file cannot be opened or locked.
 pub fn lock_file(path: &Path) -> io::Result<Result<File, File>> {
-    // Whoever may read it could lock it.
+    // A user who may read it could lock it.
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {

@@ -38,7 +38,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Makes and records one attempt; returns what it tells of the receiver, if it was made.
+    /// Makes and records one attempt; returns what it says of the receiver, if it was made.
     pub(crate) async fn deliver(&self, delivery: Delivery) -> Option<Reception> {
         let task = match self.store.get(delivery.task).await {
             Ok(Some(task)) => task,

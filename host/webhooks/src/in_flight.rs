@@ -41,7 +41,7 @@ impl Standing {
     }
 }
 
-/// What the last attempt tells of a receiver.
+/// What the last attempt says of a receiver.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reception {
     /// Whether it accepted the delivery.
@@ -115,7 +115,7 @@ impl InFlight {
         true
     }
 
-    /// Closes a delivery, and remembers what it tells of the receiver, if anything.
+    /// Closes a delivery, and remembers what it says of the receiver, if anything.
     pub(crate) fn end(&mut self, origin: &str, task: TaskId, reception: Option<Reception>) {
         if let Some(tasks) = self.tasks.get_mut(origin)
             && let Some(standing) = tasks.remove(&task)

@@ -116,7 +116,7 @@ async fn loopback_is_open_until_there_is_a_key() {
     assert_eq!(client.get("/stats").await.str("code"), "key-missing");
 }
 
-/// The operations that each scope alone may use, for tasks, plugins and schedules that do not exist. Whoever adds one
+/// The operations that each scope alone may use, for tasks, plugins and schedules that do not exist. A change that adds one
 /// has to decide here, too.
 const ALLOWED: [(&str, &[&str]); 7] = [
     (

@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Server, sleep, wasmill};
 
-/// Operations that change something and are not told: their tasks name the key.
+/// Operations that change something and are not in the audit: their tasks name the key.
 const UNTOLD: [&str; 4] = ["submitTask", "submitTasks", "signIn", "signOut"];
 
 /// Returns the lines that `wasmill audit` shows of a server.
@@ -51,28 +51,29 @@ async fn every_change_is_told_once_and_says_who() {
     // Last, since nothing is accepted then.
     changes.sort_by_key(|(_, _, path)| path == "/drain");
     assert!(changes.len() > 15, "{changes:?}");
-    let mut told = BTreeMap::new();
+    let mut expected = BTreeMap::new();
     for (id, method, path) in changes {
         let method = method.parse::<Method>().expect("a method");
         let answer = client.send(method, &path, None).await.expect("an answer");
         if !UNTOLD.contains(&id.as_str()) {
-            told.insert(id, (path, answer.status.as_u16()));
+            expected.insert(id, (path, answer.status.as_u16()));
         }
     }
     assert_eq!(client.get("/stats").await.status, StatusCode::OK);
-    // A change that is refused is told, too; one without a key is not, since anybody could fill the disk with those.
+    // A change that is refused is written, too; one without a key is not, since anybody could fill the disk with those.
     let refused = server.client().with_key(&watcher).post("/drain", &json!({})).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     assert_eq!(server.client().post("/drain", &json!({})).await.status, StatusCode::UNAUTHORIZED);
     assert!(server.terminate().success(), "{}", server.log());
     let by_ada = lines(&server, &["--since", "1h", "--who", "ada"]);
-    assert_eq!(by_ada.len(), told.len(), "{by_ada:?}");
+    assert_eq!(by_ada.len(), expected.len(), "{by_ada:?}");
     for line in &by_ada {
-        let (path, outcome) = told.remove(line["did"].as_str().expect("an operation")).expect("told once");
+        let (path, outcome) =
+            expected.remove(line["did"].as_str().expect("an operation")).expect("one line each");
         assert_eq!((&line["path"], &line["outcome"]), (&json!(path), &json!(outcome)));
         assert_eq!((&line["from"], &line["who"]["key"]), (&json!("127.0.0.1"), &json!(&admin[4..12])));
     }
-    assert!(told.is_empty(), "not told: {told:?}");
+    assert!(expected.is_empty(), "missing: {expected:?}");
     let by_bob = lines(&server, &["--who", &watcher[4..12]]);
     assert_eq!((by_bob.len(), &by_bob[0]["outcome"]), (1, &json!(403)), "{by_bob:?}");
     assert_eq!(lines(&server, &[]).len(), by_ada.len() + 1);

@@ -34,7 +34,7 @@ async fn a_closed_terminal_drains_the_server_like_sigterm() {
     drop(terminal);
     let start = Instant::now();
     while client.send(Method::GET, "/healthz", None).await.is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(60), "it goes on");
+        assert!(start.elapsed() < Duration::from_secs(60), "it still runs");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let server = start_when_free(&folder).await;

@@ -55,7 +55,7 @@ async fn one_key_at_its_rate_slows_nobody_else() {
         }
         assert_eq!(other.get("/healthz").await.status, StatusCode::OK);
     }
-    // One request told that the key counts; none was lost or counted twice.
+    // One request found that the key counts; none was lost or counted twice.
     assert_eq!((passed, refused), (49, 951));
     for _ in 0..100 {
         assert_eq!(other.get("/stats").await.status, StatusCode::OK);

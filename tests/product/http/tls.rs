@@ -215,8 +215,8 @@ fn a_certificate_that_does_not_fit_refuses_the_start() {
     ] {
         let refused = wasmill(folder.path(), &[&["serve"], args].concat());
         assert!(refused.code == 2 && refused.err.contains(why), "{args:?}: {} {}", refused.code, refused.err);
-        let told = wasmill(folder.path(), &[&["doctor"], args].concat());
-        assert!(told.code == 1 && told.out.contains(why), "{args:?}: {} {}", told.code, told.out);
+        let doctor = wasmill(folder.path(), &[&["doctor"], args].concat());
+        assert!(doctor.code == 1 && doctor.out.contains(why), "{args:?}: {} {}", doctor.code, doctor.out);
     }
     let doctor = wasmill(folder.path(), &[&["doctor"], &FLAGS[..]].concat());
     assert!(doctor.out.contains("cert.pem ends at"), "{}", doctor.out);

@@ -187,9 +187,9 @@ async fn a_stopped_host_runs_nothing_once_others_may() {
     let task = a.until(&id, "completed").await;
     assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(2), &json!(1)), "{}", task.text);
     let lines = ledger(&file);
-    // A write that was under way when the host was stopped ends when it goes on: nobody can take it back.
+    // A write that was under way when the host was stopped ends when the host continues: nobody can take it back.
     let late = lines.iter().skip_while(|attempt| **attempt == 1).filter(|attempt| **attempt == 1).count();
-    assert!(late <= 1, "the first attempt went on beside the second: {lines:?}");
+    assert!(late <= 1, "the first attempt continued beside the second: {lines:?}");
     assert_eq!(lines.iter().filter(|attempt| **attempt == 2).count(), 400);
     eventually("it serves again", TAKEN_OVER, async || b.get("/readyz").await.status == 200).await;
     eventually("its run is over", TAKEN_OVER, async || used(&b).await == 0).await;

@@ -141,7 +141,7 @@ fn is_audited(method: &Method, needs: Needs) -> bool {
     is_change && !matches!(needs, Needs::Nothing | Needs::Scope(Scope::Submit))
 }
 
-/// What the audit tells of a request that is not answered yet.
+/// What the audit says of a request that is not answered yet.
 struct Audited {
     did: &'static str,
     path: String,

@@ -1,6 +1,7 @@
 //! What browsers send, and where they may be sent.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 
 /// Maximum length of a path to return to.
 const PATH_CHARS_MAX: usize = 2_000;
@@ -17,6 +18,12 @@ pub(crate) fn is_own_path(path: &str) -> bool {
     let is_path = path.starts_with('/') && !path.starts_with("//") && path.len() <= PATH_CHARS_MAX;
     // Browsers take a backslash for a slash.
     is_path && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+/// Sends a browser to a location, relative to the path of its request; to the parent of that if it is no header value.
+pub(crate) fn redirect(location: &str) -> Response {
+    let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("./"));
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub struct PluginSharing {
     clock: Arc<dyn Clock>,
     /// The folder of copies.
     copies: PathBuf,
-    /// Told when the plugins in service have changed.
+    /// Notified when the plugins in service have changed.
     changed: Arc<Notify>,
     state: Mutex<Shared>,
 }

@@ -35,7 +35,7 @@ pub(crate) struct CheckReport {
 }
 
 impl Doctor {
-    /// Creates the doctor from the function that checks, which is told whether to check deeply.
+    /// Creates the doctor from the function that checks, whose argument is whether to check deeply.
     pub fn new(check: impl Fn(bool) -> Vec<Check> + Send + Sync + 'static) -> Self {
         Self(Arc::new(Reports { check: Box::new(check), shallow: Arc::default(), deep: Arc::default() }))
     }

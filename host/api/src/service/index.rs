@@ -7,9 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::http::browser::accepts_html;
+use crate::http::browser::{accepts_html, redirect};
 use crate::openapi::{Operation, ResponseSpec};
-use crate::ui::redirect;
 
 /// The server and its documentation.
 #[derive(Serialize, JsonSchema)]

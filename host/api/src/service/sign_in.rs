@@ -2,14 +2,14 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use wasmill_access::{AuditLine, Identity, Refusal};
 
 use crate::http::authorize::{Peer, peer_address, refusal_problem};
 use crate::http::body::{BodyMax, read_form};
-use crate::http::browser::{accepts_html, is_own_path};
+use crate::http::browser::{accepts_html, is_own_path, redirect};
 use crate::http::params::Params;
 use crate::http::session_cookie;
 use crate::openapi::{Operation, Param, ResponseSpec};
@@ -60,7 +60,11 @@ pub(crate) async fn sign_in(State(api): State<Api>, request: Request<Body>) -> R
             api.audit.tell(AuditLine::new(now, &identity, Some(peer), SIGN_IN, path, outcome));
             let cookie = session.and_then(|session| session_cookie::set(&session, api.tls.is_some()));
             tracing::info!(%peer, "a browser has signed in");
-            see_other(next.as_deref().unwrap_or(HOME), cookie)
+            let mut response = redirect(next.as_deref().unwrap_or(HOME));
+            if let Some(cookie) = cookie {
+                response.headers_mut().insert(header::SET_COOKIE, cookie);
+            }
+            response
         }
         Err(refusal) => refused(&parts.headers, refusal_problem(refusal)),
     }
@@ -77,22 +81,9 @@ fn fields(text: &str) -> Result<(Option<String>, Option<String>), Problem> {
 /// Sends a browser back to the form, which names the error; a program gets the problem.
 fn refused(headers: &HeaderMap, problem: Problem) -> Response {
     if accepts_html(headers) {
-        return see_other(&format!("login?error={}", problem.code()), None);
+        return redirect(&format!("login?error={}", problem.code()));
     }
     problem.into_response()
-}
-
-pub(crate) fn see_other(to: &str, cookie: Option<HeaderValue>) -> Response {
-    let mut response = StatusCode::SEE_OTHER.into_response();
-    let headers = response.headers_mut();
-    if let Ok(to) = HeaderValue::try_from(to) {
-        headers.insert(header::LOCATION, to);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(cookie) = cookie {
-        headers.insert(header::SET_COOKIE, cookie);
-    }
-    response
 }
 
 pub(crate) fn spec() -> Operation {

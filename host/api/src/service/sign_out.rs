@@ -1,20 +1,24 @@
 //! `POST /ui/logout`: signs a browser out.
 
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 
+use crate::http::browser::redirect;
 use crate::http::session_cookie;
 use crate::openapi::{Operation, ResponseSpec};
-use crate::service::sign_in::see_other;
 use crate::state::Api;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
-/// Needs no session: whoever has none is signed out already.
+/// Needs no session: a browser without one is signed out already.
 pub(crate) async fn sign_out(State(api): State<Api>) -> Response {
-    let mut response = see_other("login", session_cookie::clear(api.tls.is_some()));
-    response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cookies\", \"storage\""));
+    let mut response = redirect("login");
+    let headers = response.headers_mut();
+    if let Some(cookie) = session_cookie::clear(api.tls.is_some()) {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+    headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cookies\", \"storage\""));
     response
 }
 

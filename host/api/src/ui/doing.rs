@@ -11,11 +11,12 @@ use serde::Deserialize;
 use wasmill_ui::Filters;
 use wasmill_ui::act::{Action, Ask, TYPED_ABOVE, Target, page};
 
+use crate::http::browser::redirect;
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
 use crate::ui::act::{back, request, unknown_action};
 use crate::ui::form::{Form, once};
-use crate::ui::page::{View, html, redirect};
+use crate::ui::page::{View, html};
 use crate::ui::problem::shown;
 use crate::ui::rest::{Rest, encoded};
 

@@ -12,7 +12,7 @@ use wasmill_access::{Identity, Scope};
 use wasmill_ui::{Page, Rights, Site};
 
 use crate::http::authorize::{Sender, not_permitted};
-use crate::http::browser::is_own_path;
+use crate::http::browser::{is_own_path, redirect};
 use crate::http::params::{Params, whole_number};
 use crate::openapi::Operation;
 use crate::problem::Problem;
@@ -47,12 +47,6 @@ pub(crate) async fn login(params: Params) -> Response {
 
 pub(crate) fn login_spec() -> Operation {
     ["error", "next"].into_iter().fold(Operation::page("/ui/login"), Operation::parameter)
-}
-
-/// Answers a form: the browser gets this page next. The location is relative to the path of the request.
-pub(crate) fn redirect(location: &str) -> Response {
-    let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("./"));
-    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
 /// A request for a page.

@@ -6,10 +6,11 @@ use axum::response::Response;
 use wasmill_ui::plugins::{Plugins, page};
 
 use crate::http::body::read_upload;
+use crate::http::browser::redirect;
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
 use crate::ui::multipart;
-use crate::ui::page::{View, html, redirect};
+use crate::ui::page::{View, html};
 use crate::ui::problem::shown;
 use crate::ui::rest::{Sent, encoded, read};
 
@@ -25,7 +26,7 @@ pub(crate) async fn plugins(view: View) -> Result<Response, Problem> {
 
 /// Uploads a plugin, as `PUT /plugins/{name}` does.
 pub(crate) async fn upload(view: View, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    // Before the body: nobody sends 128 MiB to be told that it was for nothing.
+    // Before the body: nobody should send 128 MiB and then be refused.
     view.api.upload_limits.permits()?;
     view.require_plugins()?;
     let (bytes, boundary) = read_upload(&view.api.config.body, &headers, body).await?;

@@ -8,10 +8,11 @@ use serde_json::value::RawValue;
 use wasmill_ui::record::Schedule;
 use wasmill_ui::schedules::{Entered, Schedules, page};
 
+use crate::http::browser::redirect;
 use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::ui::form::Form;
-use crate::ui::page::{View, html, redirect, spec as page_spec};
+use crate::ui::page::{View, html, spec as page_spec};
 use crate::ui::problem::shown;
 use crate::ui::rest::{Sent, encoded};
 

@@ -11,10 +11,11 @@ use wasmill_ui::record::{Plugin, Task};
 use wasmill_ui::schema;
 use wasmill_ui::submit::{OPTIONS, Submit, page};
 
+use crate::http::browser::redirect;
 use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::ui::form::{Form, once};
-use crate::ui::page::{View, html, redirect, spec as page_spec};
+use crate::ui::page::{View, html, spec as page_spec};
 use crate::ui::problem::shown;
 use crate::ui::rest::{Sent, encoded, read};
 

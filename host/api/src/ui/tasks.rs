@@ -9,10 +9,11 @@ use wasmill_ui::part::time::parse;
 use wasmill_ui::record::{Counts, Plugin, Stats, Task};
 use wasmill_ui::tasks::{TaskList, page};
 
+use crate::http::browser::redirect;
 use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::task::request::filter;
-use crate::ui::page::{View, redirect, spec as page_spec};
+use crate::ui::page::{View, spec as page_spec};
 use crate::ui::problem::shown;
 use crate::ui::rest::{collect, read};
 use crate::view::time::Rfc3339;

@@ -18,9 +18,9 @@ pub(crate) struct Others {
     pub(crate) own: OwnHost,
     hosts: AtomicI64,
     is_on_duty: AtomicBool,
-    /// Told when this host is on duty, and was not before.
+    /// Notified when this host is on duty, and was not before.
     pub(crate) duty: Notify,
-    /// Told when another host has written.
+    /// Notified when another host has written.
     pub(crate) wrote: Notify,
     stops: Mutex<Vec<StopRequest>>,
     stopping: Notify,

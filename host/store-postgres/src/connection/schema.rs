@@ -93,7 +93,7 @@ pub(crate) async fn migrate(connection: &Connection, schema: &str) -> Result<i64
     connection.one(LOCK, &[&schema]).await?;
     let before = found(connection, schema).await?;
     if before == 0 {
-        // Whoever may not create schemas may use one that the owner of the database has created.
+        // A role that may not create schemas may use one that the owner of the database has created.
         if connection.optional(EXISTS, &[&schema]).await?.is_none() {
             connection.batch(&format!("CREATE SCHEMA \"{schema}\"")).await?;
         }

@@ -83,7 +83,7 @@ impl WatchedLogs {
         self.added.notified().await;
     }
 
-    /// Returns a copy of a run at another host whose log goes on as long as somebody reads it. Waits a moment for its
+    /// Returns a copy of a run at another host whose log is followed as long as somebody reads it. Waits a moment for its
     /// lines up to now; `None` if too many logs are read already.
     pub(crate) async fn run(&self, run_ref: RunRef, host: i64, live_runs: &LiveRuns) -> Option<LiveRun> {
         let (run, mut version) = self.add(run_ref, host, live_runs)?;

@@ -23,7 +23,7 @@ use crate::writer::clock_skew::{self, JUMP_NANOS};
 use crate::writer::quarantine;
 
 /// Claims tasks in turns: all groups of all plugins are one circle, a plugin's own tasks its first group, and the claim
-/// goes on behind where the last one stopped.
+/// continues behind where the last one stopped.
 ///
 /// $1 to $3: plugins, their maximum number of tasks, and the memory of one run. $4: tasks in all. $5: memory in all.
 /// $6 and $7: plugin and group at which the last claim stopped, empty before the first, which takes the group that has

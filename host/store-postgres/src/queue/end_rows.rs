@@ -37,7 +37,7 @@ pub(crate) struct EndRows<'a> {
 }
 
 impl<'a> EndRows<'a> {
-    /// Adds a run, unless its task goes on, or another one has ended it already.
+    /// Adds a run, unless its task continues, or another one has ended it already.
     pub(crate) fn push(&mut self, finish: &'a Finish) {
         if finish.count().is_none() && self.seqs.insert(seq(finish.claim.task_ref())) {
             self.ends.push(finish);

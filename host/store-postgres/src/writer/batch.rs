@@ -55,7 +55,7 @@ pub(crate) trait Job: fmt::Debug + Send + Sync {
 pub(crate) struct Pending<O: Operation> {
     operation: O,
     answer: Option<O::Answer>,
-    /// `None` once the caller was told that nobody knows.
+    /// `None` once the caller got the answer that the outcome is unknown.
     reply: Option<oneshot::Sender<std::result::Result<O::Answer, StoreError>>>,
 }
 

@@ -95,7 +95,7 @@ struct Ran {
 struct Unknown {
     number: i64,
     ran: Ran,
-    /// Whose callers were told so.
+    /// Whose callers got that answer.
     jobs: Vec<Box<dyn Job>>,
     abandoned: Vec<Finish>,
 }

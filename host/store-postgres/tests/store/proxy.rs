@@ -49,14 +49,14 @@ impl Proxy {
     pub(crate) fn start(folder: &Path) -> Self {
         let socket = folder.join(".s.PGSQL.5432");
         let (mode, cuts) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicU32::new(0)));
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let line = Line { mode: mode.clone(), cuts: cuts.clone() };
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-                tell.send(listener.local_addr().expect("it is bound").port()).expect("the test waits");
+                sender.send(listener.local_addr().expect("it is bound").port()).expect("the test waits");
                 loop {
                     let (host, _) = listener.accept().await.expect("a connection");
                     if line.mode() != Mode::Refuse {
@@ -66,7 +66,7 @@ impl Proxy {
                 }
             });
         });
-        Self { port: told.recv().expect("the proxy started"), mode, cuts }
+        Self { port: receiver.recv().expect("the proxy started"), mode, cuts }
     }
 
     /// Returns the URL of a database behind it.

@@ -197,7 +197,7 @@ pub async fn a_run_beyond_the_limit_of_its_plugin_is_refused_without_changes(fix
     let full = StoreError::PluginFull { index: 0, plugin: plugin("a"), waiting_max: 1 };
     assert_eq!(store.run_due(bounded(&schedule, 2)).await, Ok(DueOutcome::Refused(full.clone())));
     assert_eq!(read(&store, "a").await, schedule);
-    // What was left out before it is settled all the same, and only that.
+    // What was left out before it is decided all the same, and only that.
     let key = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Refuse };
     let holder = NewTask { plugin: plugin("b"), unique: Some(key.clone()), ..new_task() };
     store.insert(vec![holder]).await.expect("stored");

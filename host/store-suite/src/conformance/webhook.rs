@@ -223,7 +223,7 @@ pub async fn one_origin_does_not_hide_the_others(fixture: &impl Fixture) {
     let busy_origins = HashSet::from(["http://a.example".to_owned()]);
     let found = store.due_deliveries(DueQuery { busy_origins, ..some.clone() }).await.expect("read");
     assert_eq!(found.deliveries.iter().map(|delivery| delivery.task).collect::<Vec<_>>(), [b, c]);
-    // Who looks for few goes on behind the last receiver.
+    // A read for few continues behind the last receiver.
     let few = store.due_deliveries(DueQuery { limit: 2, ..some.clone() }).await.expect("read");
     assert_eq!((few.deliveries.len(), few.stopped_at.as_deref()), (3, Some("http://a.example")));
     let rest = store.due_deliveries(DueQuery { after: few.stopped_at, ..query(99) }).await.expect("read");

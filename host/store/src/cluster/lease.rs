@@ -28,7 +28,7 @@ struct LeaseState {
     frozen: AtomicU64,
     /// Held while the lease is changed; the readers need no lock.
     changing: Mutex<()>,
-    /// Told when a lease that had run out is valid again, and when another term begins.
+    /// Notified when a lease that had run out is valid again, and when another term begins.
     changed: watch::Sender<()>,
 }
 

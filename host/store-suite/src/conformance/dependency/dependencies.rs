@@ -305,7 +305,7 @@ pub async fn a_long_chain_and_many_dependents_are_resolved(fixture: &impl Fixtur
     store.insert(chain).await.expect("inserted");
     store.insert(crowd).await.expect("inserted");
     end(&store, Transition::Failed(failure()), 1).await;
-    // The host goes away in the midst of it, and the next one goes on.
+    // The host goes away in the midst of it, and the next one continues.
     store.close().await;
     let (store, recovery) = fixture.open_at(3 * MANY as u64, at(2));
     assert_eq!(recovery.requeued, 0);

@@ -125,7 +125,7 @@ pub async fn tasks_kept_for_dependents_count_and_hide_no_others(fixture: &impl F
     assert_eq!(prune(&store, newest(2)).await, 1, "the first that nobody wants");
     assert_eq!(store.get(plain[0]).await, Ok(None));
     assert_eq!((prune(&store, newest(2)).await, store.finished_count()), (0, 5));
-    // As a walk goes on, what it has passed by still counts.
+    // While a walk continues, what it has passed by still counts.
     let mut walk = store.excess(newest(2), PruneCursor::default(), 9).await.expect("read");
     assert!(walk.is_all && walk.steps.is_empty());
     plain.push(insert_one(&store).await);

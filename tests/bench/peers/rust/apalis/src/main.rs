@@ -67,7 +67,7 @@ async fn work(storage: SqliteStorage<Job>, concurrency: usize) -> Outcome<()> {
     println!("{}", json!({"ready": true}));
     // A worker that was killed holds its name until it is taken for dead.
     let worker = WorkerBuilder::new(format!("worker-{}", std::process::id()))
-        // Unless it is told how to look for tasks, it looks when it has done some and with each heartbeat.
+        // Unless it is configured how to look for tasks, it looks when it has done some and with each heartbeat.
         .backend(storage.poll_with_interval(LOOK))
         .concurrency(concurrency)
         .parallelize(tokio::spawn)
