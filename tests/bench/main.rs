@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::parts::{
     batch, cancel, fairness, files, kinds, large, latency, live, many, plugins, restart, suspended,
-    throughput, watched,
+    throughput, ui, watched,
 };
 use crate::report::{per_second, row, title};
 
@@ -39,11 +39,12 @@ fn main() -> Result<()> {
         ["start"] => load.block_on(plugins::measure_start()),
         ["suspended"] => load.block_on(suspended::measure()),
         ["files"] => load.block_on(files::measure()),
+        ["ui"] => load.block_on(ui::measure(64)),
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "unknown part {}; use throughput, large, batch, latency, start, suspended, files, watched, growth or load, or no name for all",
+            "unknown part {}; use throughput, large, batch, latency, start, suspended, files, ui, watched, growth or load, or no name for all",
             words.join(" ")
         ),
     }
@@ -69,6 +70,7 @@ fn measure(load: &Runtime) -> Result<()> {
         throughput::measure(64).await?;
         live::measure(64).await?;
         watched::measure(64).await?;
+        ui::measure(64).await?;
         batch::measure().await?;
         latency::measure_idle().await?;
         latency::measure_busy().await?;

@@ -14,4 +14,5 @@ pub(crate) mod plugins;
 pub(crate) mod restart;
 pub(crate) mod suspended;
 pub(crate) mod throughput;
+pub(crate) mod ui;
 pub(crate) mod watched;

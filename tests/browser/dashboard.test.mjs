@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import {createServer, request as forward} from "node:http";
 import {after, before, test} from "node:test";
-import {fill, launch, open, pages, start, violations} from "./lib.mjs";
+import {COLOURS, fill, launch, open, pages, start, violations} from "./lib.mjs";
 
 let server, browser, ids;
 before(async () => {
@@ -206,6 +206,23 @@ test("the log follows, does not move when one reads above, and is text", async (
     await page.click("#log-end");
     await page.waitForFunction(() => { const log = document.querySelector("#log"); return log.scrollHeight - log.scrollTop - log.clientHeight < 30; });
   });
+});
+
+test("colours of a terminal are the same in a page and in a stream", async () => {
+  const {context, page, wrong} = await open(browser);
+  await page.goto(`${server.url}ui/task/${ids.colours}`);
+  const first = html => html.split("\n").find(line => line.includes("colour 0")).slice("00:00:00.000".length);
+  const drawn = first(await page.innerHTML("#log"));
+  assert.match(drawn, /<span class="b c1"> bold<\/span>.*<span class="c4">bright /);
+  assert.ok(drawn.endsWith(" &lt;b&gt;end&lt;/b&gt; \u241b[31"), drawn);
+  await page.addInitScript(() => { window.EventSource = class extends EventTarget { constructor() { super(); window.fed = this; } close() {} }; });
+  await page.goto(`${server.url}ui/task/${ids.busy}`);
+  await page.waitForFunction(() => window.fed);
+  await page.evaluate(text => window.fed.dispatchEvent(new MessageEvent("log", {data: JSON.stringify({seq: 1e6, time: "2026-11-23T07:26:49.603656725Z", attempt: 1, stream: "stdout", text})})), COLOURS);
+  await page.waitForFunction(() => document.querySelector("#log").textContent.includes("colour 0"));
+  assert.equal(first(await page.innerHTML("#log")), drawn);
+  assert.deepEqual(wrong, []);
+  await context.close();
 });
 
 test("a log of 20,000 lines keeps every frame below 50 ms on average", async () => {

@@ -123,6 +123,7 @@ pub fn router(api: Api) -> Router {
         .layer(from_fn_with_state(api.tracer.clone(), trace::trace))
         .layer(CatchPanicLayer::custom(layer::panicked))
         .layer(from_fn(layer::finish))
+        .layer(from_fn(ui::compress))
         .layer(from_fn_with_state(api.metrics.clone(), metrics::layer::count))
         .with_state(api)
 }

@@ -7,6 +7,7 @@
 mod act;
 mod assets;
 mod cache;
+mod compression;
 mod doctor;
 mod doing;
 mod form;
@@ -23,6 +24,7 @@ mod submit;
 mod task;
 mod tasks;
 
+pub(crate) use compression::compress;
 pub(crate) use page::Rendered;
 pub(crate) use problem::{is_page, problem_page};
 pub(crate) use rest::Dashboard;

@@ -21,9 +21,64 @@ function hidden(text) {
     .replace(/[\u0080-\u009f]/g, "\ufffd")
     .replace(/[\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]/g, char => `\u27e8U+${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
 }
+// Splits a line where its style changes, into classes and texts, as part/ansi.rs does.
+const PIECES = 64;
+const SEQUENCE = /^(?:\x1b\[([ -?]*[@-~])|\x1b\].*?(?:\x07|\x1b\\))/s;
+function pieces(text) {
+  const found = [];
+  let colour = 7, bold = false;
+  while (text) {
+    const sequence = SEQUENCE.exec(text);
+    if (sequence) {
+      text = text.slice(sequence[0].length);
+      if (!sequence[1]?.endsWith("m") || found.length >= PIECES) continue;
+      const codes = sequence[1].slice(0, -1).split(/[;:]/).map(code => code === "" ? 0 : /^\d+$/.test(code) ? Number(code) : -1);
+      while (codes.length) {
+        const code = codes.shift();
+        if (code === 0) [colour, bold] = [7, false];
+        else if (code === 1 || code === 22) bold = code === 1;
+        else if (code === 39) colour = 7;
+        else if (code >= 30 && code <= 37) colour = code - 30;
+        else if (code >= 90 && code <= 97) colour = code - 90;
+        else if (code === 38 || code === 48) {
+          const kind = codes.shift();
+          const number = kind === 5 ? codes.shift() : undefined;
+          if (kind === 2) codes.splice(0, 3);
+          if (code === 38) colour = number >= 0 && number < 16 ? number % 8 : 7;
+        }
+      }
+      continue;
+    }
+    const escape = text.indexOf("\x1b", 1);
+    const piece = escape < 0 ? text : text.slice(0, escape);
+    text = text.slice(piece.length);
+    const name = [bold && "b", colour < 7 && `c${colour}`].filter(Boolean).join(" ");
+    if (found.at(-1)?.[0] === name) found.at(-1)[1] += piece;
+    else found.push([name, piece]);
+  }
+  return found.map(([name, piece]) => [name, hidden(piece)]);
+}
 function write(line) {
   const stream = line.stream === "stderr" ? "err" : "out";
-  return `${hidden(line.time.slice(11, 23))} ${line.attempt} ${stream}  ${hidden(line.text)}${line.cut ? " \u2026" : ""}\n`;
+  return [["", `${hidden(line.time.slice(11, 23))} ${line.attempt} ${stream}  `], ...pieces(line.text), ["", `${line.cut ? " \u2026" : ""}\n`]];
+}
+// Appends lines to a block: text that has no style is one node.
+function put(block, lines) {
+  let plain = "";
+  const flush = () => {
+    if (block.lastChild instanceof Text) block.lastChild.data += plain;
+    else if (plain) block.append(plain);
+    plain = "";
+  };
+  for (const [name, text] of lines.flat()) {
+    if (!name) { plain += text; continue; }
+    flush();
+    const span = document.createElement("span");
+    span.className = name;
+    span.textContent = text;
+    block.append(span);
+  }
+  flush();
 }
 
 function atEnd() { return log.scrollHeight - log.scrollTop - log.clientHeight < 24; }
@@ -40,12 +95,11 @@ function draw() {
       block = document.createElement("div");
       block.className = "block";
       block.dataset.lines = 0;
-      block.append("");
       log.append(block);
     }
     const room = BLOCK - Number(block.dataset.lines);
     const some = lines.splice(0, room);
-    block.firstChild.data += some.join("");
+    put(block, some);
     block.dataset.lines = Number(block.dataset.lines) + some.length;
     unseen += some.length;
   }
@@ -64,12 +118,12 @@ function toEnd() {
   log.scrollTop = log.scrollHeight;
   requestAnimationFrame(() => { if (following) log.scrollTop = log.scrollHeight; });
 }
-function add(text) {
-  waiting.push(text);
+function add(line) {
+  waiting.push(line);
   if (waiting.length > 2 * LINES) waiting.splice(0, waiting.length - LINES);
   frame ||= requestAnimationFrame(draw);
 }
-function gap(missed) { add(`\u2014 ${missed} lines were dropped \u2014\n`); }
+function gap(missed) { add([["", `\u2014 ${missed} lines were dropped \u2014\n`]]); }
 function line(line) {
   if (line.seq <= last) return;
   last = line.seq;

@@ -99,7 +99,7 @@ function show() {
   state.className = failures > 1 ? "live lost" : paused ? "live paused" : "live";
   const text = failures > 1 ? `no answer since ${new Date(answered).toLocaleTimeString()}` : paused ? "paused" : "● live";
   if (state.textContent !== text) state.textContent = text;
-  pause.textContent = paused ? "Go on" : "Pause";
+  pause.textContent = paused ? "Resume" : "Pause";
   pause.setAttribute("aria-pressed", paused);
   for (const button of document.querySelectorAll("main button[type=submit]")) button.disabled = failures > 1;
 }

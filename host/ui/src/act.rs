@@ -114,7 +114,7 @@ pub fn page(ask: &Ask) -> Page {
                 label.inline { span { "Time to clean up" } select name="grace" { option value="" { "none: stop now" } option value="5s" { "5 s" } option value="30s" { "30 s" } option value="60s" { "60 s" } } }
             }
             @if count > TYPED_ABOVE {
-                label { span { "Type " (count) " to go on" } input type="text" name="typed" inputmode="numeric" autocomplete="off" required pattern=(count); }
+                label { span { "Type " (count) " to continue" } input type="text" name="typed" inputmode="numeric" autocomplete="off" required pattern=(count); }
             }
             @if let Some((method, path, line)) = lines(ask) { (command::lines(method, &path, None, &line)) }
             div.buttons.end {
@@ -234,13 +234,13 @@ mod tests {
     fn the_button_carries_the_number_and_many_have_to_be_typed() {
         let filters = Filters::default().with("state", "failed").with("plugin", "fetch");
         let shown = ask(Action::Retry, Target::All(filters.clone(), 412));
-        assert!(shown.contains(">Retry 412 tasks</button>") && shown.contains("Type 412 to go on"));
+        assert!(shown.contains(">Retry 412 tasks</button>") && shown.contains("Type 412 to continue"));
         assert!(
             shown.contains("failed · plugin fetch")
                 && shown.contains("wasmill retry --state failed --plugin fetch")
         );
         let few = ask(Action::Retry, Target::All(filters.clone(), 100));
-        assert!(!few.contains("to go on") && few.contains(">Retry 100 tasks</button>"));
+        assert!(!few.contains("to continue") && few.contains(">Retry 100 tasks</button>"));
         let none = ask(Action::Cancel, Target::All(filters, 0));
         assert!(!none.contains("type=\"submit\""));
     }

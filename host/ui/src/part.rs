@@ -1,5 +1,6 @@
 //! Pieces that several pages share.
 
+pub mod ansi;
 pub mod command;
 pub mod confirm;
 pub mod state;

@@ -14,7 +14,7 @@ use crate::parts::computing::quiet;
 use crate::parts::throughput::submit_for;
 use crate::report::{Spread, middle, per_second, row, title};
 
-const ROWS: u32 = 1_000_000;
+pub(crate) const ROWS: u32 = 1_000_000;
 
 /// Queue length in the short case: enough tasks for the time measured.
 const FEW: u32 = 150_000;
@@ -32,11 +32,11 @@ const DRAINED: u64 = 50_000;
 const PAGES: usize = 200;
 
 /// Settings that keep everything and let everything wait.
-const ARGS: [&str; 6] = ["--keep-for", "forever", "--keep-max", "0", "--waiting-max", "3000000"];
+pub(crate) const ARGS: [&str; 6] = ["--keep-for", "forever", "--keep-max", "0", "--waiting-max", "3000000"];
 
 /// What fills a database.
 #[derive(Clone, Copy, PartialEq)]
-enum Tasks {
+pub(crate) enum Tasks {
     None,
     /// One of fifty failed and the others completed; every thousandth has a tag.
     Ended,
@@ -179,7 +179,7 @@ async fn completions(client: &Client) -> u64 {
 }
 
 /// Starts a server on a database of such tasks; if they are available, everything is paused.
-fn filled(tasks: Tasks, args: &[&str]) -> Result<Server> {
+pub(crate) fn filled(tasks: Tasks, args: &[&str]) -> Result<Server> {
     let mut server = Server::start(args);
     server.terminate();
     let connection = Connection::open(server.folder().join("data/wasmill.db"))?;

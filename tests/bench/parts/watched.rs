@@ -14,15 +14,15 @@ use crate::parts::throughput;
 use crate::report::{middle, per_second, row, title};
 
 /// How often each case is measured.
-const ROUNDS: usize = 7;
+pub(crate) const ROUNDS: usize = 7;
 /// How long tasks are submitted in each round.
-const LOAD: Duration = Duration::from_secs(2);
+pub(crate) const LOAD: Duration = Duration::from_secs(2);
 /// How often the metrics are scraped and the list is requested.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The results of rounds: tasks per second, and CPU microseconds of the server per task.
 #[derive(Default)]
-struct Rounds {
+pub(crate) struct Rounds {
     rates: Vec<f64>,
     micros: Vec<f64>,
 }
@@ -52,17 +52,22 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
             client.delete(&format!("/task/{id}")).await;
         }
     }
+    compare(&mut alone, "metrics, list, a log of 100 lines/s, progress", &mut watched);
+    Ok(())
+}
+
+/// Prints the medians of rounds without observers, and those of rounds with them beside.
+pub(crate) fn compare(alone: &mut Rounds, name: &str, watched: &mut Rounds) {
     let (rate, micros) = (middle(&mut alone.rates), middle(&mut alone.micros));
     row("unobserved", &format!("{}, {micros:.1} us of CPU each", per_second(rate, "tasks")));
     let (seen_rate, seen_micros) = (middle(&mut watched.rates), middle(&mut watched.micros));
     let shares = format!("{:.1} %, {:.1} %", 100.0 * seen_rate / rate, 100.0 * seen_micros / micros);
-    let figures = format!("{}, {seen_micros:.1} us: {shares}", per_second(seen_rate, "tasks"));
-    row("metrics, list, a log of 100 lines/s, progress", &figures);
-    Ok(())
+    row(name, &format!("{}, {seen_micros:.1} us: {shares}", per_second(seen_rate, "tasks")));
 }
 
 impl Rounds {
-    async fn add(&mut self, server: &Server, clients: usize) -> Result<()> {
+    /// Measures one round.
+    pub(crate) async fn add(&mut self, server: &Server, clients: usize) -> Result<()> {
         let before = computed(server)?;
         let rate = throughput::of_noops(server, clients, LOAD).await?;
         self.rates.push(rate);
@@ -81,7 +86,7 @@ async fn poll(client: Client, path: &'static str) {
     }
 }
 
-async fn read_on(client: &Client, path: &str) -> JoinHandle<()> {
+pub(crate) async fn read_on(client: &Client, path: &str) -> JoinHandle<()> {
     let mut stream = client.follow(path, None).await;
     tokio::spawn(async move { stream.drain().await })
 }

@@ -140,6 +140,29 @@ async fn an_unchanged_page_costs_a_poll_nothing() {
 }
 
 #[tokio::test]
+async fn pages_are_compressed_for_those_who_take_it() {
+    let server = Server::start(&[]);
+    let client = pages(&server);
+    for path in ["/ui/tasks", "/ui/tasks?fragment=1", "/ui/tasks?state=nonsense", "/ui/nothing"] {
+        let plain = page(&client, path).await;
+        assert_eq!(plain.headers["vary"], "accept-encoding", "{path}");
+        assert!(!plain.headers.contains_key("content-encoding"), "{path}");
+        let headers = [("accept", "text/html"), ("accept-encoding", "br, gzip")];
+        let small = client.send_with(Method::GET, path, &headers, None).await.expect("an answer");
+        assert_eq!(
+            (small.status, &small.headers["content-encoding"]),
+            (plain.status, &"gzip".parse().unwrap())
+        );
+        let length =
+            |answer: &Answer| answer.headers["content-length"].to_str().unwrap().parse::<usize>().unwrap();
+        assert!(length(&small) < length(&plain) / 2, "{path}: {} of {}", length(&small), length(&plain));
+    }
+    // The interface is not.
+    let answer = client.send_with(Method::GET, "/openapi.json", &[("accept-encoding", "gzip")], None).await;
+    assert!(!answer.expect("an answer").headers.contains_key("content-encoding"));
+}
+
+#[tokio::test]
 async fn a_filter_is_the_url_and_a_wrong_one_is_said() {
     let server = Server::start(&[]);
     let client = pages(&server);

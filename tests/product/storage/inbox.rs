@@ -156,8 +156,8 @@ async fn the_examples_of_the_page_submit_with_their_orders() {
     }
     assert_eq!((ids.len(), postgres.run("shop", "SELECT count(*) FROM public.orders")), (3, "3".to_owned()));
     postgres.run("shop", &sql[2]);
-    let insert =
-        "INSERT INTO wasmill.inbox (plugin, input) VALUES ('io-stub', '{\"min_ms\": 1, \"max_ms\": 2}')";
+    let insert = "INSERT INTO wasmill.inbox (plugin, input)
+        VALUES ('io-stub', '{\"min_ms\": 1, \"max_ms\": 2, \"fail_rate\": 0}')";
     run_as(postgres, "shop", "shop", insert);
     for _ in 0..600 {
         if client.get("/stats").await.json["finished"]["completed"] == 4 {

@@ -89,7 +89,7 @@ fn refused(headers: &HeaderMap, problem: Problem) -> Response {
 pub(crate) fn spec() -> Operation {
     let answer =
         ResponseSpec::empty("Signed in; or, for a client that accepts HTML, back to the form with an error.")
-            .header("Location", "Where to go on.", "^.+$")
+            .header("Location", "The page to show next.", "^.+$")
             .optional_header(
                 "Set-Cookie",
                 "The session, unless the server is open.",

@@ -95,7 +95,7 @@ fn check_typed(form: &Form) -> Result<(), Problem> {
     let count = form.require("count")?;
     let is_many = count.parse::<u64>().map_or(true, |count| count > TYPED_ABOVE);
     if is_many && form.get("typed").map(str::trim) != Some(count) {
-        let detail = format!("type {count}, the number of tasks, to go on");
+        let detail = format!("type {count}, the number of tasks, to continue");
         return Err(Problem::invalid_request(FieldError::parameter("typed", detail)));
     }
     Ok(())

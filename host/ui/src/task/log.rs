@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::part::ansi::coloured;
 use crate::part::command;
 use crate::part::text::visible;
 use crate::record::{LogLine, Task};
@@ -34,15 +35,9 @@ pub(super) fn section(task: &Task, lines: &[LogLine], has_older: bool, root: &st
     }
 }
 
-/// Writes a line as `log.js` does: time of day, attempt, `e` for stderr, and the text.
-fn text(line: &LogLine) -> String {
+/// Writes a line as `log.js` does: time of day, attempt, stream, and the text.
+fn text(line: &LogLine) -> Markup {
     let time = line.time.get(11..23).unwrap_or(&line.time);
     let stream = if line.stream == "stderr" { "err" } else { "out" };
-    format!(
-        "{} {} {stream}  {}{}",
-        visible(time),
-        line.attempt,
-        visible(&line.text),
-        if line.cut { " …" } else { "" }
-    )
+    html! { (visible(time)) " " (line.attempt) " " (stream) "  " (coloured(&line.text)) @if line.cut { " …" } }
 }

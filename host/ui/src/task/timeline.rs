@@ -43,7 +43,7 @@ pub(super) fn section(task: &Task) -> Markup {
                     @for (attempt, span) in shown.iter().zip(&spans) { (row(task, attempt, span.as_ref(), total)) }
                 }
                 p.note { "light: waiting · full: running" }
-                @if matches!(task.queue_state.as_deref(), Some("scheduled" | "suspended")) { p.note { "Goes on " (time(&task.ready_at, Show::Age)) "." } }
+                @if matches!(task.queue_state.as_deref(), Some("scheduled" | "suspended")) { p.note { "Resumes " (time(&task.ready_at, Show::Age)) "." } }
             }
         }
     }
