@@ -33,7 +33,7 @@ pub(super) fn section(task: &Task) -> Markup {
                 p.note {
                     "Has not started yet."
                     @if task.queue_state.as_deref() == Some("scheduled") { " Starts " (time(&task.ready_at, Show::Age)) "." }
-                    @if task.pending_dependencies > 0 { " Waits for " (task.pending_dependencies) " other tasks." }
+                    @if task.pending_dependencies > 0 { " Waits for " (task.pending_dependencies) (if task.pending_dependencies == 1 { " other task." } else { " other tasks." }) }
                 }
             } @else {
                 @if skipped > 0 { p.note { (skipped) " earlier attempts are not drawn." } }
