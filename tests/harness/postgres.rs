@@ -6,6 +6,7 @@ use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::skip::skip;
 
@@ -23,10 +24,20 @@ impl PostgresServer {
     /// If it does not start, or `WASMILL_TEST_REQUIRE=all` asks for it and it is not installed.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<PostgresServer>> = OnceLock::new();
-        SHARED.get_or_init(|| programs().map(Self::create_and_start)).as_ref()
+        SHARED.get_or_init(|| Self::start("")).as_ref()
     }
 
-    fn create_and_start(programs: PathBuf) -> Self {
+    /// Starts a server of its own with further lines of its configuration; `None` if PostgreSQL is not installed. Dropping
+    /// it stops it.
+    ///
+    /// # Panics
+    ///
+    /// Like [`PostgresServer::shared`].
+    pub fn start(settings: &str) -> Option<Self> {
+        programs().map(|programs| Self::create_and_start(programs, settings))
+    }
+
+    fn create_and_start(programs: PathBuf, settings: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("wasmill-pg").tempdir().expect("a folder").keep();
         let server = Self { folder, programs };
         server.shell(&format!(
@@ -35,13 +46,57 @@ impl PostgresServer {
             run sh -c \"echo \\\"unix_socket_directories = '$folder'
                 listen_addresses = ''
                 fsync = off
-                max_connections = 300\\\" >> data/postgresql.conf\"
+                max_connections = 300
+                {settings}\\\" >> data/postgresql.conf\"
             run pg_ctl -D data -w -l log start > /dev/null
             (while kill -0 {pid} 2> /dev/null; do sleep 1; done; run pg_ctl -D data -m immediate stop; rm -rf $folder) \
                 > /dev/null 2>&1 &",
             pid = std::process::id(),
         ));
         server
+    }
+
+    /// Stops it, keeps a copy of its data, and starts it again.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn copy(&self) {
+        self.shell(
+            "run pg_ctl -D data -w -m fast stop > /dev/null
+            run cp -a data copy
+            run pg_ctl -D data -w -l log start > /dev/null",
+        );
+    }
+
+    /// Goes back to the copy, as a failover to a standby does that has not got everything.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn go_back(&self) {
+        self.shell(
+            "run pg_ctl -D data -w -m immediate stop > /dev/null
+            rm -rf data
+            mv copy data
+            run pg_ctl -D data -w -l log start > /dev/null",
+        );
+    }
+
+    /// Changes a setting of the running server.
+    ///
+    /// # Panics
+    ///
+    /// If it is no such setting.
+    pub fn set(&self, name: &str, value: &str) {
+        self.run("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.run("postgres", "SELECT pg_reload_conf()");
+        // The processes read it one after the other.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.run("postgres", &format!("SELECT current_setting('{name}')")) != value {
+            assert!(Instant::now() < deadline, "{name} does not become {value}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Runs a script in its folder, in which `run` starts a program as the user of the server.
@@ -141,8 +196,15 @@ impl PostgresServer {
     }
 }
 
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // What watches this process removes the folder.
+        self.shell("run pg_ctl -D data -m immediate stop > /dev/null 2>&1 || true");
+    }
+}
+
 /// Returns the folder of the newest version's programs.
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok();
     let newest = versions.and_then(|versions| versions.flatten().map(|entry| entry.path().join("bin")).max());
     let found = newest.filter(|programs| programs.join("initdb").exists());

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use wasmill_egress::{TlsClient, Trust};
 
 use crate::connection::tls::Tls;
@@ -21,7 +21,10 @@ const EXAMPLE: &str = "postgres://wasmill@db.example.org/wasmill";
 /// The address of a database, checked.
 #[derive(Clone)]
 pub struct Address {
-    pub(crate) server: Config,
+    /// One for each host of the URL. The one that accepts writes is used.
+    pub(crate) servers: Vec<Config>,
+    user: Option<String>,
+    database: Option<String>,
     pub(crate) tls: Option<Tls>,
     shown: String,
 }
@@ -29,6 +32,7 @@ pub struct Address {
 impl Address {
     /// Parses a URL such as `postgres://wasmill@db.example.org/wasmill?sslmode=verify-full`; the roots are PEM.
     ///
+    /// Several hosts may be named, as `postgres://wasmill@a,b:5433/wasmill`: the primary among them is used, whichever it is.
     /// Unless the URL says otherwise, the certificate of the server is verified, except on loopback and sockets.
     ///
     /// # Errors
@@ -38,7 +42,7 @@ impl Address {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(format!("it is not a URL such as {EXAMPLE}"));
         }
-        let (url, mode) = without_tls(url)?;
+        let (url, mode) = without_modes(url)?;
         let mut server: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             // It names parameters, never values.
             let reason = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
@@ -56,25 +60,28 @@ impl Address {
         let is_local = server.get_hosts().iter().all(is_local);
         let mode = mode.unwrap_or(if is_local && roots.is_none() { Mode::Disable } else { Mode::VerifyFull });
         let tls = mode.client(roots)?;
-        server
-            .ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable })
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(SILENCE_MAX)
-            .keepalives_idle(SILENCE_MAX)
-            .keepalives_interval(KEEPALIVE_INTERVAL)
-            .keepalives_retries(KEEPALIVE_RETRIES);
+        let hosts = server.get_hosts().len();
+        if server.get_ports().len() > 1 && server.get_ports().len() != hosts {
+            return Err("it has more ports than hosts; write host:port for each".to_owned());
+        }
+        if ![0, hosts].contains(&server.get_hostaddrs().len()) {
+            return Err("its hostaddr has not one address for each host".to_owned());
+        }
+        server.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         let shown = shown(&server);
-        Ok(Self { server, tls, shown })
+        let servers = (0..hosts).map(|index| only(&server, index)).collect();
+        let (user, database) = (server.get_user().map(str::to_owned), server.get_dbname().map(str::to_owned));
+        Ok(Self { servers, user, database, tls, shown })
     }
 
     /// Returns the user that the URL names.
     pub(crate) fn user(&self) -> &str {
-        self.server.get_user().unwrap_or("of this process")
+        self.user.as_deref().unwrap_or("of this process")
     }
 
     /// Returns the database that the URL names.
     pub(crate) fn database(&self) -> &str {
-        self.server.get_dbname().or(self.server.get_user()).unwrap_or("of the user")
+        self.database.as_deref().or(self.user.as_deref()).unwrap_or("of the user")
     }
 }
 
@@ -117,8 +124,45 @@ impl Mode {
     }
 }
 
-/// Takes what concerns TLS out of the URL: the parser of the client does not know all of it.
-fn without_tls(url: &str) -> Result<(String, Option<Mode>), String> {
+/// Returns how to reach one of the hosts: a primary, since a standby refuses to write.
+fn only(all: &Config, index: usize) -> Config {
+    let mut one = Config::new();
+    match &all.get_hosts()[index] {
+        Host::Tcp(name) => one.host(name),
+        Host::Unix(folder) => one.host_path(folder),
+    };
+    if let Some(address) = all.get_hostaddrs().get(index) {
+        one.hostaddr(*address);
+    }
+    if let Some(port) = all.get_ports().get(index).or(all.get_ports().first()) {
+        one.port(*port);
+    }
+    if let Some(user) = all.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = all.get_password() {
+        one.password(password);
+    }
+    if let Some(database) = all.get_dbname() {
+        one.dbname(database);
+    }
+    if let Some(options) = all.get_options() {
+        one.options(options);
+    }
+    one.ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_user_timeout(SILENCE_MAX)
+        .keepalives_idle(SILENCE_MAX)
+        .keepalives_interval(KEEPALIVE_INTERVAL)
+        .keepalives_retries(KEEPALIVE_RETRIES);
+    one
+}
+
+/// Takes out of the URL what concerns TLS and the choice of a host: the parser of the client does not know all of it.
+fn without_modes(url: &str) -> Result<(String, Option<Mode>), String> {
     let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
     let mut mode = None;
     let mut rest = Vec::new();
@@ -133,6 +177,12 @@ fn without_tls(url: &str) -> Result<(String, Option<Mode>), String> {
             }
             Some(("sslrootcert", _)) => {
                 return Err("it has sslrootcert; name that file with database_ca instead".to_owned());
+            }
+            // The hosts are tried all at once, and whichever accepts writes is used.
+            Some(("target_session_attrs", "any" | "primary" | "read-write")) => {}
+            Some(("target_session_attrs", _)) => {
+                return Err("its target_session_attrs asks for a standby, and wasmill writes; leave it out"
+                    .to_owned());
             }
             _ => rest.push(parameter),
         }
@@ -196,6 +246,35 @@ mod tests {
         }
         let both = Address::new("postgres://ann:s3cret@db.example.org/tasks", Some("other"), None);
         assert!(both.expect_err("two passwords").contains("remove one"));
+    }
+
+    #[test]
+    fn each_host_of_the_url_is_a_server_that_must_accept_writes() {
+        let address = parsed("postgres://ann:pw@a.example.org,b.example.org:6432/tasks?options=-cx%3D1")
+            .expect("a URL");
+        assert_eq!(address.to_string(), "postgres://ann@a.example.org,b.example.org:6432/tasks");
+        let hosts = address.servers.iter().map(|server| (server.get_hosts(), server.get_ports()));
+        let tcp = |name: &str| [Host::Tcp(name.to_owned())];
+        let expected = [(tcp("a.example.org"), [5432]), (tcp("b.example.org"), [6432])];
+        assert!(
+            hosts.eq(expected.iter().map(|(host, port)| (&host[..], &port[..]))),
+            "{:?}",
+            address.servers
+        );
+        for server in &address.servers {
+            assert_eq!(server.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+            assert_eq!((server.get_user(), server.get_password()), (Some("ann"), Some(&b"pw"[..])));
+            assert_eq!((server.get_dbname(), server.get_options()), (Some("tasks"), Some("-cx=1")));
+            assert_eq!(server.get_ssl_mode(), SslMode::Require);
+        }
+        assert!(parsed("postgres://a,b/tasks?target_session_attrs=primary").is_ok());
+        for url in [
+            "postgres://a,b/tasks?target_session_attrs=prefer-standby",
+            "postgres://a,b/tasks?port=1",
+            "postgres://a,b/tasks?hostaddr=127.0.0.1",
+        ] {
+            assert!(parsed(url).is_err(), "{url}");
+        }
     }
 
     #[test]

@@ -21,6 +21,11 @@ const DURABILITY: &str = "
     SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
     ORDER BY name";
 
+/// Empty unless commits wait for a standby.
+const STANDBYS: &str = "
+    SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN ''
+        ELSE current_setting('synchronous_standby_names') END";
+
 /// How many round trips are timed.
 const ROUND_TRIPS: usize = 20;
 
@@ -33,6 +38,8 @@ pub struct Examined {
     pub round_trip: Duration,
     /// Settings of the server that are off, with which a crash of it may lose what was accepted.
     pub not_durable: Vec<String>,
+    /// The standbys that commits wait for, as the server's setting names them; empty if they wait for none.
+    pub standbys: String,
     /// The names of the hosts that use it, with the settings that all hosts should share.
     pub hosts: Vec<(String, SharedSettings)>,
     /// Whether its tables are missing or of an older version.
@@ -58,6 +65,7 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
         times.sort();
         let settings = connection.query(DURABILITY, &[]).await?;
         let not_durable = settings.iter().map(|row| row.get(0)).collect();
+        let standbys = connection.one(STANDBYS, &[]).await?.get(0);
         let is_behind = schema::found(connection, SCHEMA).await.is_ok_and(|found| found < schema::VERSION);
         let refused = schema::check(connection, SCHEMA).await.err();
         let mut hosts = Vec::new();
@@ -67,7 +75,8 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
             }
         }
         let refused = refused.map(|error| error.of_open(address));
-        Ok(Examined { version, round_trip: times[ROUND_TRIPS / 2], not_durable, hosts, is_behind, refused })
+        let round_trip = times[ROUND_TRIPS / 2];
+        Ok(Examined { version, round_trip, not_durable, standbys, hosts, is_behind, refused })
     })
 }
 

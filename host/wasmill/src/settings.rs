@@ -75,9 +75,10 @@ pub(crate) struct Settings {
     /// URL of a PostgreSQL database that holds the tasks, such as postgres://wasmill@db.example.org/wasmill [default:
     /// the embedded database in the data folder]
     ///
-    /// The data folder then has the cache of compiled plugins only. The certificate of the server is verified, except
-    /// on loopback and sockets; ?sslmode= disable, require or verify-full says otherwise. Command lines are visible to
-    /// others on the machine, so a password belongs into `database_password_file`, or into the variable.
+    /// Several servers may be named, as in postgres://wasmill@a,b:5433/wasmill; the one that accepts writes is used. The
+    /// data folder then has the cache of compiled plugins only. The certificate of the server is verified, except on
+    /// loopback and sockets; ?sslmode= disable, require or verify-full says otherwise. Command lines are visible to others
+    /// on the machine, so a password belongs into `database_password_file`, or into the variable.
     #[arg(long, env, value_name = "URL", hide_env_values = true)]
     pub(crate) database: Option<DatabaseUrl>,
 

@@ -16,7 +16,7 @@ use wasmill_store::{HostReport, Recovery};
 
 use crate::cluster::membership::{Rescue, Suspect};
 use crate::cluster::others::Others;
-use crate::connection::database::Connection;
+use crate::connection::database::{Connection, Params};
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{END_NAMED, Purpose, RECONNECT_WAIT, Server};
 use crate::read::rows::get;
@@ -93,9 +93,9 @@ impl Keeper {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let plugins = self.others.own.plugins_version();
         let values = (number(slots), number(used), number(memory_free_bytes));
-        let renewed = connection
-            .execute(RENEW, &[&term, &values.0, &values.1, &values.2, &is_draining, &plugins])
-            .await?;
+        let values: Params<'_> = &[&term, &values.0, &values.1, &values.2, &is_draining, &plugins];
+        // One that no standby has is no renewal: a host of the next primary would not know of it.
+        let renewed = connection.durably(connection.execute(RENEW, values)).await?;
         if renewed == 0 {
             self.queue.revoked(term).await;
             return Err(Error::Fenced);

@@ -1,11 +1,15 @@
 //! One connection, with its prepared statements.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Row, Statement};
 
 use crate::connection::fault::{Error, Result};
 
@@ -18,23 +22,27 @@ pub(crate) struct Connection {
     /// Whose sender goes with the driver.
     ended: watch::Receiver<()>,
     prepared: Mutex<HashMap<&'static str, Statement>>,
+    /// How many warnings the server has sent.
+    warnings: Arc<AtomicU64>,
 }
 
 impl Connection {
     /// Spawns the driver of a connection, which closes when the connection is dropped.
-    pub(crate) fn new(
-        client: Client,
-        driver: impl Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send + 'static,
-    ) -> Arc<Self> {
+    pub(crate) fn new<S, T>(client: Client, driver: tokio_postgres::Connection<S, T>) -> Arc<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (driving, ended) = watch::channel(());
+        let warnings = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&warnings);
         tokio::spawn(async move {
             let _driving = driving;
-            if let Err(error) = driver.await {
-                let error = Error::from(error);
+            if let Err(error) = drive(driver, &counted).await {
                 tracing::debug!(%error, "a connection to the database ended");
             }
         });
-        Arc::new(Self { client, ended, prepared: Mutex::default() })
+        Arc::new(Self { client, ended, prepared: Mutex::default(), warnings })
     }
 
     #[cfg(test)]
@@ -56,6 +64,18 @@ impl Connection {
     /// Runs statements without values.
     pub(crate) async fn batch(&self, sql: &str) -> Result<()> {
         Ok(self.client.batch_execute(sql).await?)
+    }
+
+    /// Does something that commits. A commit that was cancelled while it waited for a standby succeeds with a warning:
+    /// it is on this server, and a failover may lose it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotReplicated`] then; a later commit without it proves that this one has reached the standby.
+    pub(crate) async fn durably<T>(&self, committing: impl Future<Output = Result<T>>) -> Result<T> {
+        let before = self.warnings.load(Ordering::SeqCst);
+        let committed = committing.await?;
+        if self.warnings.load(Ordering::SeqCst) == before { Ok(committed) } else { Err(Error::NotReplicated) }
     }
 
     pub(crate) async fn query(&self, sql: &'static str, values: Params<'_>) -> Result<Vec<Row>> {
@@ -91,6 +111,24 @@ impl Connection {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement.clone());
         Ok(statement)
     }
+}
+
+/// Drives a connection until it ends. A warning is counted before the answer that it belongs to arrives.
+async fn drive<S, T>(mut driver: tokio_postgres::Connection<S, T>, warnings: &AtomicU64) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| driver.poll_message(context)).await {
+        let AsyncMessage::Notice(notice) = message? else { continue };
+        if notice.parsed_severity() == Some(Severity::Warning) {
+            warnings.fetch_add(1, Ordering::SeqCst);
+            tracing::warn!(code = notice.code().code(), "the database warns: {}", notice.message());
+        } else {
+            tracing::debug!("the database says: {}", notice.message());
+        }
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Connection {

@@ -1,6 +1,6 @@
 //! Maps errors of PostgreSQL to the kinds of [`StoreError`].
 
-use std::fmt;
+use std::{fmt, io};
 
 use tokio_postgres::error::SqlState;
 use wasmill_store::StoreError;
@@ -16,12 +16,16 @@ pub(crate) const NO_POOLER: &str = "a pooler in between lends sessions for a tra
 pub(crate) enum Error {
     /// The server or the connection to it.
     Database(tokio_postgres::Error),
+    /// The server cannot be reached, or lets nobody in.
+    Connecting(tokio_postgres::Error),
     /// A row holds a value that no version of this code has written.
     Value(String),
     /// The database cannot be used as it is: why, and what to do.
     Refused(String),
     /// The server did not answer in time.
     Silent,
+    /// The change was committed, and whether a standby has it is unknown: nobody waits for that any more.
+    NotReplicated,
     /// It could not be found out whether the transaction was committed.
     Unknown,
     /// Another host has taken this one for dead; it registers anew.
@@ -39,13 +43,16 @@ impl From<tokio_postgres::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Database(error) => match (error.as_db_error(), std::error::Error::source(error)) {
-                (Some(error), _) => write!(f, "{} ({})", error.message(), error.code().code()),
-                (None, Some(cause)) => write!(f, "{error}: {cause}"),
-                (None, None) => write!(f, "{error}"),
-            },
+            Self::Database(error) | Self::Connecting(error) => {
+                match (error.as_db_error(), std::error::Error::source(error)) {
+                    (Some(error), _) => write!(f, "{} ({})", error.message(), error.code().code()),
+                    (None, Some(cause)) => write!(f, "{error}: {cause}"),
+                    (None, None) => write!(f, "{error}"),
+                }
+            }
             Self::Value(message) | Self::Refused(message) => f.write_str(message),
             Self::Silent => f.write_str("the server does not answer"),
+            Self::NotReplicated => f.write_str("a commit was cancelled while it waited for a standby"),
             Self::Unknown => {
                 f.write_str("the connection was lost, and it is unknown whether the change was stored")
             }
@@ -64,7 +71,7 @@ impl Error {
     pub(crate) fn is_lost(&self) -> bool {
         let error = match self {
             Self::Database(error) => error,
-            Self::Silent | Self::Fenced => return true,
+            Self::Connecting(_) | Self::Silent | Self::NotReplicated | Self::Fenced => return true,
             Self::Value(_) | Self::Refused(_) | Self::Unknown => return false,
         };
         let Some(code) = error.code() else {
@@ -82,15 +89,33 @@ impl Error {
             .contains(code)
     }
 
+    /// Returns true if the server is a standby, which accepts no writes.
+    pub(crate) fn is_of_standby(&self) -> bool {
+        let (Self::Database(error) | Self::Connecting(error)) = self else { return false };
+        // The client looks before anything is sent.
+        let denied = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+        denied.is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+            || error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
+    /// Returns true if the transaction failed because of others, as while somebody changes tables: the same again may
+    /// succeed.
+    pub(crate) fn is_of_conflict(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.code().is_some_and(|code| class(code) == "40" || *code == SqlState::LOCK_NOT_AVAILABLE)
+    }
+
     /// Returns true if nothing can be written right now; otherwise the failed command is at fault.
     pub(crate) fn is_of_machine(&self) -> bool {
         match self {
-            // Insufficient resources, a limit of time, intervention of an operator, errors of the system.
+            // Conflicts, insufficient resources, a limit of time, intervention of an operator, errors of the system.
             Self::Database(error) => {
                 self.is_lost()
-                    || error.code().is_some_and(|code| matches!(class(code), "53" | "55" | "57" | "58"))
+                    || error
+                        .code()
+                        .is_some_and(|code| matches!(class(code), "40" | "53" | "55" | "57" | "58"))
             }
-            Self::Silent | Self::Unknown | Self::Fenced => true,
+            Self::Connecting(_) | Self::Silent | Self::NotReplicated | Self::Unknown | Self::Fenced => true,
             Self::Value(_) | Self::Refused(_) => false,
         }
     }
@@ -98,9 +123,12 @@ impl Error {
     /// Maps the error to what callers match.
     pub(crate) fn of_store(&self, database: &str) -> StoreError {
         match self {
-            Self::Database(_) | Self::Silent | Self::Unknown | Self::Fenced => {
-                StoreError::Unavailable { message: format!("database {database}: {self}") }
-            }
+            Self::Database(_)
+            | Self::Connecting(_)
+            | Self::Silent
+            | Self::NotReplicated
+            | Self::Unknown
+            | Self::Fenced => StoreError::Unavailable { message: format!("database {database}: {self}") },
             Self::Value(message) => {
                 StoreError::Corrupt { database: database.to_owned(), message: message.clone() }
             }
@@ -112,7 +140,9 @@ impl Error {
 
     /// Says why the database cannot be opened, and what to do.
     pub(crate) fn of_open(&self, address: &Address) -> StoreError {
-        let Self::Database(error) = self else { return self.of_store(&address.to_string()) };
+        let (Self::Database(error) | Self::Connecting(error)) = self else {
+            return self.of_store(&address.to_string());
+        };
         let (user, database) = (address.user(), address.database());
         let advice = match error.code() {
             Some(code) if class(code) == "28" => {
@@ -131,6 +161,10 @@ impl Error {
                 if [SqlState::DUPLICATE_PSTATEMENT, SqlState::INVALID_SQL_STATEMENT_NAME].contains(code) =>
             {
                 NO_POOLER.to_owned()
+            }
+            _ if self.is_of_standby() => {
+                "it is a standby, or set to read only; name the primary, or all servers: postgres://user@a,b/database"
+                    .to_owned()
             }
             Some(_) => "see the log of the server".to_owned(),
             None if is_of_tls(error) => {

@@ -1,9 +1,17 @@
 //! The schema and its version.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 
 /// The steps from an empty schema to the current one.
+///
+/// Hosts of the version before go on while a step is made and after it, so a step adds: tables, indexes, and columns with a
+/// default. It changes and removes nothing that they read or write; what is no longer used goes with a later version. Values
+/// that they do not know are written by the version after.
 const STEPS: [&str; 5] = [
     include_str!("0001_schema.sql"),
     include_str!("0002_live.sql"),
@@ -15,6 +23,11 @@ const STEPS: [&str; 5] = [
 /// The version that this build writes and reads.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
+/// How often a migration is tried while others hold locks on the tables, and how long it waits in between.
+const TRIES_MAX: u32 = 20;
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+
+const TURN: &str = "SELECT writes FROM cluster WHERE id = 0 FOR UPDATE";
 /// Two that migrate at once take turns.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('wasmill migrate ' || $1, 0))::text";
 const EXISTS: &str = "
@@ -88,10 +101,31 @@ async fn check_rights(connection: &Connection, schema: &str) -> Result<()> {
 }
 
 /// Migrates the schema, in one transaction; creates it if it is missing. Returns the version before.
+///
+/// Hosts of the version before may be running. It does not keep them waiting for a lock that it does not get: it tries
+/// again.
 pub(crate) async fn migrate(connection: &Connection, schema: &str) -> Result<i64> {
-    connection.batch("BEGIN").await?;
+    for _ in 1..TRIES_MAX {
+        match migrate_once(connection, schema).await {
+            Err(error) if error.is_of_conflict() => {
+                tracing::info!(%error, "the tables of the database are in use; the migration is tried again");
+                connection.batch("ROLLBACK").await?;
+                sleep(RETRY_WAIT).await;
+            }
+            migrated => return migrated,
+        }
+    }
+    migrate_once(connection, schema).await
+}
+
+async fn migrate_once(connection: &Connection, schema: &str) -> Result<i64> {
+    connection.batch("BEGIN; SET LOCAL lock_timeout = '2s'").await?;
     connection.one(LOCK, &[&schema]).await?;
     let before = found(connection, schema).await?;
+    if (1..VERSION).contains(&before) {
+        // Nobody writes meanwhile, so it meets no deadlock with a host.
+        connection.one(TURN, &[]).await?;
+    }
     if before == 0 {
         // A role that may not create schemas may use one that the owner of the database has created.
         if connection.optional(EXISTS, &[&schema]).await?.is_none() {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Config, NoTls};
 use uuid::Uuid;
 
 use crate::address::Address;
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, NO_POOLER, Result};
+use crate::connection::tls::Tls;
 
 /// The oldest version whose features are used.
 pub(crate) const VERSION_MIN: u32 = 15;
@@ -73,27 +75,39 @@ impl Server {
     }
 
     async fn log_in(&self, purpose: Purpose) -> Result<Arc<Connection>> {
-        let mut config = self.address.server.clone();
         let (name, settings) = match purpose {
             Purpose::Write => (&*self.writer_name, WRITE_SETTINGS),
             Purpose::Lease => ("wasmill lease", LEASE_SETTINGS),
             Purpose::Live => ("wasmill live", LIVE_SETTINGS),
             Purpose::Read => ("wasmill reader", READ_SETTINGS),
         };
-        config.application_name(name);
-        let connection = match self.address.tls.clone() {
-            Some(tls) => {
-                let (client, driver) = config.connect(tls).await?;
-                Connection::new(client, driver)
-            }
-            None => {
-                let (client, driver) = config.connect(NoTls).await?;
-                Connection::new(client, driver)
-            }
-        };
+        let connection = self.connect_to_any(name).await?;
         // By a statement, since pgbouncer refuses settings at the start of a connection.
         connection.batch(&format!("SET search_path = {}; {settings}", self.schema)).await?;
         Ok(connection)
+    }
+
+    /// Connects to the first server that accepts writes. All are tried at once: one that is stopped, or whose machine is
+    /// gone, delays nothing.
+    async fn connect_to_any(&self, name: &str) -> Result<Arc<Connection>> {
+        let mut connecting = JoinSet::new();
+        for server in &self.address.servers {
+            let (mut server, tls) = (server.clone(), self.address.tls.clone());
+            server.application_name(name);
+            connecting.spawn(connect_to(server, tls));
+        }
+        let mut refused = Error::Silent;
+        while let Some(connected) = connecting.join_next().await {
+            match connected {
+                Ok(Ok(connection)) => return Ok(connection),
+                // A standby refuses everybody; what another server says tells more.
+                Ok(Err(error)) if matches!(refused, Error::Silent) || !error.is_of_standby() => {
+                    refused = error
+                }
+                _ => {}
+            }
+        }
+        Err(refused)
     }
 
     /// Checks that the server is not too old, and that this connection has a session of its own: a pooler that lends
@@ -123,4 +137,17 @@ impl Server {
         ended.map_err(|_| Error::Silent)??;
         Ok(connection)
     }
+}
+
+async fn connect_to(server: Config, tls: Option<Tls>) -> Result<Arc<Connection>> {
+    Ok(match tls {
+        Some(tls) => {
+            let (client, driver) = server.connect(tls).await.map_err(Error::Connecting)?;
+            Connection::new(client, driver)
+        }
+        None => {
+            let (client, driver) = server.connect(NoTls).await.map_err(Error::Connecting)?;
+            Connection::new(client, driver)
+        }
+    })
 }

@@ -33,6 +33,9 @@ use crate::writer::{clock_skew, events, plugin_counts};
 const RUN_TIMEOUT: Duration = Duration::from_secs(90);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a batch is done again that the server has rolled back in favour of others.
+const CONFLICTS_MAX: u32 = 5;
+
 /// Runs batches on the write connection.
 pub(crate) struct Batcher {
     server: Server,
@@ -47,6 +50,10 @@ pub(crate) struct Batcher {
     epoch: i64,
     /// The number of the last transaction.
     batch: i64,
+    /// The number of the last one that its callers were told is durable.
+    durable: i64,
+    /// How many transactions are known to be committed.
+    published: u64,
     /// The last transaction of any host whose changes are known.
     writes: i64,
     /// Whether the host has to register: it is new, or others took it for dead.
@@ -112,6 +119,8 @@ impl Batcher {
             host: 0,
             epoch: 0,
             batch: 0,
+            durable: 0,
+            published: 0,
             writes: 0,
             is_revoked: true,
             unknown: None,
@@ -187,11 +196,17 @@ impl Batcher {
 
     /// Commits a batch. If the connection is lost and nothing is stored, it is done again for a while.
     async fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], abandoned: &mut Vec<Finish>) -> Result<()> {
+        let mut conflicts = 0;
         loop {
             let Err(error) = self.commit_once(jobs, abandoned).await else {
                 self.lost_since = None;
                 return Ok(());
             };
+            if error.is_of_conflict() && conflicts < CONFLICTS_MAX {
+                conflicts += 1;
+                self.roll_back(jobs, abandoned);
+                continue;
+            }
             if !error.is_lost() {
                 return Err(error);
             }
@@ -244,16 +259,17 @@ impl Batcher {
         let is_durable = ran.is_durable;
         let live_runs = Arc::clone(&self.live_runs);
         let publishing = live_runs.event_bus.publishing();
-        let committed =
-            timeout(COMMIT_TIMEOUT, connection.batch("COMMIT")).await.unwrap_or(Err(Error::Silent));
+        let commit = connection.durably(connection.batch("COMMIT"));
+        let committed = timeout(COMMIT_TIMEOUT, commit).await.unwrap_or(Err(Error::Silent));
         match committed {
             Ok(()) => self.publish(number, ran),
             Err(error) if !error.is_lost() => return Err(error),
             Err(error) => {
                 self.connection = None;
                 self.unknown = Some(Unknown { number, ran, jobs: Vec::new(), abandoned: Vec::new() });
+                let published = self.published;
                 self.find_out().await?;
-                if self.batch != number {
+                if self.published == published {
                     return Err(error);
                 }
             }
@@ -284,6 +300,10 @@ impl Batcher {
     fn publish(&mut self, number: i64, ran: Ran) {
         let Ran { writer_state, turn, mut effects, is_durable, commands, began, writes } = ran;
         (self.batch, self.writes) = (number, writes);
+        self.published += 1;
+        if is_durable {
+            self.durable = number;
+        }
         (self.writer_state, self.turn) = (writer_state, turn);
         effects.publish(&self.live_runs, writer_state.events_reserved.unsigned_abs());
         let deliveries_dropped = effects.deliveries_dropped;

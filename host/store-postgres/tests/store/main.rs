@@ -3,6 +3,7 @@
 
 mod batches;
 mod cluster;
+mod cuts;
 mod hosts;
 mod inbox;
 mod live;
@@ -15,4 +16,5 @@ mod proxy;
 #[path = "../../../../tests/harness/skip.rs"]
 #[allow(unreachable_pub, reason = "the product tests use it")]
 mod skip;
+mod standby;
 mod suite;

@@ -1,8 +1,8 @@
-//! A server between host and database, which cuts connections around a commit.
+//! A server between host and database, which cuts connections around a commit, or at any message.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,21 +37,24 @@ const MODES: [Mode; 6] = [
 /// The message of the writer, which sends it alone.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
+/// In the first message of a write connection.
+const OF_WRITER: &[u8] = b"wasmill writer";
+
 /// A proxy on a thread of its own.
 pub(crate) struct Proxy {
     port: u16,
-    mode: Arc<AtomicU8>,
-    cuts: Arc<AtomicU32>,
+    line: Line,
 }
 
 impl Proxy {
     /// Starts a proxy of the server whose socket is in this folder.
     pub(crate) fn start(folder: &Path) -> Self {
         let socket = folder.join(".s.PGSQL.5432");
-        let (mode, cuts) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicU32::new(0)));
         let (sender, receiver) = std::sync::mpsc::channel();
-        let line = Line { mode: mode.clone(), cuts: cuts.clone() };
+        let line = Line::default();
+        let of_thread = line.clone();
         std::thread::spawn(move || {
+            let line = of_thread;
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
@@ -60,13 +63,14 @@ impl Proxy {
                 loop {
                     let (host, _) = listener.accept().await.expect("a connection");
                     if line.mode() != Mode::Refuse {
-                        let server = UnixStream::connect(&socket).await.expect("the server is up");
+                        // A server that restarts refuses.
+                        let Ok(server) = UnixStream::connect(&socket).await else { continue };
                         tokio::spawn(line.clone().carry(host, server));
                     }
                 }
             });
         });
-        Self { port: receiver.recv().expect("the proxy started"), mode, cuts }
+        Self { port: receiver.recv().expect("the proxy started"), line }
     }
 
     /// Returns the URL of a database behind it.
@@ -75,12 +79,17 @@ impl Proxy {
     }
 
     pub(crate) fn set(&self, mode: Mode) {
-        self.mode.store(mode as u8, Ordering::SeqCst);
+        self.line.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Returns how many connections were cut around a commit.
+    /// Cuts the write connection instead of carrying its next message but this many, of either side.
+    pub(crate) fn cut_at(&self, message: i64) {
+        self.line.messages_left.store(message, Ordering::SeqCst);
+    }
+
+    /// Returns how many connections were cut around a commit, or at a message.
     pub(crate) fn cuts(&self) -> u32 {
-        self.cuts.load(Ordering::SeqCst)
+        self.line.cuts.load(Ordering::SeqCst)
     }
 }
 
@@ -88,6 +97,15 @@ impl Proxy {
 struct Line {
     mode: Arc<AtomicU8>,
     cuts: Arc<AtomicU32>,
+    /// How many messages of write connections are carried before one is cut; negative for no end.
+    messages_left: Arc<AtomicI64>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let (mode, cuts, messages_left) = (Arc::default(), Arc::default(), Arc::new(AtomicI64::new(-1)));
+        Self { mode, cuts, messages_left }
+    }
 }
 
 impl Line {
@@ -100,38 +118,68 @@ impl Line {
         self.cuts.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Carries bytes both ways until one side closes or the connection is cut.
+    /// Counts a message of a write connection; true if the connection is cut before it.
+    fn is_cut_at_message(&self) -> bool {
+        let left = self.messages_left.load(Ordering::SeqCst);
+        if left >= 0 {
+            self.messages_left.fetch_sub(1, Ordering::SeqCst);
+        }
+        if left == 0 {
+            self.cuts.fetch_add(1, Ordering::SeqCst);
+        }
+        left == 0
+    }
+
+    /// Carries messages both ways until one side closes or the connection is cut.
     async fn carry(self, mut host: TcpStream, mut server: UnixStream) {
-        let (mut from_host, mut from_server) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+        // It writes message by message, and nobody should wait for the next one.
+        host.set_nodelay(true).expect("a socket");
+        let (mut from_host, mut from_server) = (Messages::default(), Messages::default());
+        from_server.has_begun = true;
+        let mut is_of_writer = false;
         loop {
             tokio::select! {
-                read = host.read(&mut from_host) => {
-                    let Some(bytes) = read.ok().filter(|read| *read > 0) else { return };
-                    let bytes = &from_host[..bytes];
-                    let mode = self.mode();
-                    let is_commit = bytes.windows(COMMIT.len()).any(|window| window == COMMIT);
-                    if is_commit && mode == Mode::CutBeforeCommit {
-                        return self.cut(Mode::Pass);
-                    }
-                    if is_commit && mode == Mode::StopBeforeCommit {
-                        self.cut(Mode::Pass);
-                        // Until the server ends it.
-                        let _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
+                read = host.read_buf(&mut from_host.bytes) => {
+                    if read.ok().is_none_or(|read| read == 0) {
                         return;
                     }
-                    if server.write_all(bytes).await.is_err() {
-                        return;
-                    }
-                    if is_commit && matches!(mode, Mode::CutAfterCommit | Mode::CutAfterCommitAndRefuse) {
-                        let _ = server.read(&mut from_server).await;
-                        let next = if mode == Mode::CutAfterCommit { Mode::Pass } else { Mode::Refuse };
-                        return self.cut(next);
+                    while let Some(message) = from_host.next() {
+                        is_of_writer |= contains(&message, OF_WRITER);
+                        let mode = self.mode();
+                        let is_commit = message == COMMIT;
+                        if is_commit && mode == Mode::CutBeforeCommit {
+                            return self.cut(Mode::Pass);
+                        }
+                        if is_of_writer && self.is_cut_at_message() {
+                            return;
+                        }
+                        if is_commit && mode == Mode::StopBeforeCommit {
+                            self.cut(Mode::Pass);
+                            // Until the server ends it.
+                            let _ = tokio::io::copy(&mut server, &mut tokio::io::sink()).await;
+                            return;
+                        }
+                        if server.write_all(&message).await.is_err() {
+                            return;
+                        }
+                        if is_commit && matches!(mode, Mode::CutAfterCommit | Mode::CutAfterCommitAndRefuse) {
+                            let _ = server.read_buf(&mut from_server.bytes).await;
+                            let next = if mode == Mode::CutAfterCommit { Mode::Pass } else { Mode::Refuse };
+                            return self.cut(next);
+                        }
                     }
                 }
-                read = server.read(&mut from_server) => {
-                    let Some(bytes) = read.ok().filter(|read| *read > 0) else { return };
-                    if host.write_all(&from_server[..bytes]).await.is_err() {
+                read = server.read_buf(&mut from_server.bytes) => {
+                    if read.ok().is_none_or(|read| read == 0) {
                         return;
+                    }
+                    while let Some(message) = from_server.next() {
+                        if is_of_writer && self.is_cut_at_message() {
+                            return;
+                        }
+                        if host.write_all(&message).await.is_err() {
+                            return;
+                        }
                     }
                 }
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
@@ -141,4 +189,31 @@ impl Line {
             }
         }
     }
+}
+
+/// The messages of one side.
+#[derive(Default)]
+struct Messages {
+    bytes: Vec<u8>,
+    /// Whether the message was seen with which a host begins, and which has no kind.
+    has_begun: bool,
+}
+
+impl Messages {
+    /// Takes the next message that is complete.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let kind = usize::from(self.has_begun);
+        let length: [u8; 4] = self.bytes.get(kind..kind + 4)?.try_into().expect("four bytes");
+        let end = kind + u32::from_be_bytes(length) as usize;
+        if self.bytes.len() < end {
+            return None;
+        }
+        self.has_begun = true;
+        let rest = self.bytes.split_off(end);
+        Some(std::mem::replace(&mut self.bytes, rest))
+    }
+}
+
+fn contains(message: &[u8], part: &[u8]) -> bool {
+    message.windows(part.len()).any(|window| window == part)
 }

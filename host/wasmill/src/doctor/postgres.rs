@@ -27,7 +27,8 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
 }
 
 fn report(address: &Address, examined: Examined, settings: &Settings) -> Vec<Check> {
-    let Examined { version, round_trip, not_durable, hosts, is_behind, refused: refusal } = examined;
+    let Examined { version, round_trip, not_durable, standbys, hosts, is_behind, refused: refusal } =
+        examined;
     let found = format!("{address} is PostgreSQL {version} and answers in {round_trip:.1?}");
     let names: Vec<_> = hosts.iter().map(|(name, _)| name.as_str()).collect();
     let used = match &*names {
@@ -37,20 +38,34 @@ fn report(address: &Address, examined: Examined, settings: &Settings) -> Vec<Che
     };
     let mut checks = vec![Check::ok(NAME, format!("{found}; {used}"))];
     checks.extend(agreement(&hosts, settings));
-    if !not_durable.is_empty() {
-        checks.push(Check::warn(
-            "durability",
-            format!("the server has {} off", not_durable.join(", ")),
-            "tasks that were accepted may be gone after a crash of the server",
-            "set them on in postgresql.conf, and not off for the user or the database",
-        ));
-    }
+    checks.push(durability(&not_durable, &standbys));
     checks.push(match refusal {
         Some(_) if is_behind && settings.database_migrate => Check::ok("tables", "serve will migrate them"),
         Some(error) => refused("tables", &error),
         None => Check::ok("tables", "the user may read and write them, and they are of this version"),
     });
     checks
+}
+
+/// Says what an acknowledgement is worth.
+fn durability(not_durable: &[String], standbys: &str) -> Check {
+    const NAME: &str = "durability";
+    if !not_durable.is_empty() {
+        return Check::warn(
+            NAME,
+            format!("the server has {} off", not_durable.join(", ")),
+            "tasks that were accepted may be gone after a crash of the server",
+            "set them on in postgresql.conf, and not off for the user or the database",
+        );
+    }
+    let found = "what is acknowledged is on the disk of the server";
+    Check::ok(
+        NAME,
+        match standbys {
+            "" => format!("{found}, and of no standby for sure: a failover may lose the last tasks"),
+            names => format!("{found} and of a standby (synchronous_standby_names is {names})"),
+        },
+    )
 }
 
 /// Compares the settings with those of the hosts that use the database.

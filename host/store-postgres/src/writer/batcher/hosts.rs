@@ -109,9 +109,10 @@ impl Batcher {
         };
         let recovery = membership::register(&mut batch, registration, now).await?;
         events::reserve(&mut batch).await?;
-        connection.batch("COMMIT").await?;
+        let commit = connection.durably(connection.batch("COMMIT"));
+        timeout(COMMIT_TIMEOUT, commit).await.unwrap_or(Err(Error::Silent))?;
         let Batch { writer_state, effects, has_others, .. } = batch;
-        (self.host, self.epoch, self.batch, self.writes) = (id, 0, 0, turn.writes);
+        (self.host, self.epoch, self.batch, self.durable, self.writes) = (id, 0, 0, 0, turn.writes);
         (self.writer_state, self.is_revoked) = (writer_state, false);
         self.others.set_hosts(if has_others { 2 } else { 1 });
         self.live_runs.revoke_all();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use wasmill_model::{Clock, SystemClock};
 
 use super::{Batcher, Unknown};
@@ -15,6 +15,12 @@ const RESUME: &str = "
     UPDATE writer SET epoch = epoch + 1 WHERE host = $1 AND is_live RETURNING epoch, batch";
 /// The last transaction of a host that was taken for dead.
 const LAST_BATCH: &str = "SELECT batch FROM writer WHERE host = $1";
+
+/// How long the server may take to resume. It waits for the last transaction, which is ended, and for the standby.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The number of no transaction: whoever has it reads what others have changed.
+const NONE_KNOWN: i64 = -1;
 
 /// How often an idle writer tries to connect.
 const IDLE_RECONNECT_WAIT: Duration = Duration::from_secs(1);
@@ -32,7 +38,8 @@ impl Batcher {
             Some(connection) => connection,
             None => self.server.connect_anew().await?,
         };
-        let batch = self.resume(&connection).await?;
+        let resumed = timeout(RESUME_TIMEOUT, self.resume(&connection)).await;
+        let batch = resumed.unwrap_or(Err(Error::Silent))?;
         let is_unknown = self.unknown.is_some() && batch.is_none();
         if let Some(Unknown { number, ran, jobs, abandoned }) = self.unknown.take() {
             match batch {
@@ -44,8 +51,19 @@ impl Batcher {
             // Their callers know nothing of it: what they claimed is put back.
             drop(jobs);
         }
+        // A failover may have lost transactions, and others have written since: their number says nothing.
+        self.writes = NONE_KNOWN;
+        if !self.is_revoked && batch.is_some_and(|batch| batch < self.durable) {
+            tracing::error!(
+                "the database has lost transactions that it had acknowledged, as a failover to a standby does that did \
+                 not have them; what clients were told of them may be wrong, and tasks may run again"
+            );
+            self.is_revoked = true;
+        }
         if self.is_revoked {
-            tracing::warn!("others took this host for dead and run its tasks; it registers anew");
+            tracing::warn!(
+                "this host is no longer registered, and others may run its tasks; it registers anew"
+            );
             self.register(&connection, SystemClock.now()).await?;
         }
         tracing::info!("connected to the database again");
@@ -56,7 +74,9 @@ impl Batcher {
     /// Takes the place of the last connection, and returns the number of the last transaction that was committed.
     async fn resume(&mut self, connection: &Connection) -> Result<Option<i64>> {
         if !self.is_revoked {
-            if let Some(row) = connection.optional(RESUME, &[&self.host]).await? {
+            // A commit like any other: it also proves that the last transaction is where the server promises.
+            let resumed = connection.durably(connection.optional(RESUME, &[&self.host])).await?;
+            if let Some(row) = resumed {
                 self.epoch = row.get(0);
                 return Ok(Some(row.get(1)));
             }

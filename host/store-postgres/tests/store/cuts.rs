@@ -1,0 +1,114 @@
+//! The connection is cut at any message of an operation: before each of those that the host sends, and before each of those
+//! that the server answers. What was asked is then done, and once.
+
+use wasmill_model::{TaskState, Transition};
+use wasmill_store::{CancelOutcome, RemoveOutcome, Store};
+use wasmill_store_suite::Fixture;
+use wasmill_store_suite::fixture::{StoreExt, at, claim_one, get, insert_one};
+
+use crate::cluster::{Schema, start};
+use crate::proxy::Proxy;
+
+/// More messages than any operation has, with its preparation.
+const MESSAGES_MAX: i64 = 1_000;
+
+/// A store whose write connection is cut.
+struct Bed {
+    schema: Schema,
+    proxy: Proxy,
+    store: Store,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let schema = Schema::new();
+        let proxy = Proxy::start(schema.folder());
+        let store = start(schema.config(&proxy.url(), "one"), at(0)).0;
+        Self { schema, proxy, store }
+    }
+
+    /// Does something with the connection cut at each of its messages in turn, until it has fewer.
+    async fn cut_everywhere(&self, operation: impl AsyncFn(&Store)) {
+        for message in 0..MESSAGES_MAX {
+            let cuts = self.proxy.cuts();
+            self.proxy.cut_at(message);
+            operation(&self.store).await;
+            self.proxy.cut_at(-1);
+            if self.proxy.cuts() == cuts {
+                println!("cut at each of {message} messages");
+                assert!(message > 5, "an operation has more messages");
+                return;
+            }
+        }
+        panic!("an operation has more than {MESSAGES_MAX} messages");
+    }
+
+    /// Checks that these are all tasks, each of them in this state after its first attempt, and that they are counted.
+    async fn check(&self, tasks: usize, state: &str) {
+        let sql = "SELECT count(*), count(*) FILTER (WHERE state = $1 AND attempt <= 1 AND host_crashes = 0) FROM task";
+        let client = self.schema.connect().await;
+        let row = client.query_one(sql, &[&state]).await.expect("read");
+        let counts: (i64, i64) = (row.get(0), row.get(1));
+        assert_eq!(counts, (tasks as i64, tasks as i64), "all are {state}");
+        let counted = "SELECT coalesce(sum(tasks - removed), 0)::bigint FROM task_count";
+        let counted: i64 = client.query_one(counted, &[]).await.expect("read").get(0);
+        assert_eq!(counted, tasks as i64, "all are counted, and once");
+    }
+}
+
+fn done() -> Transition {
+    Transition::Completed("1".to_owned())
+}
+
+#[tokio::test]
+async fn a_submit_that_is_cut_at_any_message_is_stored_once() {
+    let bed = Bed::new();
+    let tasks = std::cell::Cell::new(0);
+    bed.cut_everywhere(async |store: &Store| {
+        insert_one(store).await;
+        tasks.set(tasks.get() + 1);
+    })
+    .await;
+    bed.check(tasks.get(), "available").await;
+}
+
+#[tokio::test]
+async fn a_claim_and_an_end_that_are_cut_at_any_message_happen_once() {
+    let bed = Bed::new();
+    let tasks = std::cell::Cell::new(0);
+    bed.cut_everywhere(async |store: &Store| {
+        insert_one(store).await;
+        let claimed = claim_one(store, at(1)).await;
+        assert_eq!(claimed.attempt, 1);
+        assert_eq!(store.finish(&claimed.claim, done(), None, at(2)).await, Ok(true));
+        tasks.set(tasks.get() + 1);
+    })
+    .await;
+    bed.check(tasks.get(), "completed").await;
+}
+
+#[tokio::test]
+async fn a_cancel_that_is_cut_at_any_message_happens_once() {
+    let bed = Bed::new();
+    let tasks = std::cell::Cell::new(0);
+    bed.cut_everywhere(async |store: &Store| {
+        let id = insert_one(store).await;
+        assert_eq!(store.cancel(id, at(1)).await, Ok(CancelOutcome::Cancelled { was: TaskState::Available }));
+        assert_eq!(get(store, id).await.state, TaskState::Cancelled);
+        tasks.set(tasks.get() + 1);
+    })
+    .await;
+    bed.check(tasks.get(), "cancelled").await;
+}
+
+#[tokio::test]
+async fn a_removal_that_is_cut_at_any_message_happens_once() {
+    let bed = Bed::new();
+    bed.cut_everywhere(async |store: &Store| {
+        let id = insert_one(store).await;
+        assert_eq!(store.remove(id, at(1)).await, Ok(RemoveOutcome::Removed { was: TaskState::Available }));
+        assert_eq!(store.get(id).await, Ok(None));
+    })
+    .await;
+    bed.check(0, "available").await;
+}
