@@ -71,8 +71,8 @@ bench-growth: build ## Measure the cost of a task beside many others, and write 
 bench-peers: setup ## Benchmark Wasmill against its peers, and write docs/explanation/peers.md (PEERS="bullmq celery" prints some only)
 	python3 tests/bench/peers/run.py $(PEERS)
 
-chaos: build ## Kill, freeze and starve a busy server, then check every guarantee (CHAOS_SECONDS, CHAOS_SEED)
-	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos
+chaos: build ## Kill, freeze and starve a busy server, then check every guarantee (CHAOS_SECONDS, CHAOS_SEED, CLUSTER=3)
+	$(if $(CLUSTER),CHAOS_CLUSTER=$(CLUSTER)) $(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos
 
 soak: build ## Load all features of a server for ten minutes, and check that no resource grows (SOAK_SECONDS)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench soak

@@ -96,7 +96,13 @@ pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
         let found = client.send(Method::GET, &format!("/task/{id}"), None).await?;
         answer(ledger, &id, &known, &found);
         if found.status == StatusCode::OK && end_of(&found.json).is_none() {
-            ledger.report(Fault::Stuck, found.text);
+            ledger.report(Fault::Stuck, found.text.clone());
+        }
+        // A drain interrupts a run and keeps its attempt, so that the next one has the same number.
+        let (runs, attempt) = (ledger.runs(&known), found.json["attempt"].as_u64());
+        if ledger.counts_runs && attempt.is_some_and(|attempt| runs > attempt) {
+            ledger
+                .report(Fault::Twice, format!("{id} ran {runs} times and tells {attempt:?}: {}", found.text));
         }
         let (Some(then), Some(now)) = (known.written, ledger.written(&known)) else { continue };
         if now == then + 1 {
@@ -123,16 +129,25 @@ pub(crate) fn in_database(folder: &ServerFolder, ledger: &Ledger) -> Result<()> 
     if let Err(damage) = folder.check_database() {
         ledger.report(Fault::Odd, format!("{damage:#}"));
     }
-    let id = folder.id_column();
+    in_tables(|sql| folder.query(sql), folder.id_column(), ledger)
+}
+
+/// Checks the tables of a database: `query` returns the first column of the rows.
+pub(crate) fn in_tables(
+    query: impl Fn(&str) -> Result<Vec<String>>,
+    id: &str,
+    ledger: &Ledger,
+) -> Result<()> {
     let mut ids = HashSet::new();
-    for id in folder.query(&format!("SELECT {id} FROM task"))? {
+    for id in query(&format!("SELECT {id} FROM task"))? {
         if let Some(id) = ids.replace(id) {
             ledger.report(Fault::Twice, format!("{id} is in the database twice"));
         }
     }
-    for open in
-        folder.query(&format!("SELECT {id} || ' is ' || state FROM task WHERE finished_at IS NULL"))?
-    {
+    for key in query("SELECT name FROM tag WHERE name LIKE 'key-%' GROUP BY name HAVING count(*) > 1")? {
+        ledger.report(Fault::Twice, format!("a submit with idempotency key {key} has stored several tasks"));
+    }
+    for open in query(&format!("SELECT {id} || ' is ' || state FROM task WHERE finished_at IS NULL"))? {
         ledger.report(Fault::Stuck, open);
     }
     for (id, known) in ledger.all() {

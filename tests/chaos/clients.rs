@@ -1,7 +1,7 @@
 //! The load: clients that submit, read, cancel and delete tasks, and record every response in the ledger.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ pub(crate) struct Clients {
 }
 
 struct Shared {
-    server: Mutex<Client>,
-    address: Mutex<SocketAddr>,
+    /// Requests go to them in turn.
+    servers: Mutex<Vec<(Client, SocketAddr)>>,
+    requests: AtomicUsize,
     stopped: AtomicBool,
     ledger: Arc<Ledger>,
     files: AtomicU64,
@@ -34,14 +35,14 @@ impl Clients {
     /// Starts this many well-behaved and this many odd clients.
     pub(crate) fn start(
         on: &Runtime,
-        server: &Server,
+        servers: &[Server],
         ledger: &Arc<Ledger>,
         (number, odd): (u64, u64),
         seed: u64,
     ) -> Self {
         let shared = Arc::new(Shared {
-            server: Mutex::new(server.client()),
-            address: Mutex::new(server.address()),
+            servers: Mutex::new(servers.iter().map(|server| (server.client(), server.address())).collect()),
+            requests: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             ledger: Arc::clone(ledger),
             files: AtomicU64::new(0),
@@ -53,10 +54,10 @@ impl Clients {
         Self { shared, tasks }
     }
 
-    /// Tells the clients the server's current address.
-    pub(crate) fn turn_to(&self, server: &Server) {
-        *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server.client();
-        *self.shared.address.lock().unwrap_or_else(PoisonError::into_inner) = server.address();
+    /// Tells the clients the current address of one of the servers.
+    pub(crate) fn turn_to(&self, index: usize, server: &Server) {
+        let mut servers = self.shared.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers[index] = (server.client(), server.address());
     }
 
     /// Lets every client finish its current request.
@@ -84,17 +85,32 @@ async fn work(shared: Arc<Shared>, mut rng: Rng) {
 
 async fn work_oddly(shared: Arc<Shared>, mut rng: Rng) {
     while !shared.stopped.load(Ordering::Relaxed) {
-        odd::run_odd_client(&shared.address, &shared.ledger, &mut rng).await;
+        odd::run_odd_client(shared.next_server().1, &shared.ledger, &mut rng).await;
         tokio::time::sleep(rng.millis(1, 100)).await;
     }
 }
 
 impl Shared {
+    fn next_server(&self) -> (Client, SocketAddr) {
+        let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers[self.requests.fetch_add(1, Ordering::Relaxed) % servers.len()].clone()
+    }
+
     /// Sends a request; `None` without a response, when the outcome is unknown.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Option<Answer> {
-        let client = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.send_with(method, path, &[], body).await
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Option<Answer> {
+        let client = self.next_server().0;
         let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
-        let answer = client.send(method, path, body).await.ok();
+        let answer = client.send_with(method, path, headers, body).await.ok();
         if answer.is_none() {
             self.ledger.unanswered.fetch_add(1, Ordering::Relaxed);
             // The server is down; it comes back at another address.
@@ -106,9 +122,9 @@ impl Shared {
     async fn submit(&self, rng: &mut Rng) {
         let file = format!("file-{}", self.files.fetch_add(1, Ordering::Relaxed));
         let misbehave = |input: Value| json!({"plugin": "misbehave", "input": input});
-        let mut writes_to = None;
+        let (mut writes_to, mut once) = (None, None);
         // Most tasks are quick, so that sleeping and CPU-bound ones leave slots for the others.
-        let mut task = match rng.below(33) {
+        let mut task = match rng.below(37) {
             0..8 => json!({"plugin": "noop"}),
             8..14 => misbehave(json!({"do": "sleep", "ms": rng.below(400)})),
             14..18 => misbehave(json!({"do": "echo", "text": file})),
@@ -119,6 +135,12 @@ impl Shared {
             25..28 => json!({"plugin": "swapped"}),
             // Available again at once: claimed before its first run has released its slot.
             28..31 => misbehave(json!({"do": "fail-then-spin", "spins": 2})),
+            31..35 => {
+                let input =
+                    json!({"do": "ledger", "file": format!("/in/{file}"), "lines": 1, "ms": rng.below(900)});
+                once = Some(file);
+                misbehave(input)
+            }
             _ => {
                 let args = ["append-for-ever".to_owned(), format!("/in/{file}")];
                 writes_to = Some(file);
@@ -129,15 +151,16 @@ impl Shared {
             Some("spin" | "save-then-spin") => ("30ms", 3),
             Some("fail-then-spin") => ("1s", 2),
             _ if writes_to.is_some() => ("2s", 1),
+            _ if once.is_some() => ("30s", 1),
             _ => ("30s", 3),
         };
         task["timeout"] = json!(timeout);
         task["max_attempts"] = json!(attempts_max);
         let is_at_once = task["input"]["do"] == "fail-then-spin";
         task["backoff"] = json!({"first": if is_at_once { "0s" } else { "100ms" }, "factor": 1});
-        let Some(answer) = self.send(Method::POST, "/task", Some(&task)).await else { return };
+        let Some(answer) = self.send_task(&mut task).await else { return };
         match answer.status {
-            StatusCode::CREATED => self.ledger.accept(answer.str("id").to_owned(), writes_to),
+            StatusCode::CREATED => self.ledger.accept(answer.str("id").to_owned(), writes_to, once),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 self.ledger.refused.fetch_add(1, Ordering::Relaxed);
             }
@@ -146,6 +169,28 @@ impl Shared {
                 self.ledger.refused.fetch_add(1, Ordering::Relaxed);
             }
             _ => self.odd("a submit", &answer),
+        }
+    }
+
+    /// Sends a task. Every other one has an idempotency key, and is sent until it is known whether it is stored; its tag tells
+    /// whether it was stored twice.
+    async fn send_task(&self, task: &mut Value) -> Option<Answer> {
+        let number = self.ledger.keys.fetch_add(1, Ordering::Relaxed);
+        if number.is_multiple_of(2) {
+            return self.send(Method::POST, "/task", Some(task)).await;
+        }
+        let key = format!("key-{number}");
+        task["tags"] = json!([key]);
+        loop {
+            let answer =
+                self.send_with(Method::POST, "/task", &[("idempotency-key", &key)], Some(task)).await;
+            let is_known =
+                answer.as_ref().is_some_and(|answer| answer.status != StatusCode::SERVICE_UNAVAILABLE);
+            if is_known || self.stopped.load(Ordering::Relaxed) {
+                return answer;
+            }
+            self.ledger.sent_again.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 

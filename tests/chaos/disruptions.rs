@@ -224,7 +224,7 @@ impl Disruptions {
 
     fn restart(&mut self, clients: &Clients) -> Result<()> {
         let server = self.server()?.start_beside()?;
-        clients.turn_to(&server);
+        clients.turn_to(0, &server);
         self.server = Some(server);
         Ok(())
     }

@@ -17,6 +17,8 @@ const TEXTS_MAX: usize = 20;
 pub(crate) struct Entry {
     /// The file that its guest writes to, if any.
     pub(crate) file: Option<String>,
+    /// The file to which each of its runs appends a line, if any.
+    pub(crate) once: Option<String>,
     /// A cancel was sent: the task may be cancelled even without a response.
     pub(crate) cancel_sent: bool,
     /// A delete was sent: the task may be gone even without a response.
@@ -62,8 +64,13 @@ pub(crate) struct Ledger {
     entries: Mutex<(HashMap<String, Entry>, Vec<String>)>,
     faults: Mutex<Faults>,
     shared: PathBuf,
+    /// Whether each run of a task is an attempt of its own: nothing drains.
+    pub(crate) counts_runs: bool,
     pub(crate) refused: AtomicU64,
     pub(crate) unanswered: AtomicU64,
+    /// Numbers of submits, for idempotency keys.
+    pub(crate) keys: AtomicU64,
+    pub(crate) sent_again: AtomicU64,
     pub(crate) cancels: AtomicU64,
     pub(crate) deletes: AtomicU64,
     pub(crate) graces: AtomicU64,
@@ -74,13 +81,16 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(shared: PathBuf) -> Self {
+    pub(crate) fn new(shared: PathBuf, counts_runs: bool) -> Self {
         Self {
             entries: Mutex::default(),
             faults: Mutex::default(),
             shared,
+            counts_runs,
             refused: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            keys: AtomicU64::new(0),
+            sent_again: AtomicU64::new(0),
             cancels: AtomicU64::new(0),
             deletes: AtomicU64::new(0),
             graces: AtomicU64::new(0),
@@ -90,10 +100,10 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn accept(&self, id: String, file: Option<String>) {
+    pub(crate) fn accept(&self, id: String, file: Option<String>, once: Option<String>) {
         let mut entries = self.entries();
         entries.1.push(id.clone());
-        entries.0.insert(id, Entry { file, ..Entry::default() });
+        entries.0.insert(id, Entry { file, once, ..Entry::default() });
     }
 
     /// Returns the id of some task, preferably a recent one.
@@ -123,6 +133,13 @@ impl Ledger {
         Some(std::fs::metadata(file).map_or(0, |file| file.len()))
     }
 
+    /// Returns how many runs of a task have written.
+    pub(crate) fn runs(&self, entry: &Entry) -> u64 {
+        let Some(once) = &entry.once else { return 0 };
+        let text = std::fs::read_to_string(self.shared.join(once)).unwrap_or_default();
+        text.lines().count() as u64
+    }
+
     pub(crate) fn report(&self, fault: Fault, text: String) {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         *faults.counts.entry(fault).or_default() += 1;
@@ -141,6 +158,7 @@ impl Ledger {
             ("tasks accepted", self.entries().0.len().to_string()),
             ("submits refused (drain, disk)", read(&self.refused)),
             ("requests cut off, outcome unknown", read(&self.unanswered)),
+            ("submits sent again with their idempotency key", read(&self.sent_again)),
             ("cancels answered", read(&self.cancels)),
             ("deletes answered", read(&self.deletes)),
             ("cancels and deletes sent with a grace", read(&self.graces)),

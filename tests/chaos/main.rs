@@ -5,10 +5,12 @@
 //! that any client got is compared with what the server and its database say.
 //!
 //! `CHAOS_SECONDS` (120) sets how long the disruptions last, `CHAOS_SEED` repeats the choices of a run. With
-//! `WASMILL_TEST_DATABASE=own` the tasks are in PostgreSQL, whose processes are killed and restarted, too.
+//! `WASMILL_TEST_DATABASE=own` the tasks are in PostgreSQL, whose processes are killed and restarted, too. With
+//! `CHAOS_CLUSTER=3` there are three servers on a PostgreSQL with a standby, which Patroni makes the primary.
 
 mod check;
 mod clients;
+mod cluster;
 mod database;
 mod disk;
 mod disruptions;
@@ -16,11 +18,12 @@ mod ledger;
 mod odd;
 mod rng;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use wasmill_tests::{Client, PROGRAM, Server, tiny};
+use wasmill_tests::{Client, PROGRAM, Server, ServerFolder, tiny};
 
 use crate::clients::Clients;
 use crate::disk::Disk;
@@ -41,16 +44,14 @@ fn main() -> Result<()> {
     let seed = number("CHAOS_SEED")?.unwrap_or_else(|| u64::from(std::process::id()) * 1_000_003);
     println!("Chaos for {seconds} s; CHAOS_SEED={seed} makes the same choices again");
 
+    if let Some(hosts) = number("CHAOS_CLUSTER")? {
+        return cluster::run(hosts, seconds, seed);
+    }
     let folder = Server::folder_with_guests();
     let disk = Disk::make(&folder.path().join("data"))?;
-    let plugins = folder.path().join("plugins");
     let shared = folder.path().join("shared");
     std::fs::create_dir(&shared)?;
-    std::fs::write(plugins.join("swapped.wasm"), tiny::plugin("AAAA"))?;
-    std::fs::write(plugins.join("program.wasm"), PROGRAM)?;
-    let permissions =
-        format!("allow.dirs = [{{ host = \"{}\", guest = \"/in\", write = true }}]", shared.display());
-    std::fs::write(plugins.join("program.toml"), permissions)?;
+    add_plugins(&folder, &shared)?;
 
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let server = Server::start_in(
@@ -59,8 +60,8 @@ fn main() -> Result<()> {
     )?;
     // A full disk is expected, and logged as an error.
     server.expect_errors();
-    let ledger = Arc::new(Ledger::new(shared));
-    let clients = Clients::start(&load, &server, &ledger, (CLIENTS, ODD_CLIENTS), seed);
+    let ledger = Arc::new(Ledger::new(shared, false));
+    let clients = Clients::start(&load, std::slice::from_ref(&server), &ledger, (CLIENTS, ODD_CLIENTS), seed);
     let mut disruptions =
         Disruptions::new(server, Arc::clone(&folder), load.handle().clone(), disk, Rng::new(seed));
     let until = Instant::now() + Duration::from_secs(seconds);
@@ -75,9 +76,27 @@ fn main() -> Result<()> {
     ensure!(server.terminate().success(), "the server failed to stop cleanly: {}", server.log());
     check::in_database(&folder, &ledger)?;
 
+    report(&ledger, disruptions.figures(), seed)
+}
+
+/// Adds plugins to those that each server has; some may write into a shared folder.
+fn add_plugins(folder: &ServerFolder, shared: &Path) -> Result<()> {
+    let plugins = folder.path().join("plugins");
+    std::fs::write(plugins.join("swapped.wasm"), tiny::plugin("AAAA"))?;
+    std::fs::write(plugins.join("program.wasm"), PROGRAM)?;
+    let permissions =
+        format!("allow.dirs = [{{ host = \"{}\", guest = \"/in\", write = true }}]", shared.display());
+    for plugin in ["program", "misbehave"] {
+        std::fs::write(plugins.join(format!("{plugin}.toml")), &permissions)?;
+    }
+    Ok(())
+}
+
+/// Prints what happened; fails if a promise was broken.
+fn report(ledger: &Ledger, figures: Vec<(&'static str, String)>, seed: u64) -> Result<()> {
     let faults = ledger.faults();
     println!();
-    for (what, figure) in ledger.figures().into_iter().chain(disruptions.figures()).chain(faults.figures()) {
+    for (what, figure) in ledger.figures().into_iter().chain(figures).chain(faults.figures()) {
         println!("  {what:<52} {figure}");
     }
     for (fault, text) in faults.texts() {

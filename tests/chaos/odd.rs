@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,8 +26,7 @@ const TASK: &str = r#"{"plugin":"noop"}"#;
 const NO_LENGTH: &str = "POST /task HTTP/1.1\r\nhost: localhost\r\ncontent-length: x\r\n\r\n";
 
 /// Does one odd thing to the server at this address.
-pub(crate) async fn run_odd_client(server: &Mutex<SocketAddr>, ledger: &Ledger, rng: &mut Rng) {
-    let address = *server.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) async fn run_odd_client(address: SocketAddr, ledger: &Ledger, rng: &mut Rng) {
     // Between two servers there is none.
     let Ok(stream) = TcpStream::connect(address).await else { return };
     ledger.odd_clients.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +70,7 @@ async fn stored(mut stream: TcpStream, request: &str, ledger: &Ledger) {
         values.next()?.ok()
     });
     match body.as_ref().and_then(|body| body["id"].as_str()) {
-        Some(id) => ledger.accept(id.to_owned(), None),
+        Some(id) => ledger.accept(id.to_owned(), None, None),
         None => ledger.report(Fault::Odd, format!("a task was stored without an id: {answer}")),
     }
 }
