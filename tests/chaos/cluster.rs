@@ -158,12 +158,11 @@ impl Cluster {
 
     /// Stops a server for a while, as a suspended machine is.
     fn stop(&mut self, from: u64, to: u64) {
-        let index = self.rng.below(self.servers.len());
-        if self.killed != Some(index) {
-            self.servers[index].pause();
-            sleep(self.rng.millis(from, to));
-            self.servers[index].resume();
-        }
+        let up: Vec<_> = (0..self.servers.len()).filter(|index| self.killed != Some(*index)).collect();
+        let index = up[self.rng.below(up.len())];
+        self.servers[index].pause();
+        sleep(self.rng.millis(from, to));
+        self.servers[index].resume();
     }
 
     fn restart(&mut self, clients: &Clients) -> Result<()> {

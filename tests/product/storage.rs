@@ -1,8 +1,10 @@
 //! What outlives the process.
 
 mod data_folder;
+mod database_faults;
 mod disk;
 mod durability;
 mod hosts;
 mod inbox;
+mod pgbouncer;
 mod postgres;

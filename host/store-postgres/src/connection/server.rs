@@ -102,7 +102,7 @@ impl Server {
                 Ok(Ok(connection)) => return Ok(connection),
                 // A standby refuses everybody; what another server says tells more.
                 Ok(Err(error)) if matches!(refused, Error::Silent) || !error.is_of_standby() => {
-                    refused = error
+                    refused = error;
                 }
                 _ => {}
             }
@@ -123,8 +123,11 @@ impl Server {
                 "the server is PostgreSQL {shown}, and wasmill needs {VERSION_MIN} or later; upgrade it"
             )));
         }
-        let other = self.connect(Purpose::Read).await?;
+        // Without settings: they would stay in the session of somebody else.
+        let other =
+            timeout(LOGIN_TIMEOUT, self.connect_to_any("wasmill")).await.map_err(|_| Error::Silent)??;
         if other.one(SESSION, &[]).await?.get::<_, i32>(0) == session {
+            other.batch("RESET ALL").await?;
             return Err(Error::Refused(format!("two connections have the same session; {NO_POOLER}")));
         }
         Ok(shown)

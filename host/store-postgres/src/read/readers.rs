@@ -45,10 +45,10 @@ impl Readers {
         }
     }
 
-    /// Runs a query on a connection of its own.
+    /// Runs a query on a connection of its own; runs it again if that is lost, as in a restart of the server.
     pub(crate) async fn read<T, F>(
         self: &Arc<Self>,
-        query: impl FnOnce(Arc<Connection>) -> F + Send + 'static,
+        query: impl FnOnce(Arc<Connection>) -> F + Clone + Send + 'static,
     ) -> std::result::Result<T, StoreError>
     where
         T: Send + 'static,
@@ -60,7 +60,7 @@ impl Readers {
     /// Runs a query in the background, whose failure is no news: the next one comes soon, and requests tell.
     pub(crate) async fn look<T, F>(
         self: &Arc<Self>,
-        query: impl FnOnce(Arc<Connection>) -> F + Send + 'static,
+        query: impl FnOnce(Arc<Connection>) -> F + Clone + Send + 'static,
     ) -> std::result::Result<T, StoreError>
     where
         T: Send + 'static,
@@ -101,21 +101,28 @@ impl Readers {
         drop(all);
     }
 
-    async fn run<T, F>(&self, query: impl FnOnce(Arc<Connection>) -> F) -> Result<T>
+    async fn run<T, F>(&self, query: impl FnOnce(Arc<Connection>) -> F + Clone) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        let idle = self.idle().pop().filter(|connection| !connection.is_closed());
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let read = timeout(SILENCE_MAX, query(connection.clone())).await.unwrap_or(Err(Error::Silent));
-        // A failed connection may be unusable; the next read opens another.
-        if read.is_ok() {
-            self.idle().push(connection);
+        let began = Instant::now();
+        let mut idle = self.idle().pop().filter(|connection| !connection.is_closed());
+        loop {
+            let connection = match idle.take() {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let query = query.clone();
+            match timeout(SILENCE_MAX, query(connection.clone())).await.unwrap_or(Err(Error::Silent)) {
+                Ok(read) => {
+                    self.idle().push(connection);
+                    return Ok(read);
+                }
+                Err(error) if error.is_lost() && began.elapsed() < PATIENCE => sleep(RECONNECT_WAIT).await,
+                // The connection may be unusable; the next read opens another.
+                Err(error) => return Err(error),
+            }
         }
-        read
     }
 
     /// Connects; waits for a while if the server is gone, as for a restart.
