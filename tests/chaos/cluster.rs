@@ -132,9 +132,9 @@ impl Cluster {
     fn make(&mut self, disruption: Disruption, clients: &Clients) -> Result<()> {
         match disruption {
             Disruption::LosePrimary => self.lose_primary()?,
-            Disruption::SwitchOver => self.disturb(|patroni| patroni.switch_over())?,
-            Disruption::KillPrimary => self.disturb(|patroni| patroni.kill_primary())?,
-            Disruption::RestartPrimary => self.disturb(|patroni| patroni.restart_primary())?,
+            Disruption::SwitchOver => self.disturb(Patroni::switch_over)?,
+            Disruption::KillPrimary => self.disturb(Patroni::kill_primary)?,
+            Disruption::RestartPrimary => self.disturb(Patroni::restart_primary)?,
             Disruption::CutConnections => self.disturb(|patroni| {
                 patroni
                     .query("postgres", &format!("SELECT count(pg_terminate_backend(pid)) {BACKENDS}"))
