@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wasmill_model::{Clock, Timestamp};
+use wasmill_model::{Clock, KeySpace, Reach, Timestamp};
 
 use crate::keys::{Key, Keys};
 use crate::meter::OverRate;
@@ -65,6 +65,16 @@ impl Identity {
     /// Returns the id that tasks name in `submitted_by`.
     pub fn id(&self) -> Option<&Arc<str>> {
         self.key.as_ref().map(|key| &key.id)
+    }
+
+    /// Returns the tasks and plugins that it may see and touch.
+    pub fn reach(&self) -> &Reach {
+        self.key.as_ref().map_or_else(|| Reach::everything(), |key| &key.reach)
+    }
+
+    /// Returns where its unique keys and idempotency keys are unique.
+    pub fn space(&self) -> KeySpace {
+        self.key.as_ref().map(|key| key.space.clone()).unwrap_or_default()
     }
 
     /// Returns true if it has this scope.
@@ -250,7 +260,7 @@ impl Access {
         let Some(key) = identity.key() else {
             return if self.is_open() { TimeLeft::Unbounded } else { TimeLeft::None };
         };
-        let Some(current) = keys.current(key).filter(|current| current.scopes == key.scopes) else {
+        let Some(current) = keys.current(key).filter(|current| has_same_rights(current, key)) else {
             return TimeLeft::None;
         };
         let session = identity.session.as_ref();
@@ -263,6 +273,11 @@ impl Access {
         let left = (ends - self.0.clock.now()).to_std().unwrap_or_default();
         if left.is_zero() { TimeLeft::None } else { TimeLeft::Bounded(left) }
     }
+}
+
+/// Returns true if the rights of a key are those that it had.
+fn has_same_rights(current: &Key, key: &Key) -> bool {
+    current.scopes == key.scopes && current.reach == key.reach
 }
 
 /// How long an identity is in force, unless the keys change.

@@ -11,11 +11,12 @@ use chrono::SecondsFormat;
 use data_encoding::HEXLOWER;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
-use wasmill_model::{Rate, Timestamp};
+use wasmill_model::{Rate, Reach, Timestamp};
 
 use crate::file::{self, Row};
 use crate::key::SecretKey;
 use crate::keys::Key;
+use crate::reach;
 use crate::scope::Scopes;
 
 const BLOCK: &str = "[[key]]";
@@ -79,6 +80,8 @@ pub struct NewKey {
     pub expires: Option<Timestamp>,
     /// How many requests it may send; `None` for any number.
     pub rate: Option<Rate>,
+    /// The tasks and plugins that it may see and touch.
+    pub reach: Reach,
 }
 
 /// The keys file of a data folder.
@@ -119,7 +122,7 @@ impl KeyFile {
         })
     }
 
-    /// Creates another key of the same name, scopes and rate; the earlier ones end after the overlap. The new key ends when
+    /// Creates another key of the same name, scopes, reach and rate; the earlier ones end after the overlap. The new key ends when
     /// `expires` says, or never if that is `None` and the newest one never ends.
     ///
     /// # Errors
@@ -146,7 +149,8 @@ impl KeyFile {
             }
             let newest = newest.ok_or_else(|| self.unknown(name))?;
             let expires = expires(newest.expires.is_none());
-            let new = NewKey { name: name.to_owned(), scopes: newest.scopes, expires, rate: newest.rate };
+            let Key { scopes, rate, reach, .. } = newest;
+            let new = NewKey { name: name.to_owned(), scopes, expires, rate, reach };
             Ok((self.append(blocks, &new)?, new))
         })
     }
@@ -179,6 +183,7 @@ impl KeyFile {
             key.id(),
             scopes.join(", ")
         );
+        text.push_str(&reach::lines(&new.reach));
         if let Some(expires) = new.expires {
             text.push_str(&format!("{EXPIRES} = {}\n", shown_time(expires)));
         }

@@ -12,10 +12,11 @@ use chrono::DateTime;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use toml::value::Datetime;
-use wasmill_model::{Rate, Timestamp, position, without_bom};
+use wasmill_model::{KeySpace, Rate, Reach, Timestamp, position, without_bom};
 
 use crate::key::{self, InvalidKey, KeyHash, check_key};
 use crate::keys::{Key, Keys};
+use crate::reach;
 use crate::scope::{InvalidScope, Scope, Scopes};
 use crate::stamp::FileStamp;
 
@@ -69,6 +70,9 @@ pub(crate) struct Row {
     pub(crate) secret_file: Option<PathBuf>,
     pub(crate) secret_env: Option<String>,
     pub(crate) scopes: Vec<String>,
+    pub(crate) plugins: Option<Vec<String>>,
+    pub(crate) groups: Option<Vec<String>>,
+    pub(crate) tags: Option<Vec<String>>,
     pub(crate) expires: Option<Datetime>,
     pub(crate) rate: Option<String>,
 }
@@ -197,6 +201,8 @@ impl Row {
         if scopes.is_empty() {
             return Err("it has no scopes".to_owned());
         }
+        let Self { plugins, groups, tags, .. } = self;
+        let reach = reach::read(plugins.as_deref(), groups.as_deref(), tags.as_deref(), scopes)?;
         let expires = self.expires.map(time).transpose()?;
         let rate = self.rate.as_deref().map(str::parse::<Rate>).transpose();
         let rate = rate.map_err(|error| format!("its rate is invalid: {error}"))?;
@@ -217,7 +223,8 @@ impl Row {
         };
         // A hash with the id of a key is that of a key.
         let has_id = has_own_id || (self.sha256.is_some() && key::is_id(&id));
-        Ok((Key { rate, ..new_key(&id, &self.name, scopes, expires, hash) }, has_id))
+        let space = reach::space(&reach);
+        Ok((Key { rate, reach, space, ..new_key(&id, &self.name, scopes, expires, hash) }, has_id))
     }
 
     /// Returns the hash of the secret, and its id if it has one.
@@ -248,8 +255,18 @@ impl Row {
 }
 
 fn new_key(id: &str, name: &str, scopes: Scopes, expires: Option<Timestamp>, hash: KeyHash) -> Key {
-    let (rate, last_used, meter) = (None, Arc::default(), Arc::default());
-    Key { id: id.into(), name: name.to_owned(), scopes, expires, rate, hash, last_used, meter }
+    Key {
+        id: id.into(),
+        name: name.to_owned(),
+        scopes,
+        expires,
+        rate: None,
+        reach: Reach::default(),
+        space: KeySpace::default(),
+        hash,
+        last_used: Arc::default(),
+        meter: Arc::default(),
+    }
 }
 
 /// Returns true if a secret is long enough, and can be sent in a header.

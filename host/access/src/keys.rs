@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
-use wasmill_model::{Rate, Timestamp};
+use wasmill_model::{KeySpace, Rate, Reach, Timestamp};
 
 use crate::key::{self, KeyHash};
 use crate::last_used::LastUsed;
@@ -24,6 +24,10 @@ pub struct Key {
     pub expires: Option<Timestamp>,
     /// How many requests it may send; `None` for any number.
     pub rate: Option<Rate>,
+    /// The tasks and plugins that it may see and touch.
+    pub reach: Reach,
+    /// Where its unique keys and idempotency keys are unique: keys of the same reach share them.
+    pub space: KeySpace,
     pub(crate) hash: KeyHash,
     pub(crate) last_used: Arc<LastUsed>,
     pub(crate) meter: Arc<Meter>,

@@ -10,6 +10,7 @@ mod key;
 mod keys;
 mod last_used;
 mod meter;
+mod reach;
 mod scope;
 mod session;
 mod session_file;

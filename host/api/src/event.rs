@@ -3,3 +3,4 @@
 mod message;
 mod sampled;
 pub(crate) mod stream;
+mod within;

@@ -1,7 +1,7 @@
 //! A router that keeps the specification of each of its routes.
 //!
 //! `router.rs` uses it like axum's own router. Path and method come from the specification, so a route without one
-//! cannot be added, nor can one that does not say what its key needs.
+//! cannot be added, nor can one that does not say what its key needs and how it keeps a key within its reach.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 
-use crate::openapi::{Needs, Operation, RequestSpecs};
+use crate::openapi::{Bounds, Needs, Operation, RequestSpecs};
 use crate::state::Api;
 
 /// A router, and the specifications of its operations.
@@ -26,14 +26,15 @@ impl Routes {
         Self { router: Router::new(), operations: Vec::new() }
     }
 
-    /// Serves an operation, to keys that have what it needs.
+    /// Serves an operation, to keys that have what it needs, and within their reach.
     pub(crate) fn add<H: Handler<T, Api>, T: 'static>(
         mut self,
         needs: Needs,
+        bounds: Bounds,
         operation: Operation,
         handler: H,
     ) -> Self {
-        let operation = operation.needs(needs);
+        let operation = operation.guarded(needs, bounds);
         let filter = match operation.method {
             // Answers HEAD as well.
             "get" => MethodFilter::GET,

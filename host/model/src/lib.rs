@@ -11,6 +11,7 @@ mod limits;
 mod log;
 mod plugin;
 mod rate;
+mod reach;
 mod retry;
 mod run;
 mod schedule;
@@ -27,6 +28,7 @@ pub use limits::{Limits, SLOTS_DEFAULT};
 pub use log::{LINE_SEQ_MAX, LogLine, LogStream, LogTail};
 pub use plugin::{InvalidPluginName, PluginName};
 pub use rate::{InvalidRate, Rate};
+pub use reach::{InvalidPattern, InvalidReach, PluginPattern, REACH_NAMES_MAX, REACH_TAGS_MAX, Reach};
 pub use retry::{
     ATTEMPTS_MAX, Backoff, Cause, FACTOR_MAX, Failure, InvalidBackoff, Retry, RetryOn, UnknownCause,
     UnknownKind,
@@ -35,9 +37,9 @@ pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspensio
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
 pub use task::{
     AttemptCounts, DEPENDENCIES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, GROUP_CHARS_MAX, Group,
-    HOST_CRASHES_MAX, InvalidLabel, KEY_CHARS_MAX, Meter, NewDependencies, NewTask, OnConflict, OnFailure,
-    Priority, Progress, RunOutcome, TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase, TaskState, Transition,
-    Unique, UniqueKey, Usage, Webhook,
+    HOST_CRASHES_MAX, InvalidLabel, KEY_CHARS_MAX, KeySpace, Meter, NewDependencies, NewTask, OnConflict,
+    OnFailure, Priority, Progress, RunOutcome, TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase, TaskState,
+    Transition, Unique, UniqueKey, Usage, Webhook,
 };
 pub use text::{position, without_bom};
 pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};

@@ -13,8 +13,8 @@ pub use dependency::{
     DEPENDENCIES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, OnFailure,
 };
 pub use label::{
-    GROUP_CHARS_MAX, Group, InvalidLabel, KEY_CHARS_MAX, OnConflict, TAG_CHARS_MAX, TAGS_MAX, Tag, Unique,
-    UniqueKey,
+    GROUP_CHARS_MAX, Group, InvalidLabel, KEY_CHARS_MAX, KeySpace, OnConflict, TAG_CHARS_MAX, TAGS_MAX, Tag,
+    Unique, UniqueKey,
 };
 pub use priority::Priority;
 pub use record::{NewTask, Progress, Task};

@@ -9,8 +9,8 @@ use chrono::DateTime;
 use rusqlite::{Connection, StatementStatus};
 use tokio::sync::oneshot;
 use wasmill_model::{
-    NewDependencies, NewTask, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer, Transition,
-    Unique, Webhook,
+    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer,
+    Transition, Unique, Webhook,
 };
 use wasmill_store::commit::WriterStats;
 use wasmill_store::live::LiveRuns;
@@ -137,8 +137,11 @@ impl Full {
                 webhook: Some(Webhook { url: url.clone(), origin: origin.clone(), on: Vec::clone(&on) }),
                 ..new_task()
             };
-            let unique =
-                Unique { key: format!("u{round}").parse().expect("valid"), on_conflict: OnConflict::Refuse };
+            let unique = Unique {
+                key: format!("u{round}").parse().expect("valid"),
+                on_conflict: OnConflict::Refuse,
+                space: KeySpace::default(),
+            };
             let grouped = NewTask { group: "mine".parse().ok(), unique: Some(unique), ..new_task() };
             let waits =
                 NewDependencies { on: vec![first.id], on_failure: OnFailure::Cancel, pass_results: true };

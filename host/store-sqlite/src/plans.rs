@@ -13,7 +13,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 104] = [
+const STATEMENTS: [&str; 105] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -64,6 +64,7 @@ const STATEMENTS: [&str; 104] = [
     queries::CHECKPOINT,
     queries::AGAIN,
     queries::INPUT,
+    queries::LABELS,
     queries::WAITING,
     ahead::PLACE,
     ahead::AHEAD,

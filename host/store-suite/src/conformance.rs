@@ -52,6 +52,7 @@ macro_rules! conformance {
                 tasks_beyond_the_count_bound_are_pruned, a_prune_step_is_bounded,
                 large_results_shorten_a_prune_step;
             search: tasks_are_found_by_id_prefix, tasks_are_found_by_schedule_group_key_and_id_suffix, tasks_are_found_by_id_among_very_many,
+                nothing_outside_a_reach_is_found,
                 stored_and_ever_finished_tasks_are_counted_apart;
             log: lines_are_read_while_the_task_runs,
                 lines_are_numbered_over_all_runs, a_cancelled_run_keeps_its_whole_log,
@@ -83,7 +84,8 @@ macro_rules! conformance {
                 a_refused_request_does_not_use_its_key, an_idempotency_key_expires_after_a_day,
                 concurrent_requests_with_one_key_are_stored_once, a_unique_key_has_one_unfinished_task,
                 the_steps_of_a_request_are_added_up, a_manual_run_with_a_key_starts_once,
-                a_submit_can_return_the_holder_of_a_unique_key, a_unique_key_is_free_once_its_task_has_finished;
+                a_submit_can_return_the_holder_of_a_unique_key, a_unique_key_is_free_once_its_task_has_finished,
+                a_unique_key_is_unique_within_its_space;
             tags: a_list_filters_by_tags, tags_stay_with_a_task_in_every_state,
                 a_bulk_cancel_filters_by_tags, tags_of_refused_tasks_are_not_stored;
             retry: every_attempt_is_stored_with_its_outcome, attempts_are_removed_with_their_task,

@@ -139,12 +139,13 @@ fn running(overview: &Overview) -> Markup {
 }
 
 fn plugins(overview: &Overview) -> Markup {
-    let waiting = overview.plugins.iter().filter(|plugin| plugin.tasks.waiting + plugin.tasks.running > 0);
-    let queues: Vec<_> = waiting
+    let counted = overview.plugins.iter().filter_map(|plugin| Some((plugin, plugin.tasks?)));
+    let queues: Vec<_> = counted
+        .filter(|(_, tasks)| tasks.waiting + tasks.running > 0)
         .take(12)
-        .map(|plugin| Bar {
+        .map(|(plugin, tasks)| Bar {
             label: plugin.name.clone(),
-            parts: vec![("running", plugin.tasks.running as f64), ("waiting", plugin.tasks.waiting as f64)],
+            parts: vec![("running", tasks.running as f64), ("waiting", tasks.waiting as f64)],
         })
         .collect();
     html! {
@@ -170,15 +171,16 @@ fn plugins(overview: &Overview) -> Markup {
 fn plugin_row(plugin: &Plugin) -> Markup {
     let tasks =
         |state: &str| Filters::default().with("plugin", &plugin.name).with("state", state).href("tasks", &[]);
-    let at_least = if plugin.tasks.waiting_is_at_least { "+" } else { "" };
+    let counts = plugin.tasks.unwrap_or_default();
+    let at_least = if counts.waiting_is_at_least { "+" } else { "" };
     html! {
         tr {
             th scope="row" data-label="Plugin" { a href={ "plugins#p-" (plugin.name) } { (text::brief(&plugin.name, 64)) } }
             td data-label="State" { (badge(&plugin.state)) @if plugin.paused { " " (badge("paused")) } }
-            td.num data-label="Waiting" { a href=(tasks("waiting")) { (unit::count(plugin.tasks.waiting)) (at_least) } }
-            td.num data-label="Running" { a href=(tasks("running")) { (unit::count(plugin.tasks.running)) } }
-            td.num data-label="Completed" { a href=(tasks("completed")) { (unit::count(plugin.tasks.completed)) } }
-            td.num data-label="Failed" { a href=(tasks("failed")) { (unit::count(plugin.tasks.failed)) } }
+            td.num data-label="Waiting" { a href=(tasks("waiting")) { (unit::count(counts.waiting)) (at_least) } }
+            td.num data-label="Running" { a href=(tasks("running")) { (unit::count(counts.running)) } }
+            td.num data-label="Completed" { a href=(tasks("completed")) { (unit::count(counts.completed)) } }
+            td.num data-label="Failed" { a href=(tasks("failed")) { (unit::count(counts.failed)) } }
         }
     }
 }

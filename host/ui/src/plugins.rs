@@ -82,9 +82,11 @@ fn card(site: &Site, plugin: &Plugin) -> Markup {
                 div.alert { p.pre { (block(reason)) } @if let Some(digest) = &plugin.in_service { p.note { "The last good version " code { (brief(digest, 8)) } " stays in service." } } }
             }
             dl.facts {
-                div { dt { "Waiting" } dd { a href=(tasks("waiting")) { (unit::count(plugin.tasks.waiting)) @if plugin.tasks.waiting_is_at_least { "+" } } } }
-                div { dt { "Running" } dd { a href=(tasks("running")) { (unit::count(plugin.tasks.running)) @if let Some(most) = plugin.limits.as_ref().and_then(|limits| limits.concurrency) { " of " (most) } } } }
-                div { dt { "Completed, failed, cancelled" } dd { (unit::count(plugin.tasks.completed)) ", " a href=(tasks("failed")) { (unit::count(plugin.tasks.failed)) } ", " (unit::count(plugin.tasks.cancelled)) } }
+                @if let Some(counts) = &plugin.tasks {
+                    div { dt { "Waiting" } dd { a href=(tasks("waiting")) { (unit::count(counts.waiting)) @if counts.waiting_is_at_least { "+" } } } }
+                    div { dt { "Running" } dd { a href=(tasks("running")) { (unit::count(counts.running)) @if let Some(most) = plugin.limits.as_ref().and_then(|limits| limits.concurrency) { " of " (most) } } } }
+                    div { dt { "Completed, failed, cancelled" } dd { (unit::count(counts.completed)) ", " a href=(tasks("failed")) { (unit::count(counts.failed)) } ", " (unit::count(counts.cancelled)) } }
+                }
                 @if let Some(kind) = &plugin.kind { div { dt { "Kind" } dd { (visible(kind)) } } }
                 @if plugin.size_bytes > 0 { div { dt { "File" } dd { (unit::bytes(plugin.size_bytes)) ", compiled in " (unit::millis(plugin.compile_ms)) } } }
                 @if let Some(digest) = &plugin.digest { div { dt { "SHA-256" } dd { code title=(visible(digest)) { (brief(digest, 16)) } " " (command::copy(digest)) } } }

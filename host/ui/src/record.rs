@@ -276,7 +276,7 @@ pub struct Plugin {
     pub compile_ms: u64,
     pub in_service: Option<String>,
     pub paused: bool,
-    pub tasks: PluginTasks,
+    pub tasks: Option<PluginTasks>,
     pub kind: Option<String>,
     pub description: Option<String>,
     pub result: Option<String>,

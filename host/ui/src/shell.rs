@@ -58,6 +58,8 @@ pub struct Site {
     pub is_draining: bool,
     /// Whether several hosts share the database.
     pub has_hosts: bool,
+    /// Whether the reader reaches a part of the tasks only, and the pages of the whole server are not for him.
+    pub is_bounded: bool,
     /// Where traces are shown, with `{trace_id}` in it.
     pub trace_url: Option<String>,
     /// What was just done, for people.
@@ -147,13 +149,13 @@ const ICON: &str = "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16
 
 fn header(site: &Site, place: Place, root: &str) -> Markup {
     let entries = [
-        (Place::Overview, "ui/", "Overview", "o", true),
+        (Place::Overview, "ui/", "Overview", "o", !site.is_bounded),
         (Place::Tasks, "ui/tasks", "Tasks", "t", true),
         (Place::Plugins, "ui/plugins", "Plugins", "p", true),
-        (Place::Schedules, "ui/schedules", "Schedules", "s", true),
+        (Place::Schedules, "ui/schedules", "Schedules", "s", !site.is_bounded),
         (Place::Submit, "ui/submit", "Submit", "n", site.rights.submit),
-        (Place::Events, "ui/live", "Live", "l", true),
-        (Place::Hosts, "ui/hosts", "Hosts", "h", site.has_hosts),
+        (Place::Events, "ui/live", "Live", "l", !site.is_bounded),
+        (Place::Hosts, "ui/hosts", "Hosts", "h", site.has_hosts && !site.is_bounded),
         (Place::Doctor, "ui/doctor", "Doctor", "d", site.rights.admin),
         (Place::None, "docs", "API", "a", true),
     ];

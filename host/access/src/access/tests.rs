@@ -39,7 +39,13 @@ fn keys(folder: &tempfile::TempDir) -> Keys {
 fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let scopes: Scopes = [Scope::Submit].into_iter().collect();
-    let new = NewKey { name: "ci".into(), scopes, expires: Some(at("2026-11-29T08:00:00Z")), rate: None };
+    let new = NewKey {
+        name: "ci".into(),
+        scopes,
+        expires: Some(at("2026-11-29T08:00:00Z")),
+        rate: None,
+        reach: Reach::default(),
+    };
     let key = KeyFile::new(folder.path()).create(&new).unwrap();
     let clock = Arc::new(TestClock(Mutex::new(at("2026-11-29T07:00:00Z"))));
     let access = Access::new(keys(&folder), false, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -108,6 +114,7 @@ async fn an_identity_ends_when_its_key_is_revoked_or_changed_and_not_before() {
         scopes: [Scope::Admin].into_iter().collect(),
         expires: None,
         rate: None,
+        reach: Reach::default(),
     };
     file.create(&new).unwrap();
     let mut ended = std::pin::pin!(access.ended(&identity));

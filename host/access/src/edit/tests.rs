@@ -11,7 +11,8 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn new_key(name: &str) -> NewKey {
-    NewKey { name: name.to_owned(), scopes: [Scope::Submit].into_iter().collect(), expires: None, rate: None }
+    let scopes = [Scope::Submit].into_iter().collect();
+    NewKey { name: name.to_owned(), scopes, expires: None, rate: None, reach: Reach::default() }
 }
 
 fn names(folder: &Path) -> Vec<(String, Option<Timestamp>)> {

@@ -54,8 +54,8 @@ fn an_invalid_key_is_named_and_no_secret_is_shown() {
             "line 3, column 1: unknown field `secret`",
         ),
         (
-            format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\ngroups = ['x']"),
-            "unknown field `groups`",
+            format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\nstored = '2GiB'"),
+            "unknown field `stored`",
         ),
         (format!("name = {other}"), "line 2, column "),
     ] {

@@ -13,7 +13,9 @@ fn key(scope: Scope, hash: u8) -> Key {
     let scopes: Scopes = [scope].into_iter().collect();
     let hash = [hash; 32];
     let (rate, last_used, meter) = (None, Arc::default(), Arc::default());
-    Key { id: "7f3k9q2m".into(), name: "ada".into(), scopes, expires: None, rate, hash, last_used, meter }
+    let (reach, space) = Default::default();
+    let (id, name) = ("7f3k9q2m".into(), "ada".into());
+    Key { id, name, scopes, expires: None, rate, reach, space, hash, last_used, meter }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSu
 
 use crate::event::message::write;
 use crate::event::sampled::{Pace, SAMPLE_MAX, SampledStream};
+use crate::event::within::Within;
 use crate::http::authorize::Sender;
 use crate::http::params::{Params, whole_number};
 use crate::http::sse::{self, ChunkSource};
@@ -78,7 +79,8 @@ pub(crate) async fn all_events(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let AllEventsParams { plugin, sample } = check(&params)?;
+    let within = Within::of(&api, &sender);
+    let AllEventsParams { plugin, sample } = check(&params, within.is_some())?;
     let permit = api.stream_limit.permit()?;
     let mut follower = api.store.subscribe_all();
     if let Some(last) = sse::last_event_id(&headers) {
@@ -90,7 +92,7 @@ pub(crate) async fn all_events(
         return Ok(sse::stream(stream, api.scheduler.clone(), permit));
     }
     Ok(sse::stream(
-        AllEventStream { follower, plugin, has_notes, skipped: 0, next_read_at: None },
+        AllEventStream { follower, plugin, within, has_notes, skipped: 0, next_read_at: None },
         api.scheduler.clone(),
         permit,
     ))
@@ -103,9 +105,15 @@ struct AllEventsParams {
     sample: Option<usize>,
 }
 
-fn check(params: &Params) -> Result<AllEventsParams, Problem> {
+fn check(params: &Params, is_bounded: bool) -> Result<AllEventsParams, Problem> {
     let (mut read, mut errors) = (AllEventsParams::default(), FieldErrors::default());
     for (name, value) in params.iter() {
+        if name == "sample" && is_bounded {
+            let detail = "sample counts the events that are left out, which are of others, too; a key with a reach gets all \
+                          events of its tasks";
+            errors.push(FieldError::parameter(name, detail));
+            continue;
+        }
         if name == "sample" {
             let sample = whole_number(value).and_then(|sample| usize::try_from(sample).ok());
             read.sample = sample.filter(|sample| (1..=SAMPLE_MAX).contains(sample));
@@ -153,7 +161,8 @@ pub(crate) fn all_events_spec() -> Operation {
         .detail(
             "Starts with the next event, or after `Last-Event-ID`; an event `gap` reports lost events. With `sample`, an \
              event `left-out` counts those that were not sent, of which the server looks at 10,000 a second: with \
-             `plugin`, the others count whatever their plugin.",
+             `plugin`, the others count whatever their plugin. A key with a reach gets the events of its tasks, without the deletion of one that had no \
+             other event before, and no `sample`.",
         )
 }
 
@@ -288,6 +297,8 @@ struct AllEventStream {
     follower: Subscriber,
     /// Only events of this plugin, if set.
     plugin: Option<PluginName>,
+    /// Only events of tasks within the reach of the client, if it has one.
+    within: Option<Within>,
     /// Whether the client may read the notes of guests.
     has_notes: bool,
     /// Events filtered out since the last one sent.
@@ -311,7 +322,9 @@ impl AllEventStream {
         let accepts_event_stream =
             |event: &&Event| self.plugin.as_ref().is_none_or(|plugin| event.payload.plugin == *plugin);
         let wanted: Vec<_> = events.iter().filter(accepts_event_stream).collect();
-        self.skipped = if wanted.is_empty() { self.skipped + events.len() } else { 0 };
+        // How much others do is not for a client with a reach.
+        let is_skipped = wanted.is_empty() && self.within.is_none();
+        self.skipped = if is_skipped { self.skipped + events.len() } else { 0 };
         match events.last() {
             Some(last) if self.skipped >= SKIPPED_MAX => {
                 self.skipped = 0;
@@ -335,6 +348,17 @@ impl ChunkSource for AllEventStream {
                 }
             };
             self.next_read_at = (events.len() < FULL_BATCH).then(|| Instant::now() + MIN_READ_INTERVAL);
+            let events = match &mut self.within {
+                Some(within) => match within.filter(events).await {
+                    Ok(events) => events,
+                    Err(error) => {
+                        // The client reconnects.
+                        tracing::debug!(%error, "event stream stopped");
+                        return None;
+                    }
+                },
+                None => events,
+            };
             let chunk = self.write(&events);
             if !chunk.is_empty() {
                 return Some(chunk);

@@ -5,8 +5,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::RequestExt as _;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -17,11 +18,13 @@ use wasmill_model::TaskId;
 
 use crate::http::session_cookie;
 use crate::http::sse::EVENT_STREAM;
-use crate::openapi::{Needs, RequestSpec, RequestSpecs};
+use crate::openapi::{Bounds, Needs, RequestSpec, RequestSpecs};
+use crate::plugin::lookup::unknown_plugin;
 use crate::problem::Problem;
 use crate::problem::kind;
 use crate::server::access_policy;
 use crate::state::Api;
+use crate::task::lookup::unknown_task;
 
 /// The address of a client, which the server adds to each request that changes something, and to all while keys are
 /// asked for.
@@ -62,7 +65,7 @@ pub(crate) async fn authorize(
 ) -> Response {
     let access = authorizer.api.access.clone();
     let spec = authorizer.spec(&request);
-    let needs = spec.map_or(Needs::Nothing, |spec| spec.needs);
+    let (needs, bounds) = spec.map_or((Needs::Nothing, Bounds::Nothing), |spec| (spec.needs, spec.bounds));
     let audited =
         spec.filter(|spec| is_audited(request.method(), spec.needs)).map(|spec| Audited::of(spec, &request));
     if access.is_open() || needs == Needs::Nothing {
@@ -75,6 +78,7 @@ pub(crate) async fn authorize(
         Some(Sender(identity)) => Ok(Caller { identity: identity.clone(), cookie: None, is_session: false }),
         None => identify(&authorizer.api, request.headers(), request.extensions().get::<Peer>()),
     };
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let Caller { identity, cookie, is_session } = match caller {
         Ok(caller) => caller,
         Err(Refusal::Missing) if has_key_in_query(&request) => {
@@ -89,13 +93,14 @@ pub(crate) async fn authorize(
         authorizer.tell(audited, &identity, &response);
         return response;
     }
-    if let Err(problem) = authorizer.check(&identity, needs, request.uri().path()).await {
+    let name = path_parameter(&mut request, bounds).await;
+    let asked = Asked { needs, bounds, name: name.as_deref(), is_read };
+    if let Err(problem) = authorizer.check(&identity, asked).await {
         let response = problem.into_response();
         authorizer.tell(audited, &identity, &response);
         return response;
     }
     request.extensions_mut().insert(Sender(identity.clone()));
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let response = next.run(request);
     // A read may wait for a task for a minute. A change is not interrupted.
     let response = tokio::select! {
@@ -180,8 +185,11 @@ impl Authorizer {
         spec.and_then(|methods| methods.get(method))
     }
 
-    /// Checks what the operation needs.
-    async fn check(&self, identity: &Identity, needs: Needs, path: &str) -> Result<(), Problem> {
+    /// Checks what the operation needs, within the reach of the key.
+    async fn check(&self, identity: &Identity, asked: Asked<'_>) -> Result<(), Problem> {
+        // First: whether a task outside exists must not show in what the key lacks.
+        self.check_reach(identity, asked).await?;
+        let Asked { needs, name, .. } = asked;
         let require = |scope: Scope| {
             if identity.may(scope) { Ok(()) } else { Err(not_permitted(identity, scope)) }
         };
@@ -190,7 +198,7 @@ impl Authorizer {
             Needs::Scope(scope) => require(scope),
             Needs::Task(scope) => {
                 if identity.may(scope)
-                    || (identity.may(Scope::Submit) && self.may_read(identity, path).await?)
+                    || (identity.may(Scope::Submit) && self.may_read(identity, name).await?)
                 {
                     return Ok(());
                 }
@@ -198,22 +206,62 @@ impl Authorizer {
             }
             Needs::Copy => {
                 require(Scope::Submit)?;
-                if self.may_read(identity, path).await? { Ok(()) } else { require(Scope::Read) }
+                if self.may_read(identity, name).await? { Ok(()) } else { require(Scope::Read) }
             }
             Needs::Copies => require(Scope::Submit).and_then(|()| require(Scope::Read)),
         }
     }
 
+    /// Checks that the task or the plugin of the path is within the reach of the key.
+    async fn check_reach(&self, identity: &Identity, asked: Asked<'_>) -> Result<(), Problem> {
+        let reach = identity.reach();
+        if !reach.is_bounded() {
+            return Ok(());
+        }
+        match (asked.bounds, asked.name) {
+            (Bounds::Refused, _) => Err(out_of_reach(identity)),
+            (Bounds::Task, Some(name)) => {
+                // What is no id is refused by the endpoint.
+                let Ok(id) = name.parse::<TaskId>() else { return Ok(()) };
+                let within = self.api.store.within(vec![id], reach.clone()).await?;
+                if within.is_empty() { Err(unknown_task(id)) } else { Ok(()) }
+            }
+            (Bounds::Plugin, Some(name)) if !reach.covers_plugin(name) => {
+                Err(if asked.is_read { unknown_plugin(name) } else { out_of_reach(identity) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns true if the task of the path may be read, or is gone, which the endpoint says.
-    async fn may_read(&self, identity: &Identity, path: &str) -> Result<bool, Problem> {
+    async fn may_read(&self, identity: &Identity, name: Option<&str>) -> Result<bool, Problem> {
         if identity.may(Scope::Read) {
             return Ok(true);
         }
-        let id = path.split('/').nth(2).and_then(|id| id.parse::<TaskId>().ok());
+        let id = name.and_then(|id| id.parse::<TaskId>().ok());
         let Some(id) = id else { return Ok(true) };
         let task = self.api.store.get(id).await?;
         Ok(task.is_none_or(|task| identity.may_read(task.submitted_by.as_deref())))
     }
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    needs: Needs,
+    bounds: Bounds,
+    /// The task or the plugin of the path.
+    name: Option<&'a str>,
+    is_read: bool,
+}
+
+/// Returns the task or the plugin that the path names, decoded as the endpoint gets it.
+async fn path_parameter(request: &mut Request, bounds: Bounds) -> Option<String> {
+    if !matches!(bounds, Bounds::Task | Bounds::Plugin) {
+        return None;
+    }
+    let parameters = request.extract_parts::<RawPathParams>().await.ok()?;
+    parameters.iter().next().map(|(_, value)| value.to_owned())
 }
 
 /// Who sent a request, and how that is known.
@@ -329,6 +377,16 @@ pub(crate) fn not_permitted(identity: &Identity, scope: Scope) -> Problem {
     let has = identity.key().map(|key| key.scopes.to_string()).unwrap_or_default();
     let detail = format!("this needs the scope {}, and the key {name} has {has}", scope.as_str());
     Problem::of(kind::NOT_PERMITTED, detail)
+}
+
+/// The key reaches only a part of what the operation tells or changes.
+fn out_of_reach(identity: &Identity) -> Problem {
+    let name = identity.key().map_or("", |key| &key.name);
+    let detail = format!(
+        "this concerns more than the key {name} reaches, which is {}; it needs a key without plugins, groups and tags",
+        identity.reach()
+    );
+    Problem::of(kind::OUT_OF_REACH, detail)
 }
 
 #[cfg(test)]

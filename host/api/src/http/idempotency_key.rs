@@ -6,6 +6,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use wasmill_access::Identity;
 use wasmill_store::IdempotencyKey;
 
 use crate::openapi::{Operation, ResponseSpec};
@@ -18,16 +19,21 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// Maximum length of a key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 
-/// Parses the key, if there is one, and hashes the request; `kind` distinguishes operations whose bodies mean
+/// Parses the key of this sender, if there is one, and hashes the request; `kind` distinguishes operations whose bodies mean
 /// different things.
-pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
+pub(crate) fn read(
+    headers: &HeaderMap,
+    sender: &Identity,
+    kind: &str,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
     let mut keys = headers.get_all(HEADER).iter();
     let Some(value) = keys.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| is_key(key));
     match key {
         Some(key) if keys.next().is_none() => {
             let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(body).finalize();
-            Ok(Some(IdempotencyKey { key: key.to_owned(), digest: digest.into() }))
+            Ok(Some(IdempotencyKey::new(&sender.space(), key, digest.into())))
         }
         _ => Err(invalid_idempotency_key(KEY_BYTES_MAX)),
     }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::http::body::{self, BodyConfig};
 use crate::http::params::Params;
-use crate::openapi::{Needs, RequestSpec, RequestSpecs};
+use crate::openapi::{Bounds, Needs, RequestSpec, RequestSpecs};
 use crate::problem::Problem;
 
 /// What the layer compares requests with.
@@ -47,8 +47,13 @@ pub(crate) async fn reject_undocumented(
 impl DocumentedRequests {
     /// Returns what the document allows for the matched operation; nothing for an undocumented one.
     fn request_spec(&self, request: &Request) -> &RequestSpec {
-        static NOTHING: RequestSpec =
-            RequestSpec { id: "", needs: Needs::Nothing, params: Vec::new(), has_body: false };
+        static NOTHING: RequestSpec = RequestSpec {
+            id: "",
+            needs: Needs::Nothing,
+            bounds: Bounds::Nothing,
+            params: Vec::new(),
+            has_body: false,
+        };
         let method = match *request.method() {
             Method::GET | Method::HEAD => "get",
             Method::POST => "post",

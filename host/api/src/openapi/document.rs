@@ -14,7 +14,8 @@ const DESCRIPTION: &str = "Wasmill runs each task as a fresh, sandboxed instance
     Undocumented query parameters, repeated parameters that are not lists, and undocumented bodies are refused with 422. Operations that create tasks support `Idempotency-Key`; the other operations are idempotent and ignore it. Responses may gain keys; existing keys keep their type and meaning.";
 
 const KEY_DESCRIPTION: &str = "A key of `wasmill key create`, unless the server is open. An operation lists the \
-    scopes that its key needs; with two lists, `submit` suffices for tasks that the same key submitted.";
+    scopes that its key needs; with two lists, `submit` suffices for tasks that the same key submitted. `x-reach` says what an operation \
+    does for a key with a reach: a `task` or a `plugin` outside is unknown, it stays `within`, or it is `refused`.";
 
 /// Builds the document; `callbacks` documents the requests that the server sends.
 pub(crate) fn document(operations: Vec<Operation>, callbacks: fn(&mut Schemas) -> Value) -> Value {

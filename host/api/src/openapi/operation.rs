@@ -8,11 +8,13 @@ use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use wasmill_access::Scope;
 
-use super::request::{Needs, Param, RequestSpec};
+use super::request::{Bounds, Needs, Param, RequestSpec};
 use super::response::{self, ResponseSpec};
 use super::schemas::{SchemaOf, Schemas};
 use crate::openapi::schema::{IdSchema, NameSchema, plain};
-use crate::problem::kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, KEY_CHECK, ProblemKind};
+use crate::problem::kind::{
+    ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, KEY_CHECK, OUT_OF_REACH, ProblemKind,
+};
 
 /// The body of an operation without one: empty, or an empty object.
 #[derive(JsonSchema)]
@@ -51,6 +53,7 @@ pub(crate) struct Operation {
     pub(crate) is_page: bool,
     /// Set by the route table.
     needs: Needs,
+    bounds: Bounds,
     id: &'static str,
     tag: Tag,
     summary: &'static str,
@@ -126,6 +129,7 @@ impl Operation {
             path,
             is_page: false,
             needs: Needs::Nothing,
+            bounds: Bounds::Nothing,
             id,
             tag,
             summary,
@@ -137,12 +141,15 @@ impl Operation {
         }
     }
 
-    /// Sets what the key of a request has to allow.
-    pub(crate) fn needs(mut self, needs: Needs) -> Self {
+    /// Sets what the key of a request has to allow, and how it is kept within its reach.
+    pub(crate) fn guarded(mut self, needs: Needs, bounds: Bounds) -> Self {
         if needs != Needs::Nothing {
             self.problems.extend(KEY_CHECK);
         }
-        self.needs = needs;
+        if bounds == Bounds::Refused || (bounds == Bounds::Plugin && self.method != "get") {
+            self.problems.push(OUT_OF_REACH);
+        }
+        (self.needs, self.bounds) = (needs, bounds);
         self
     }
 
@@ -224,7 +231,7 @@ impl Operation {
             is_list: parameter["schema"]["type"] == "array",
         };
         let (params, has_body) = (queries.map(param).collect(), self.body.is_some());
-        RequestSpec { id: self.id, needs: self.needs, params, has_body }
+        RequestSpec { id: self.id, needs: self.needs, bounds: self.bounds, params, has_body }
     }
 
     /// Returns the OpenAPI object of the operation.
@@ -239,6 +246,9 @@ impl Operation {
         let keys =
             keys.map(|scopes| json!({"key": scopes.into_iter().map(Scope::as_str).collect::<Vec<_>>()}));
         operation["security"] = keys.collect();
+        if let Some(bounds) = self.bounds.as_str() {
+            operation["x-reach"] = bounds.into();
+        }
         if !self.detail.is_empty() {
             operation["description"] = self.detail.into();
         }

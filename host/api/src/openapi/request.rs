@@ -35,12 +35,43 @@ impl Needs {
     }
 }
 
+/// How an operation keeps a key within its reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    /// It takes no key, and tells nothing of tasks and plugins.
+    Nothing,
+    /// A task outside is unknown: the layer says so before the handler is called.
+    Task,
+    /// A plugin outside is unknown, and cannot be changed: the layer says so, too.
+    Plugin,
+    /// Its handler reads and changes what the reach of the sender covers, and nothing else.
+    Handler,
+    /// It is a page: the operations that it calls are bounded.
+    Page,
+    /// A key with a reach is refused.
+    Refused,
+}
+
+impl Bounds {
+    /// Returns its name in the API document; `None` if there is nothing to say.
+    pub(crate) fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing | Self::Page => None,
+            Self::Task => Some("task"),
+            Self::Plugin => Some("plugin"),
+            Self::Handler => Some("within"),
+            Self::Refused => Some("refused"),
+        }
+    }
+}
+
 /// What an operation accepts.
 #[derive(Debug)]
 pub(crate) struct RequestSpec {
     /// The id of the operation.
     pub(crate) id: &'static str,
     pub(crate) needs: Needs,
+    pub(crate) bounds: Bounds,
     pub(crate) params: Vec<Param>,
     /// Whether a body is read; otherwise it must be empty.
     pub(crate) has_body: bool,

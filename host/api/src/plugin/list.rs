@@ -6,9 +6,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use serde_json::json;
-use wasmill_model::PluginName;
+use wasmill_model::{PluginName, Reach};
 use wasmill_runtime::PluginInfo;
 
+use crate::http::authorize::Sender;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::plugin::lookup::unknown_plugin;
 use crate::problem::Problem;
@@ -19,24 +20,33 @@ use crate::view::plugin::{PluginView, TasksView, example};
 /// Waiting tasks are counted up to this number, which bounds the cost of a long queue.
 const WAITING_COUNT_MAX: usize = 10_000;
 
-pub(crate) async fn list(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
-    let plugins = api.runtime.plugins_info();
-    Ok(Json(view_all(&api, plugins).await?))
+pub(crate) async fn list(
+    State(api): State<Api>,
+    Sender(sender): Sender,
+) -> Result<impl IntoResponse, Problem> {
+    let mut plugins = api.runtime.plugins_info();
+    plugins.retain(|plugin| sender.reach().covers_plugin(&plugin.name));
+    Ok(Json(view_all(&api, sender.reach(), plugins).await?))
 }
 
 pub(crate) async fn plugin(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     let plugins = api.runtime.plugins_info();
     // A rejected file may have the name of a built-in plugin; the file is newer and comes last.
     let plugin = plugins.into_iter().rfind(|plugin| plugin.name == name);
     let plugin = plugin.ok_or_else(|| unknown_plugin(&name))?;
-    Ok(Json(view_all(&api, vec![plugin]).await?.pop()))
+    Ok(Json(view_all(&api, sender.reach(), vec![plugin]).await?.pop()))
 }
 
-/// Creates the views of these plugins, with one query for all task counts.
-pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<PluginView>, Problem> {
+/// Creates the views of these plugins for a key with this reach, with one query for all task counts.
+pub(crate) async fn view_all(
+    api: &Api,
+    reach: &Reach,
+    plugins: Vec<PluginInfo>,
+) -> Result<Vec<PluginView>, Problem> {
     let names: Vec<PluginName> = plugins.iter().filter_map(|plugin| plugin.name.parse().ok()).collect();
     let waiting = api.store.waiting(names.clone(), WAITING_COUNT_MAX).await?;
     let waiting: HashMap<_, _> = names.into_iter().zip(waiting).collect();
@@ -65,7 +75,8 @@ pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<
         .collect();
     let view = |plugin: PluginInfo| {
         let published = published.remove(&plugin.name);
-        PluginView::new(tasks(&plugin.name), is_paused(&plugin.name), published, plugin)
+        let view = PluginView::new(tasks(&plugin.name), is_paused(&plugin.name), published, plugin);
+        view.within(reach)
     };
     Ok(plugins.into_iter().map(view).collect())
 }

@@ -11,9 +11,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmill_access::Identity;
 use wasmill_model::{InvalidPluginName, PluginName};
 use wasmill_runtime::{PluginInfo, RemoveOutcome, Runtime, UploadError, UploadOutcome, UploadPreview};
 
+use crate::http::authorize::Sender;
 use crate::http::body::{UPLOAD_MAX, UPLOAD_TIMEOUT, read_wasm};
 use crate::http::params::{Params, flag};
 use crate::http::upload_limits::{UploadPermits, uploads_disabled};
@@ -37,6 +39,7 @@ pub(crate) async fn put(
     State(api): State<Api>,
     Path(name): Path<String>,
     params: Params,
+    Sender(sender): Sender,
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
@@ -52,7 +55,7 @@ pub(crate) async fn put(
         let UploadPreview { mut info, in_service, is_new } = change(&api, permits, work).await?;
         info.in_service = in_service.as_ref().map(|before| before.digest.clone());
         let changes = ChangesView::new(is_new, in_service.as_ref(), info.details.as_deref());
-        return Ok((StatusCode::OK, Json(view(&api, info, true, changes).await?)));
+        return Ok((StatusCode::OK, Json(view(&api, &sender, info, true, changes).await?)));
     }
     let plugin = name.clone();
     let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);
@@ -63,7 +66,7 @@ pub(crate) async fn put(
     api.scheduler.wake();
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let changes = ChangesView::new(is_new, replaced.as_ref(), info.details.as_deref());
-    Ok((status, Json(view(&api, info, false, changes).await?)))
+    Ok((status, Json(view(&api, &sender, info, false, changes).await?)))
 }
 
 /// Parses the parameters: whether it is a dry run.
@@ -77,11 +80,12 @@ fn check(params: &Params) -> Result<bool, Problem> {
 
 async fn view(
     api: &Api,
+    sender: &Identity,
     info: PluginInfo,
     dry_run: bool,
     changes: ChangesView,
 ) -> Result<Option<UploadedView>, Problem> {
-    let plugin = view_all(api, vec![info]).await?.pop();
+    let plugin = view_all(api, sender.reach(), vec![info]).await?.pop();
     Ok(plugin.map(|plugin| UploadedView { plugin, dry_run, changes }))
 }
 

@@ -55,6 +55,8 @@ kinds! {
         "the session of the browser has ended, or is of another server";
     NOT_PERMITTED: FORBIDDEN "not-permitted", "Not permitted",
         "the key lacks a scope, which the detail names";
+    OUT_OF_REACH: FORBIDDEN "out-of-reach", "Out of reach",
+        "the key is bound to plugins, groups or tags, and this tells of all tasks, or changes a plugin outside";
     TOO_MANY_WRONG_KEYS: TOO_MANY_REQUESTS "too-many-wrong-keys", "Too many wrong keys", retry after 60,
         "the address has sent too many unknown keys within a minute";
     TOO_MANY_REQUESTS: TOO_MANY_REQUESTS "too-many-requests", "Too many requests", retry after 1,

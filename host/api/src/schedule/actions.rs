@@ -53,10 +53,11 @@ async fn set(
 /// Starts a run now, even if the schedule is paused; its next due time is unchanged.
 pub(crate) async fn run(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let request = idempotency_key::read(&headers, "run", name.as_bytes())?;
+    let request = idempotency_key::read(&headers, &sender, "run", name.as_bytes())?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.find_submitted(request.clone(), api.clock.now()).await?
     {
@@ -82,7 +83,7 @@ pub(crate) async fn run(
 fn check(api: &Api, request: &str, now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
     let request = serde_json::from_str(request);
     let request = request.map_err(|_| Problem::internal_error("a stored task request is not valid JSON"))?;
-    check_one(api, request, now, None, budget).map_err(|refusal| {
+    check_one(api, &Identity::default(), request, now, None, budget).map_err(|refusal| {
         let mut errors = FieldErrors::default();
         errors.extend_under("/task", refusal.errors);
         Refusal { errors, not_ready: refusal.not_ready }.into_problem()

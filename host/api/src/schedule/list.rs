@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
+use wasmill_access::Identity;
 use wasmill_model::ScheduleName;
 use wasmill_runtime::InputBudget;
 use wasmill_scheduler::Prepare;
@@ -59,7 +60,8 @@ pub fn task_factory(api: &Api) -> Prepare {
     let api = api.clone();
     Arc::new(move |request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
-        check_one(&api, request, now, None, &mut InputBudget::full()).map_err(Refusal::into_text)
+        check_one(&api, &Identity::default(), request, now, None, &mut InputBudget::full())
+            .map_err(Refusal::into_text)
     })
 }
 

@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde_json::json;
 use serde_json::value::RawValue;
+use wasmill_access::Identity;
 use wasmill_model::{
     InvalidScheduleName, InvalidTiming, MissedPolicy, ScheduleName, TIMING_BYTES_MAX, Timestamp, Timing,
 };
@@ -110,7 +111,7 @@ fn check_task(
         return Err(wrong(FieldError::body(detail)));
     }
     let raw = serde_json::from_str(request).map_err(|error| wrong(FieldError::body(error.to_string())))?;
-    let task = check_one(api, raw, now, None, budget)?;
+    let task = check_one(api, &Identity::default(), raw, now, None, budget)?;
     // A delay is relative to each run, but `run_at` and dependencies apply once.
     let mut fields = Fields::read(raw, &submit::FIELDS).unwrap_or_else(|| Fields::empty(&submit::FIELDS));
     for once in ["run_at", "depends_on"] {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::json;
 use serde_json::value::RawValue;
+use wasmill_access::Identity;
 use wasmill_model::{NewTask, TaskId, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
@@ -41,8 +42,12 @@ pub(crate) async fn batch(
 ) -> Result<Response, Problem> {
     let (bytes, is_ndjson) = read_batch(&api.config.body, &headers, body).await?;
     let now = api.clock.now();
-    let request =
-        idempotency_key::read(&headers, if is_ndjson.0 { "batch of lines" } else { "batch" }, &bytes)?;
+    let request = idempotency_key::read(
+        &headers,
+        &sender,
+        if is_ndjson.0 { "batch of lines" } else { "batch" },
+        &bytes,
+    )?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
@@ -52,8 +57,9 @@ pub(crate) async fn batch(
         return Err(Problem::draining());
     }
     // Checking ten thousand requests takes long, so it runs on a blocking thread.
-    let (checking, reading) = (api.clone(), bytes.clone());
-    let mut tasks = api.check_pool.run(move || check(&checking, &reading, is_ndjson, now)).await??;
+    let (checking, reading, sending) = (api.clone(), bytes.clone(), sender.clone());
+    let mut tasks =
+        api.check_pool.run(move || check(&checking, &sending, &reading, is_ndjson, now)).await??;
     // The request itself was counted with its key.
     let further = u32::try_from(tasks.len().saturating_sub(1)).unwrap_or(u32::MAX);
     sender.take_further(further).map_err(over_rate)?;
@@ -80,7 +86,13 @@ pub(crate) async fn batch(
 }
 
 /// Parses and validates the body.
-fn check(api: &Api, bytes: &Bytes, is_ndjson: IsNdjson, now: Timestamp) -> Result<Vec<NewTask>, Problem> {
+fn check(
+    api: &Api,
+    sender: &Identity,
+    bytes: &Bytes,
+    is_ndjson: IsNdjson,
+    now: Timestamp,
+) -> Result<Vec<NewTask>, Problem> {
     let items = if is_ndjson.0 { read_lines(bytes)? } else { read_array(bytes)? };
     if items.len() > TASKS_MAX {
         let detail = format!("a batch may hold at most {TASKS_MAX} task requests; split it");
@@ -92,7 +104,7 @@ fn check(api: &Api, bytes: &Bytes, is_ndjson: IsNdjson, now: Timestamp) -> Resul
     // Invalid requests get an id too, so that indexes match; nothing is stored then.
     let (mut ids, mut dependencies) = (Vec::with_capacity(items.len()), 0);
     for (index, item) in items.into_iter().enumerate() {
-        match submit::check_one(api, item, now, Some(&ids), &mut budget) {
+        match submit::check_one(api, sender, item, now, Some(&ids), &mut budget) {
             Ok(task) => {
                 ids.push(task.id);
                 dependencies += task.dependencies.as_ref().map_or(0, |dependencies| dependencies.on.len());

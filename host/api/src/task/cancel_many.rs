@@ -13,6 +13,7 @@ use serde_json::json;
 use wasmill_model::TaskState;
 use wasmill_store::Filter;
 
+use crate::http::authorize::Sender;
 use crate::http::params::{Params, flag};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -39,9 +40,11 @@ struct CancelParams {
 
 pub(crate) async fn cancel_many(
     State(api): State<Api>,
+    Sender(sender): Sender,
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
-    let CancelParams { filter, dry_run, grace } = check(&params)?;
+    let CancelParams { mut filter, dry_run, grace } = check(&params)?;
+    filter.reach.clone_from(sender.reach());
     let cancelled = if dry_run {
         api.store.find_open(filter).await?.len() as u64
     } else {

@@ -13,7 +13,7 @@ use crate::problem::kind;
 use crate::state::Api;
 use crate::task::list::{LIMIT_MAX, add_page_parameters, page_response, take_cursor, take_limit};
 use crate::task::lookup::{parse_task_id, require_task};
-use crate::view::task::{self as view, TaskView};
+use crate::view::task::{self as view, TaskView, is_within};
 
 pub(crate) async fn dependents(
     State(api): State<Api>,
@@ -31,7 +31,9 @@ pub(crate) async fn dependents(
     }
     let limit = Problem::reject_errors(errors, limit)?;
     require_task(id, api.store.get(id).await)?;
-    let page = api.store.dependents(id, before, limit).await?;
+    let mut page = api.store.dependents(id, before, limit).await?;
+    // A key that reaches more may have made others wait for the task.
+    page.tasks.retain(|task| is_within(sender.reach(), task));
     let next_path = |next| format!("/task/{id}/dependents?limit={limit}&cursor={next}");
     Ok(page_response(&api, &sender, page, next_path))
 }

@@ -6,8 +6,11 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
+use wasmill_access::Identity;
 use wasmill_model::Task;
+use wasmill_store::DependencyStatus;
 
+use crate::http::authorize::Sender;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::kind;
@@ -15,7 +18,7 @@ use crate::state::Api;
 use crate::task::lookup::{parse_task_id, require_task};
 use crate::view::attempt::AttemptView;
 use crate::view::dependency::DependenciesView;
-use crate::view::task::{self as view, TaskView};
+use crate::view::task::{self as view, TaskView, shown_to};
 use crate::view::webhook::ReceiverView;
 
 /// A task with the tail of its log, its attempts, dependencies and webhook.
@@ -36,18 +39,37 @@ struct TaskDetailView {
 
 pub(crate) async fn task(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     let id = parse_task_id(&id)?;
-    let task = require_task(id, api.store.get(id).await)?;
+    let task = shown_to(&sender, require_task(id, api.store.get(id).await)?);
     let log = api.store.log(id).await?;
     let attempts = attempts(&api, &task).await?;
     // Most tasks have no dependencies, which saves a query.
     let depends = if task.pending_dependencies.is_some() { api.store.dependencies(id).await? } else { None };
-    let depends = depends.map(DependenciesView::from).unwrap_or_default();
+    let depends =
+        depends_within(&api, &sender, depends).await?.map(DependenciesView::from).unwrap_or_default();
     let webhook = if task.has_webhook { api.store.webhook(id).await?.flatten() } else { None };
     let webhook = webhook.map(ReceiverView::from);
     Ok(Json(TaskDetailView { record: TaskView::new(task, api.clock.now()), log, attempts, depends, webhook }))
+}
+
+/// Leaves out dependencies that are not within the reach of the sender: a key that reaches more has made the task wait
+/// for them.
+pub(super) async fn depends_within(
+    api: &Api,
+    sender: &Identity,
+    depends: Option<DependencyStatus>,
+) -> Result<Option<DependencyStatus>, Problem> {
+    let Some(mut depends) = depends else { return Ok(None) };
+    if !sender.reach().is_bounded() {
+        return Ok(Some(depends));
+    }
+    let ids = depends.on.iter().map(|on| on.id).collect();
+    let within = api.store.within(ids, sender.reach().clone()).await?;
+    depends.on.retain(|on| within.contains(&on.id));
+    Ok(Some(depends))
 }
 
 /// Returns all attempts of a task: the stored ones, and the newest one, which is part of the task.

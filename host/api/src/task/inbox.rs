@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wasmill_access::Identity;
 use wasmill_model::{PluginName, Timestamp};
 use wasmill_runtime::{InputBudget, NotReadyError};
 use wasmill_scheduler::{Accept, InboxRefusal};
@@ -31,7 +32,7 @@ pub fn inbox_factory(api: &Api) -> Accept {
         }
         let request =
             serde_json::from_str(&request).map_err(|error| InboxRefusal::Invalid(error.to_string()))?;
-        check_one(&api, request, now, None, &mut InputBudget::full())
+        check_one(&api, &Identity::default(), request, now, None, &mut InputBudget::full())
             .map_err(|refusal| InboxRefusal::Invalid(Refusal::into_text(refusal)))
     })
 }

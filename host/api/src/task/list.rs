@@ -27,7 +27,8 @@ pub(crate) async fn list(
     Sender(sender): Sender,
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
-    let query = check(&params)?;
+    let mut query = check(&params)?;
+    query.filter.reach.clone_from(sender.reach());
     let limit = query.limit;
     let filter = filter::parameters(&query.filter);
     let page = api.store.list(query).await?;

@@ -31,21 +31,25 @@ pub(crate) fn unknown_task(id: TaskId) -> Problem {
     Problem::of(kind::UNKNOWN_TASK, detail)
 }
 
-/// Checks that a key which may not read all tasks gets no results by way of dependencies.
+/// Checks that a key learns nothing by way of dependencies: neither the results of tasks that it may not read, nor
+/// whether a task outside its reach exists.
 ///
 /// # Errors
 ///
-/// A dependency whose results would be passed, and that another key has submitted, is unknown.
+/// A dependency outside, or one whose results would be passed, and that another key has submitted, is unknown.
 pub(crate) async fn check_dependencies(
     api: &Api,
     sender: &Identity,
     tasks: &[NewTask],
     pointer: impl Fn(usize, usize) -> String,
 ) -> Result<(), Problem> {
+    let new: HashMap<TaskId, &NewTask> = tasks.iter().map(|task| (task.id, task)).collect();
+    if sender.reach().is_bounded() {
+        check_within(api, sender, tasks, &new, &pointer).await?;
+    }
     if sender.may(Scope::Read) {
         return Ok(());
     }
-    let new: HashMap<TaskId, &NewTask> = tasks.iter().map(|task| (task.id, task)).collect();
     for (index, task) in tasks.iter().enumerate() {
         let dependencies = task.dependencies.iter().filter(|dependencies| dependencies.pass_results);
         for (place, id) in dependencies.flat_map(|dependencies| &dependencies.on).enumerate() {
@@ -62,6 +66,31 @@ pub(crate) async fn check_dependencies(
             if !is_own {
                 return Err(unknown_dependency(pointer(index, place), *id));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the dependencies of these tasks, which are `new` themselves or stored, are within the reach of the sender.
+async fn check_within(
+    api: &Api,
+    sender: &Identity,
+    tasks: &[NewTask],
+    new: &HashMap<TaskId, &NewTask>,
+    pointer: impl Fn(usize, usize) -> String,
+) -> Result<(), Problem> {
+    let on =
+        |task: &NewTask| task.dependencies.iter().flat_map(|dependencies| dependencies.on.clone()).collect();
+    let on: Vec<Vec<TaskId>> = tasks.iter().map(on).collect();
+    let stored: Vec<_> = on.iter().flatten().filter(|id| !new.contains_key(id)).copied().collect();
+    if stored.is_empty() {
+        return Ok(());
+    }
+    let within = api.store.within(stored, sender.reach().clone()).await?;
+    for (index, on) in on.iter().enumerate() {
+        let outside = on.iter().position(|id| !new.contains_key(id) && !within.contains(id));
+        if let Some(place) = outside {
+            return Err(unknown_dependency(pointer(index, place), on[place]));
         }
     }
     Ok(())

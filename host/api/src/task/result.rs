@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use wasmill_model::{Cause, Task, TaskState};
 
+use crate::http::authorize::Sender;
 use crate::http::params::Params;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::kind;
@@ -16,7 +17,7 @@ use crate::problem::{NO_RESULT, Problem};
 use crate::state::Api;
 use crate::task::lookup::{parse_task_id, require_task};
 use crate::task::request::wait::{self, WaitParams};
-use crate::view::task::status_text;
+use crate::view::task::{shown_to, status_text};
 
 /// The result of a completed task.
 #[derive(Serialize, JsonSchema)]
@@ -33,6 +34,7 @@ struct NoResultYet {
 
 pub(crate) async fn result(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(id): Path<String>,
     params: Params,
     headers: HeaderMap,
@@ -43,7 +45,7 @@ pub(crate) async fn result(
         Some(wait) => require_task(id, wait::until_finished(&api, id, wait).await)?,
         None => require_task(id, api.store.get(id).await)?,
     };
-    let answer = answer(task)?;
+    let answer = answer(shown_to(&sender, task))?;
     Ok((wait_params.applied().into_iter().collect::<HeaderMap>(), answer).into_response())
 }
 

@@ -5,6 +5,7 @@
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
+use wasmill_access::Identity;
 use wasmill_model::{NewTask, TaskId, TaskState, Timestamp};
 use wasmill_runtime::{InputBudget, NotReadyError};
 use wasmill_store::StoreError;
@@ -30,7 +31,7 @@ pub(crate) async fn retry(
 ) -> Result<impl IntoResponse, Problem> {
     let id = parse_task_id(&id)?;
     let now = api.clock.now();
-    let request = idempotency_key::read(&headers, "retry", id.as_bytes())?;
+    let request = idempotency_key::read(&headers, &sender, "retry", id.as_bytes())?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
@@ -39,14 +40,18 @@ pub(crate) async fn retry(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let (state, task) = prepare_retry(&api, id, now).await?.ok_or_else(|| unknown_task(id))?;
+    let (state, task) = prepare_retry(&api, &sender, id, now).await?.ok_or_else(|| unknown_task(id))?;
     if !state.is_final() {
         return Err(not_finished(id, state));
     }
-    let task =
-        NewTask { trace: caller, submitted_by: sender.id().cloned(), ..task.map_err(Refusal::into_problem)? };
+    let task = NewTask { trace: caller, ..task.map_err(Refusal::into_problem)? };
     let submitted = match api.store.submit(vec![task], request.map(|request| (request, now))).await {
         // The request has no body, so the error points at nothing.
+        Err(StoreError::UnknownDependency { .. }) if sender.reach().is_bounded() => {
+            // It may have been outside.
+            let detail = "a dependency of the task has been deleted, so the task cannot be retried";
+            return Err(Problem::invalid_request(FieldError::body(detail)));
+        }
         Err(StoreError::UnknownDependency { id, .. }) => {
             return Err(unknown_dependency(String::new(), id));
         }
@@ -56,16 +61,24 @@ pub(crate) async fn retry(
     answer(&submitted)
 }
 
-/// Clones a task for a retry and validates the clone: its plugin may be gone, or accept other input by now.
+/// Clones a task for a retry by this sender and validates the clone: its plugin may be gone, or accept other input by now.
 /// `None` if the old task is gone.
 pub(crate) async fn prepare_retry(
     api: &Api,
+    sender: &Identity,
     id: TaskId,
     now: Timestamp,
 ) -> Result<Option<(TaskState, Result<NewTask, Refusal>)>, Problem> {
     let Some((state, mut task)) = api.store.clone_for_retry(id, TaskId::new(), now).await? else {
         return Ok(None);
     };
+    task.submitted_by = sender.id().cloned();
+    if let Some(unique) = &mut task.unique
+        && sender.reach().is_bounded()
+    {
+        // Among others it might meet a task that the sender must not know of.
+        unique.space = sender.space();
+    }
     let mut errors = FieldErrors::default();
     match api.runtime.check_ready(&task.plugin) {
         Ok(()) => {

@@ -4,7 +4,7 @@
 //! response says why beside the counts. With an `Idempotency-Key`, each write is stored as a step together
 //! with the cursor it reached, so the same request resumes there and repeats nothing.
 
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::Json;
 use axum::extract::State;
@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Mutex;
+use wasmill_access::Identity;
 use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
 use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
 
@@ -32,8 +33,8 @@ use crate::task::retry::prepare_retry;
 /// Tasks per write: they are held in memory with their inputs.
 const STEP_TASKS: usize = 50;
 
-/// Serializes requests with a key: two with the same key would take the same step.
-static KEYED_RETRIES: Mutex<()> = Mutex::const_new(());
+/// Serializes requests with the same key, which would take the same steps. Others rarely wait for each other.
+static KEYED_RETRIES: [Mutex<()>; 256] = [const { Mutex::const_new(()) }; 256];
 
 /// Outcome of the request.
 #[derive(Serialize, JsonSchema)]
@@ -75,16 +76,21 @@ pub(crate) async fn retry_many(
     params: Params,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let (filter, dry_run) = check(&params)?;
-    let request = idempotency_key::read(&headers, "retry of many", filter::parameters(&filter).as_bytes())?;
+    let (mut filter, dry_run) = check(&params)?;
+    filter.reach.clone_from(sender.reach());
+    let text = filter::parameters(&filter);
+    let request = idempotency_key::read(&headers, &sender, "retry of many", text.as_bytes())?;
     let request = request.filter(|_| !dry_run);
-    let _turn = if request.is_some() { Some(KEYED_RETRIES.lock().await) } else { None };
+    let _turn = match &request {
+        Some(request) => Some(KEYED_RETRIES[usize::from(place(&request.key))].lock().await),
+        None => None,
+    };
     let mut retry_run = RetryRun {
         api: &api,
         filter,
         dry_run,
         caller,
-        submitted_by: sender.id().cloned(),
+        sender,
         request,
         counts: RetryCounts::default(),
         before: None,
@@ -111,7 +117,7 @@ struct RetryRun<'a> {
     filter: Filter,
     dry_run: bool,
     caller: Option<TraceContext>,
-    submitted_by: Option<Arc<str>>,
+    sender: Identity,
     request: Option<IdempotencyKey>,
     counts: RetryCounts,
     /// Everything newer than this was handled. Tasks stored meanwhile are newer, so none is retried twice.
@@ -198,14 +204,15 @@ impl RetryRun<'_> {
         let (mut tasks, mut refused) = (Vec::with_capacity(ids.len()), 0);
         for id in ids {
             // It may have been deleted meanwhile.
-            let Some((_, prepared)) = prepare_retry(self.api, *id, now).await? else { continue };
+            let Some((_, prepared)) = prepare_retry(self.api, &self.sender, *id, now).await? else {
+                continue;
+            };
             match prepared {
                 Ok(mut task) => {
                     if let Some(unique) = &mut task.unique {
                         unique.on_conflict = OnConflict::Return;
                     }
-                    let submitted_by = self.submitted_by.clone();
-                    tasks.push(NewTask { trace: self.caller.clone(), submitted_by, ..task });
+                    tasks.push(NewTask { trace: self.caller.clone(), ..task });
                 }
                 Err(refusal) if refusal.not_ready.is_some() => return Err(refusal.into_problem()),
                 Err(_) => refused += 1,
@@ -219,6 +226,13 @@ impl RetryRun<'_> {
         self.counts.held += counts.held;
         self.counts.refused += counts.refused;
     }
+}
+
+/// Returns where requests with this key take turns.
+fn place(key: &str) -> u8 {
+    let mut hash = DefaultHasher::new();
+    key.hash(&mut hash);
+    hash.finish().to_le_bytes()[0]
 }
 
 /// Returns the key of one step, which encodes the cursor and the numbers of skipped tasks.

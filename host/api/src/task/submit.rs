@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use wasmill_access::Identity;
 use wasmill_model::{
     ATTEMPTS_MAX, DEPENDENCIES_MAX, GROUP_CHARS_MAX, InvalidPluginName, KEY_CHARS_MAX, NewTask, PluginName,
-    Priority, TAG_CHARS_MAX, TAGS_MAX, TaskId, Timestamp, parse_duration,
+    Priority, Reach, TAG_CHARS_MAX, TAGS_MAX, TaskId, Timestamp, parse_duration,
 };
 use wasmill_runtime::{InputBudget, NotReadyError, Violation};
 use wasmill_store::Submitted;
@@ -76,7 +76,7 @@ pub(crate) async fn submit(
     let wait_params = WaitParams::read(&params, &headers)?;
     let bytes = read_json(&api.config.body, &headers, body).await?;
     let now = api.clock.now();
-    let request = idempotency_key::read(&headers, "task", &bytes)?;
+    let request = idempotency_key::read(&headers, &sender, "task", &bytes)?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
@@ -85,7 +85,8 @@ pub(crate) async fn submit(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let run_check = run_check(&api, move |api, budget| check(api, &bytes, now, budget)).await?;
+    let sending = sender.clone();
+    let run_check = run_check(&api, move |api, budget| check(api, &sending, &bytes, now, budget)).await?;
     let task = NewTask { trace: caller, submitted_by: sender.id().cloned(), ..run_check? };
     let tasks = vec![task];
     lookup::check_dependencies(&api, &sender, &tasks, |_, place| format!("/depends_on/{place}")).await?;
@@ -182,26 +183,33 @@ impl Refusal {
 }
 
 /// Parses and validates the body.
-fn check(api: &Api, bytes: &[u8], now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
+fn check(
+    api: &Api,
+    sender: &Identity,
+    bytes: &[u8],
+    now: Timestamp,
+    budget: &mut InputBudget,
+) -> Result<NewTask, Problem> {
     let run_check = if bytes.is_empty() {
-        check_fields(api, Fields::empty(&FIELDS), now, None, budget)
+        check_fields(api, sender, Fields::empty(&FIELDS), now, None, budget)
     } else {
         let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
-        check_one(api, body, now, None, budget)
+        check_one(api, sender, body, now, None, budget)
     };
     run_check.map_err(Refusal::into_problem)
 }
 
-/// Validates one request; in a batch, `earlier` holds the ids of the preceding tasks.
+/// Validates one request of this sender, within its reach; in a batch, `earlier` holds the ids of the preceding tasks.
 pub(crate) fn check_one(
     api: &Api,
+    sender: &Identity,
     request: &RawValue,
     now: Timestamp,
     earlier: Option<&[TaskId]>,
     budget: &mut InputBudget,
 ) -> Result<NewTask, Refusal> {
     match Fields::read(request, &FIELDS) {
-        Some(fields) => check_fields(api, fields, now, earlier, budget),
+        Some(fields) => check_fields(api, sender, fields, now, earlier, budget),
         None => {
             let error =
                 FieldError::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
@@ -212,6 +220,7 @@ pub(crate) fn check_one(
 
 fn check_fields(
     api: &Api,
+    sender: &Identity,
     mut fields: Fields<'_>,
     now: Timestamp,
     earlier: Option<&[TaskId]>,
@@ -220,7 +229,7 @@ fn check_fields(
     let mut errors = FieldErrors::default();
     let mut take = |name: &str| fields.take(name);
     let mut not_ready = None;
-    let plugin = match plugin(api, take("plugin")) {
+    let plugin = match plugin(api, sender.reach(), take("plugin")) {
         Ok(plugin) => Some(plugin),
         Err(PluginError::Now(why)) => {
             not_ready = Some(why);
@@ -242,8 +251,11 @@ fn check_fields(
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut errors);
     let backoff = backoff(take("backoff"), &mut errors).or(retry.backoff);
     let Options { run_at, is_delayed, priority, tags, unique, dependencies, webhook, group } =
-        options::take(&mut fields, now, earlier, &mut errors);
-    let group = group.or_else(|| options::group_of(&tags, api.config.group_tag.as_deref()?));
+        options::take(&mut fields, now, earlier, &mut errors).within(
+            sender,
+            api.config.group_tag.as_deref(),
+            &mut errors,
+        );
     fields.report("", &mut errors);
     match plugin {
         Some(plugin) if errors.is_empty() => Ok(NewTask {
@@ -272,7 +284,7 @@ enum PluginError {
     Wrong(String),
 }
 
-fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, PluginError> {
+fn plugin(api: &Api, reach: &Reach, value: Option<&RawValue>) -> Result<PluginName, PluginError> {
     let name = match value.map(text) {
         None => DEFAULT_PLUGIN.to_owned(),
         Some(Some(name)) => name,
@@ -280,6 +292,9 @@ fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, PluginError
     };
     let name: PluginName =
         name.parse().map_err(|error: InvalidPluginName| PluginError::Wrong(error.to_string()))?;
+    if !reach.covers_plugin(name.as_str()) {
+        return Err(PluginError::Wrong(NotReadyError::Unknown(name).to_string()));
+    }
     match api.runtime.check_ready(&name) {
         Ok(()) => Ok(name),
         Err(why @ NotReadyError::Compiling(_)) => Err(PluginError::Now(why.to_string())),

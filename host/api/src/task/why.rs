@@ -13,6 +13,7 @@ use wasmill_model::TaskId;
 
 use self::facts::Facts;
 use self::reasons::ReasonView;
+use crate::http::authorize::Sender;
 use crate::openapi::schema::{IdSchema, QueueStateSchema, StateSchema};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -44,11 +45,12 @@ struct WhyView {
 
 pub(crate) async fn why(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     let id = parse_task_id(&id)?;
     let task = require_task(id, api.store.get(id).await)?;
-    let facts = Facts::gather(&api, task).await?;
+    let facts = Facts::gather(&api, &sender, task).await?;
     let reasons = reasons::reasons(&facts);
     Ok(Json(WhyView {
         id,
@@ -74,7 +76,8 @@ pub(crate) fn spec() -> Operation {
     Operation::get("/task/{id}/why", "explainTask", "Explain why a task waits")
         .detail(
             "A snapshot: nothing is reserved, and a reason may be gone a moment later. A reason with `on` `this-host` is \
-             of the host that answers; another host that shares the database may start the task all the same.",
+             of the host that answers; another host that shares the database may start the task all the same. A key with a \
+             reach learns of the turns of others only that the task waits for its own.",
         )
         .responds(200, ResponseSpec::json::<WhyView>("The reasons.", example))
         .problems(&kind::TASK_ACCESS)

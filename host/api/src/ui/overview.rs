@@ -3,10 +3,15 @@
 use axum::response::Response;
 use wasmill_ui::overview::{Overview, SPANS, page};
 
+use crate::http::browser::redirect;
 use crate::problem::Problem;
 use crate::ui::page::View;
 
 pub(crate) async fn overview(view: View) -> Result<Response, Problem> {
+    if view.is_bounded() {
+        // The numbers of the server are not for those who reach a part of it.
+        return Ok(redirect("tasks"));
+    }
     let turn = view.turn().await;
     if let Some(kept) = view.kept(turn.as_ref()) {
         return Ok(kept);

@@ -109,6 +109,11 @@ impl View {
         self.params.iter().find(|(known, value)| *known == name && !value.is_empty()).map(|(_, value)| value)
     }
 
+    /// Returns true if the reader reaches a part of the tasks only.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.sender.reach().is_bounded()
+    }
+
     /// Fails unless the reader may change plugins.
     pub(crate) fn require_plugins(&self) -> Result<(), Problem> {
         if self.rights.plugins { Ok(()) } else { Err(not_permitted(&self.sender, Scope::Plugins)) }
@@ -164,6 +169,7 @@ impl View {
             can_upload: self.rights.plugins && self.api.upload_limits.permits().is_ok(),
             is_paused: self.api.scheduler.is_paused(),
             is_draining: self.api.scheduler.is_draining(),
+            is_bounded: self.is_bounded(),
             has_hosts: hosts.is_ok_and(|hosts| hosts.len() > 1),
             flash: self.flash(),
             ..empty_site()

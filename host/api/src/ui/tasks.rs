@@ -108,7 +108,7 @@ async fn newer(view: &View, filters: &Filters, anchor: &str) -> Result<(usize, b
 
 /// Returns the counts beside the states, unless the filter says more than a state and a plugin.
 async fn counts(view: &View, filters: &Filters) -> Result<Option<Counts>, Problem> {
-    if filters.iter().any(|(name, _)| name != "state" && name != "plugin") {
+    if view.is_bounded() || filters.iter().any(|(name, _)| name != "state" && name != "plugin") {
         return Ok(None);
     }
     let stats: Stats = view.rest.get("/stats").await?;

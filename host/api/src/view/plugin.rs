@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use wasmill_model::Reach;
 use wasmill_runtime::{
     DirRule, HttpRule, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource, PluginState,
     ResultFormat, RetryPolicy,
@@ -32,14 +33,16 @@ pub(crate) struct PluginView {
     /// Digest of the version that runs tasks now; it may be an older one.
     #[schemars(with = "Option<DigestSchema>")]
     in_service: Option<String>,
-    /// Number of its publication to all hosts, which grows with each of any plugin; `null` with the embedded database.
+    /// Number of its publication to all hosts, which grows with each of any plugin; `null` with the embedded database,
+    /// and for a key with a reach.
     #[schemars(range(min = 1))]
     version: Option<i64>,
     /// Name of the host that published it.
     published_by: Option<String>,
     /// Whether its queue is paused.
     paused: bool,
-    tasks: TasksView,
+    /// `null` for a key with groups or tags, which reaches only some of them.
+    tasks: Option<TasksView>,
     #[serde(flatten)]
     details: Option<FactsView>,
 }
@@ -162,9 +165,20 @@ impl PluginView {
             version: published.as_ref().map(|published| published.version),
             published_by: published.map(|published| published.host),
             paused,
-            tasks,
+            tasks: Some(tasks),
             details: plugin.details.as_deref().map(FactsView::new),
         }
+    }
+
+    /// Leaves out what a key with this reach must not learn of others: their tasks, and how often they publish.
+    pub(crate) fn within(mut self, reach: &Reach) -> Self {
+        if reach.is_bounded() {
+            (self.version, self.published_by) = (None, None);
+        }
+        if reach.divides_plugins() {
+            self.tasks = None;
+        }
+        self
     }
 }
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wasmill_access::Identity;
 use wasmill_model::{
-    ATTEMPTS_MAX, Backoff, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage,
+    ATTEMPTS_MAX, Backoff, Cause, Failure, Group, PluginName, Progress, Reach, Task, TaskId, TaskState,
+    Timestamp, Usage,
 };
 use wasmill_store::SubmittedTask;
 
@@ -193,8 +194,15 @@ struct ErrorView {
     message: String,
 }
 
-/// Hides what a task was given and has returned from a key that may not read it; the rest shows how it is doing.
+/// Hides what a task was given and has returned from a key that may not read it; the rest shows how it is doing. Tasks
+/// outside the reach of the key are named nowhere.
 pub(crate) fn shown_to(sender: &Identity, mut task: Task) -> Task {
+    if sender.reach().is_bounded() {
+        // The message names a task, which may be outside.
+        if let Some(failure) = task.failure.as_mut().filter(|failure| failure.cause == Cause::Dependency) {
+            "it depends on a task that did not complete".clone_into(&mut failure.message);
+        }
+    }
     if sender.may_read(task.submitted_by.as_deref()) {
         return task;
     }
@@ -202,6 +210,11 @@ pub(crate) fn shown_to(sender: &Identity, mut task: Task) -> Task {
     task.progress = task.progress.map(|progress| Progress { note: String::new(), ..progress });
     task.failure = task.failure.map(|failure| Failure { message: String::new(), ..failure });
     task
+}
+
+/// Returns true if a task is within a reach.
+pub(crate) fn is_within(reach: &Reach, task: &Task) -> bool {
+    reach.covers(task.plugin.as_str(), task.group.as_ref().map(Group::as_str), &task.tags)
 }
 
 impl TaskView {

@@ -81,6 +81,23 @@ impl FromStr for UniqueKey {
     }
 }
 
+/// The tasks among which a unique key is unique: a tenant must not learn that another one holds it. The default is that
+/// of those who reach everything. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeySpace(Arc<str>);
+
+impl KeySpace {
+    /// Names a space; the text has no control characters and no spaces, and is empty for the default.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What happens to a new task whose unique key is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnConflict {
@@ -98,6 +115,8 @@ pub struct Unique {
     pub key: UniqueKey,
     /// What happens if another task holds the key.
     pub on_conflict: OnConflict,
+    /// Among which tasks it is unique.
+    pub space: KeySpace,
 }
 
 /// The text is not a tag, a group or a key.

@@ -39,6 +39,8 @@ CREATE TABLE task (
     -- Empty for the plugin's own.
     task_group      text   COLLATE "C" NOT NULL DEFAULT '',
     unique_key      text   COLLATE "C",
+    -- Among which tasks its unique key is unique: those of one reach of keys; empty for keys without one.
+    key_space       text   COLLATE "C" NOT NULL DEFAULT '',
     tags            text[] COLLATE "C",
     schedule        text   COLLATE "C",
     submitted_by    text   COLLATE "C",
@@ -70,7 +72,8 @@ CREATE INDEX task_stopping ON task (host) WHERE state = 'running' AND stop_reque
 CREATE INDEX task_failed ON task (seq) WHERE state = 'failed';
 CREATE INDEX task_cancelled ON task (seq) WHERE state = 'cancelled';
 CREATE INDEX task_finished ON task (finished_at, seq) WHERE finished_at IS NOT NULL;
-CREATE UNIQUE INDEX task_unfinished_key ON task (unique_key) WHERE unique_key IS NOT NULL AND finished_at IS NULL;
+CREATE UNIQUE INDEX task_unfinished_key ON task (unique_key, key_space)
+    WHERE unique_key IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX task_unfinished_of_schedule ON task (schedule) WHERE schedule IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX task_of_key ON task (unique_key, seq) WHERE unique_key IS NOT NULL;
 CREATE INDEX task_of_schedule ON task (schedule, seq) WHERE schedule IS NOT NULL;

@@ -1,13 +1,14 @@
 //! The queries of clients.
 
 use async_trait::async_trait;
-use wasmill_model::{NewTask, PluginName, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{NewTask, PluginName, Reach, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::live::RunRef;
 use wasmill_store::{
     Attempt, Counts, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts, StoreError,
     TaskReads,
 };
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::connection::database::Connection;
@@ -99,6 +100,14 @@ impl TaskReads for Postgres {
         self.readers
             .read(async move |connection| queries::find(&connection, &filter, before, limit, waiting).await)
             .await
+    }
+
+    async fn within(
+        &self,
+        ids: Vec<TaskId>,
+        reach: Reach,
+    ) -> std::result::Result<HashSet<TaskId>, StoreError> {
+        self.readers.read(async move |connection| queries::within(&connection, &ids, &reach).await).await
     }
 
     async fn attempts(&self, id: TaskId) -> std::result::Result<Vec<Attempt>, StoreError> {

@@ -46,7 +46,7 @@ pub(crate) async fn find(
         return Ok(None);
     }
     if get::<&[u8]>(&row, 0)? != request.digest {
-        return Ok(Some(Err(StoreError::KeyReused { key: request.key.clone() })));
+        return Ok(Some(Err(StoreError::KeyReused { key: request.as_chosen().to_owned() })));
     }
     Ok(Some(Ok(Submitted { tasks: answer::read(get(&row, 2)?), replayed: true })))
 }

@@ -19,7 +19,7 @@ use crate::writer::batch::{Batch, Operation};
 use crate::writer::gathered::Gathered;
 
 const HOLDER: &str = "
-    SELECT id, created_at, started_at FROM task WHERE unique_key = $1 AND finished_at IS NULL";
+    SELECT id, created_at, started_at FROM task WHERE unique_key = $1 AND key_space = $2 AND finished_at IS NULL";
 #[derive(Debug)]
 pub(crate) struct Insert {
     pub(crate) tasks: Vec<NewTask>,
@@ -171,7 +171,9 @@ impl Insert {
 
 /// Returns the unfinished task that holds this key.
 async fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> Result<Option<SubmittedTask>> {
-    let Some(row) = batch.connection.optional(HOLDER, &[&unique.key.as_str()]).await? else {
+    let Some(row) =
+        batch.connection.optional(HOLDER, &[&unique.key.as_str(), &unique.space.as_str()]).await?
+    else {
         return Ok(None);
     };
     let ran = optional_time(&row, 2)?.and_then(|started_at| (now - started_at).to_std().ok());

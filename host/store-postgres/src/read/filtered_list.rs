@@ -5,7 +5,7 @@
 
 use tokio_postgres::Row;
 use uuid::Uuid;
-use wasmill_model::{Group, PluginName, ScheduleName, Tag, TaskPhase, UniqueKey};
+use wasmill_model::{Group, PluginName, PluginPattern, ScheduleName, Tag, TaskPhase, UniqueKey};
 use wasmill_store::{Filter, TaskRef};
 
 use crate::connection::database::Connection;
@@ -19,7 +19,7 @@ const INDEX_ROWS_SCANNED_MAX: usize = 3_000;
 /// Maximum waiting tasks to sort for a page; with more, the table is scanned.
 const WAITING_SORTED_MAX: u64 = 10_000;
 
-/// What a filter matches, of rows `t`. $4 to $14 are its fields, NULL for all.
+/// What a filter matches, of rows `t`. $4 to $16 are its fields, NULL for all; the last two are of its reach.
 macro_rules! fits {
     () => {
         "($4::text[] IS NULL OR t.state = ANY ($4)) AND ($5::text IS NULL OR t.plugin = $5)
@@ -27,7 +27,8 @@ macro_rules! fits {
         AND ($8::bigint IS NULL OR t.created_at < $8) AND ($9::uuid IS NULL OR t.id BETWEEN $9 AND $10)
         AND ($11::text IS NULL OR right(replace(t.id::text, '-', ''), length($11)) = $11)
         AND ($12::text IS NULL OR t.schedule = $12) AND ($13::text IS NULL OR t.task_group = $13)
-        AND ($14::text IS NULL OR t.unique_key = $14)"
+        AND ($14::text IS NULL OR t.unique_key = $14) AND ($15::text[] IS NULL OR t.plugin LIKE ANY ($15))
+        AND ($16::text[] IS NULL OR t.task_group = ANY ($16))"
     };
 }
 
@@ -140,12 +141,17 @@ struct Values {
     schedule: Option<String>,
     group: Option<String>,
     unique_key: Option<String>,
+    /// As patterns of LIKE.
+    plugins: Option<Vec<String>>,
+    groups: Option<Vec<String>>,
 }
 
 impl Values {
     fn of(filter: &Filter) -> Self {
         let states: Vec<_> = filter.states.iter().map(|state| state.as_str()).collect();
-        let tags: Vec<_> = filter.tags.iter().map(Tag::as_str).map(str::to_owned).collect();
+        let tags: Vec<_> = filter.tags_asked().map(Tag::as_str).map(str::to_owned).collect();
+        let plugins: Vec<_> = filter.reach.plugins().iter().map(like).collect();
+        let groups: Vec<_> = filter.reach.groups().iter().map(Group::as_str).map(str::to_owned).collect();
         let range = filter.id.as_ref().map(wasmill_model::IdPrefix::range);
         Self {
             states: (!states.is_empty()).then_some(states),
@@ -157,8 +163,10 @@ impl Values {
             id_last: range.map(|(_, last)| Uuid::from_bytes(last)),
             id_end: filter.id_end.as_ref().map(ToString::to_string),
             schedule: filter.schedule.as_ref().map(ScheduleName::as_str).map(str::to_owned),
-            group: filter.group.as_ref().map(Group::as_str).map(str::to_owned),
+            group: filter.group_asked().map(Group::as_str).map(str::to_owned),
             unique_key: filter.unique_key.as_ref().map(UniqueKey::as_str).map(str::to_owned),
+            plugins: (!plugins.is_empty()).then_some(plugins),
+            groups: (!groups.is_empty()).then_some(groups),
         }
     }
 
@@ -178,9 +186,16 @@ impl Values {
             &self.schedule,
             &self.group,
             &self.unique_key,
+            &self.plugins,
+            &self.groups,
         ];
         connection.query(sql, values).await
     }
+}
+
+/// Words a pattern for LIKE, in which `_` stands for any character.
+fn like(pattern: &PluginPattern) -> String {
+    pattern.as_str().replace('_', "\\_").replace('*', "%")
 }
 
 /// The outcome of a scan.
@@ -241,9 +256,9 @@ pub(crate) async fn scan(
 /// Chooses the label index that is likely to match the fewest tasks.
 fn by_label(filter: &Filter) -> Option<(Path, &str)> {
     let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
-    let tag = || filter.tags.first().map(|tag| (TAGGED, tag.as_str()));
+    let tag = || filter.tags_asked().next().map(|tag| (TAGGED, tag.as_str()));
     let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str()));
-    let group = || filter.group.as_ref().map(|group| (OF_GROUP, group.as_str()));
+    let group = || filter.group_asked().map(|group| (OF_GROUP, group.as_str()));
     key.or_else(tag).or_else(schedule).or_else(group)
 }
 

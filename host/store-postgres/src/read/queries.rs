@@ -1,8 +1,11 @@
 //! Queries of single tasks and of pages.
 
+use std::collections::HashSet;
+
 use tokio_postgres::Row;
 use wasmill_model::{
-    NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
+    KeySpace, NewTask, OnConflict, PluginName, Reach, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey,
+    Webhook,
 };
 use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
@@ -33,8 +36,9 @@ const ATTEMPTS: &str = "
 const AGAIN: &str = "
     SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_max_ms,
         backoff_jitter, priority, tags, unique_key, input.body, pending_dependencies IS NOT NULL, task.seq,
-        webhook_on, url, origin, task_group
+        webhook_on, url, origin, task_group, key_space
     FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = $1";
+const LABELS: &str = "SELECT id, plugin, task_group, tags FROM task WHERE id = ANY ($1)";
 const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = $1";
 const WAITING: &str = "
     SELECT count(*) FROM (SELECT 1 FROM task
@@ -173,6 +177,24 @@ pub(crate) async fn find(
     Ok((ids, walked.stopped.map(cursor)))
 }
 
+/// Returns those of these tasks that exist within this reach.
+pub(crate) async fn within(
+    connection: &Connection,
+    ids: &[TaskId],
+    reach: &Reach,
+) -> Result<HashSet<TaskId>> {
+    let ids: Vec<_> = ids.iter().map(|id| uuid(*id)).collect();
+    let mut within = HashSet::new();
+    for row in connection.query(LABELS, &[&ids]).await? {
+        let group = get::<&str>(&row, 2)?;
+        let group = (!group.is_empty()).then_some(group);
+        if reach.covers(get(&row, 1)?, group, &tags(&row, 3)?) {
+            within.insert(task_id(&row, 0)?);
+        }
+    }
+    Ok(within)
+}
+
 /// Reads a task as a new one to run again from now on. The plugin's current limit of waiting tasks applies.
 pub(crate) async fn again(
     connection: &Connection,
@@ -183,6 +205,7 @@ pub(crate) async fn again(
     let Some(row) = connection.optional(AGAIN, &[&uuid(id)]).await? else { return Ok(None) };
     let key: Option<UniqueKey> = optional(&row, 10)?;
     let dependencies = if get(&row, 12)? { results::again(connection, get(&row, 13)?).await? } else { None };
+    let space = KeySpace::new(get(&row, 18)?);
     // All fields are named, so that nobody forgets to decide on a new one.
     let task = NewTask {
         id: new,
@@ -196,7 +219,7 @@ pub(crate) async fn again(
         is_delayed: false,
         priority: priority(&row, 8)?,
         tags: tags(&row, 9)?,
-        unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
+        unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse, space }),
         retry_of: Some(id),
         schedule: None,
         dependencies,

@@ -246,6 +246,7 @@ async fn limits_of_waiting_tasks_and_unique_keys_hold_over_all_hosts() {
         let unique = wasmill_model::Unique {
             key: "k".parse().expect("a key"),
             on_conflict: wasmill_model::OnConflict::Refuse,
+            space: wasmill_model::KeySpace::default(),
         };
         NewTask { unique: Some(unique), ..new_task() }
     };

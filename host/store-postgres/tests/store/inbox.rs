@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use tokio_postgres::Client;
-use wasmill_model::{Cause, NewDependencies, NewTask, OnConflict, OnFailure, TaskId, TaskState, Unique};
+use wasmill_model::{
+    Cause, KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, TaskId, TaskState, Unique,
+};
 use wasmill_store::{Filter, InboxOutcome, InboxRequest, InboxTask, Store};
 use wasmill_store_suite::Fixture;
 use wasmill_store_suite::fixture::{at, claim, get, insert_one, new_task, plugin};
@@ -121,7 +123,9 @@ async fn what_is_wrong_with_a_row_is_the_failure_of_its_task() {
     submit_many(&schema.connect().await, 6).await;
     let found = rows(&store).await;
     let mut taken = tasks(&found);
-    let unique = |on_conflict| Some(Unique { key: "k".parse().expect("a key"), on_conflict });
+    let unique = |on_conflict| {
+        Some(Unique { key: "k".parse().expect("a key"), on_conflict, space: KeySpace::default() })
+    };
     taken[0].refused = Some("the input is wrong".to_owned());
     taken[1].task.unique = unique(OnConflict::Refuse);
     taken[2].task.unique = unique(OnConflict::Refuse);

@@ -47,7 +47,7 @@ pub(crate) fn find(
         return Ok(None);
     }
     if digest != request.digest {
-        return Ok(Some(Err(StoreError::KeyReused { key: request.key.clone() })));
+        return Ok(Some(Err(StoreError::KeyReused { key: request.as_chosen().to_owned() })));
     }
     Ok(Some(Ok(Submitted { tasks: answer::read(&answer), replayed: true })))
 }

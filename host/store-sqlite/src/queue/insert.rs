@@ -117,13 +117,14 @@ impl Insert {
 pub(crate) const UNDO: &str = "DELETE FROM task WHERE seq >= ?1";
 pub(crate) const HOLDER: &str = "
     SELECT id, created_at, started_at FROM task INDEXED BY task_unfinished_key
-    WHERE unique_key = ?1 AND finished_at IS NULL";
+    WHERE unique_key = ?1 AND key_space = ?2 AND finished_at IS NULL";
 pub(crate) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max,
         timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority,
-        task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace, submitted_by)
+        task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace, submitted_by,
+        key_space)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-        ?22, ?23, ?24, ?25)";
+        ?22, ?23, ?24, ?25, ?26)";
 pub(crate) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(crate) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -139,7 +140,7 @@ fn undo(batch: &mut Batch<'_>, before: WriterState) -> rusqlite::Result<()> {
 /// Returns the unfinished task that holds this key.
 fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Result<Option<SubmittedTask>> {
     let mut statement = batch.connection.prepare_cached(HOLDER)?;
-    let holder = statement.query_row([unique.key.as_str()], |row| {
+    let holder = statement.query_row([unique.key.as_str(), unique.space.as_str()], |row| {
         let started_at = row.get::<_, Option<i64>>(2)?.map(DateTime::from_timestamp_nanos);
         let ran = started_at.and_then(|started_at| (now - started_at).to_std().ok());
         Ok(SubmittedTask {
@@ -181,6 +182,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -
         task.webhook.as_ref().map(deliveries::bits),
         task.trace.as_ref().map(ToString::to_string),
         task.submitted_by,
+        task.unique.as_ref().map_or("", |unique| unique.space.as_str()),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;

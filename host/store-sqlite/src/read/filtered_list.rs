@@ -139,9 +139,9 @@ type AccessPath<'a> = (&'static str, Option<&'a str>);
 /// Chooses the label index that is likely to match the fewest tasks.
 fn by_label(filter: &Filter) -> Option<AccessPath<'_>> {
     let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
-    let tag = || filter.tags.first().map(|tag| (TAGGED, tag.as_str()));
+    let tag = || filter.tags_asked().next().map(|tag| (TAGGED, tag.as_str()));
     let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str()));
-    let group = || filter.group.as_ref().map(|group| (OF_GROUP, group.as_str()));
+    let group = || filter.group_asked().map(|group| (OF_GROUP, group.as_str()));
     let (sql, label) = key.or_else(tag).or_else(schedule).or_else(group)?;
     Some((sql, Some(label)))
 }
@@ -233,10 +233,11 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
             return Ok(false);
         }
     }
-    if !filter.tags.is_empty() {
+    if filter.reach.is_bounded() || !filter.tags.is_empty() {
         // Damaged tags match nothing.
         let tags = tags(row, 5).unwrap_or_default();
-        if !filter.tags.iter().all(|tag| tags.contains(tag)) {
+        let (plugin, group) = (row.get_ref(2)?.as_str()?, row.get_ref(7)?.as_str_or_null()?);
+        if !filter.tags.iter().all(|tag| tags.contains(tag)) || !filter.reach.covers(plugin, group, &tags) {
             return Ok(false);
         }
     }

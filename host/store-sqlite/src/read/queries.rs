@@ -1,9 +1,12 @@
 //! Queries. Each is one statement or one transaction, so it sees one snapshot.
 
+use std::collections::HashSet;
+
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{
-    NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
+    KeySpace, NewTask, OnConflict, PluginName, Reach, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey,
+    Webhook,
 };
 use wasmill_store::live::LiveRuns;
 use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
@@ -31,8 +34,9 @@ pub(crate) const ATTEMPTS: &str = "
 pub(crate) const AGAIN: &str = "
         SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_max_ms,
             backoff_jitter, priority, tags, unique_key, input.body, pending_dependencies IS NOT NULL, task.seq,
-            webhook_on, url, origin, task_group
+            webhook_on, url, origin, task_group, key_space
         FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
+pub(crate) const LABELS: &str = "SELECT plugin, task_group, tags FROM task WHERE id = ?1";
 pub(crate) const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
 pub(crate) const WAITING: &str = concat!(
     "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_waiting WHERE (",
@@ -187,6 +191,26 @@ pub(crate) fn find(
     Ok((ids, walked.stopped.map(cursor)))
 }
 
+/// Returns those of these tasks that exist within this reach. Damaged tags are no tags.
+pub(crate) fn within(
+    connection: &Connection,
+    ids: &[TaskId],
+    reach: &Reach,
+) -> rusqlite::Result<HashSet<TaskId>> {
+    let mut statement = connection.prepare_cached(LABELS)?;
+    let mut within = HashSet::new();
+    for id in ids {
+        let covers = statement.query_row([id.as_bytes()], |row| {
+            let (plugin, group) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str_or_null()?);
+            Ok(reach.covers(plugin, group, &tags(row, 2).unwrap_or_default()))
+        });
+        if covers.optional()? == Some(true) {
+            within.insert(*id);
+        }
+    }
+    Ok(within)
+}
+
 /// Reads a task as a new one to run again from now on. The plugin's current limit of waiting tasks applies.
 pub(crate) fn again(
     connection: &Connection,
@@ -200,6 +224,7 @@ pub(crate) fn again(
     let again = statement.query_row([id.as_bytes()], |row| {
         let key: Option<UniqueKey> =
             row.get_ref(10)?.as_str_or_null()?.map(|_| parsed(row, 10)).transpose()?;
+        let space = KeySpace::new(row.get_ref(18)?.as_str()?);
         // All fields are named, so that nobody forgets to decide on a new one.
         let task = NewTask {
             id: new,
@@ -213,7 +238,7 @@ pub(crate) fn again(
             is_delayed: false,
             priority: priority(row, 8)?,
             tags: tags(row, 9)?,
-            unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
+            unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse, space }),
             retry_of: Some(id),
             schedule: None,
             dependencies: None,

@@ -1,8 +1,10 @@
 //! The queries of clients.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use rusqlite::Connection;
-use wasmill_model::{NewTask, PluginName, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{NewTask, PluginName, Reach, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{
     Attempt, Counts, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts, StoreError,
     TaskReads,
@@ -65,6 +67,10 @@ impl TaskReads for Sqlite {
     ) -> Result<(Vec<TaskId>, Option<Cursor>), StoreError> {
         let waiting = self.stats.counts().waiting;
         self.readers.read(move |connection| queries::find(connection, &filter, before, limit, waiting)).await
+    }
+
+    async fn within(&self, ids: Vec<TaskId>, reach: Reach) -> Result<HashSet<TaskId>, StoreError> {
+        self.readers.read(move |connection| queries::within(connection, &ids, &reach)).await
     }
 
     async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StoreError> {

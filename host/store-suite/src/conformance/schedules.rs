@@ -1,6 +1,8 @@
 //! Schedules: each run is done once, and one write says so.
 
-use wasmill_model::{MissedPolicy, NewTask, OnConflict, ScheduleName, TimeDelta, Timestamp, Timing, Unique};
+use wasmill_model::{
+    KeySpace, MissedPolicy, NewTask, OnConflict, ScheduleName, TimeDelta, Timestamp, Timing, Unique,
+};
 use wasmill_store::{
     DueOutcome, DueRuns, LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, RunNowOutcome, Schedule,
     Store, StoreError,
@@ -198,7 +200,11 @@ pub async fn a_run_beyond_the_limit_of_its_plugin_is_refused_without_changes(fix
     assert_eq!(store.run_due(bounded(&schedule, 2)).await, Ok(DueOutcome::Refused(full.clone())));
     assert_eq!(read(&store, "a").await, schedule);
     // What was left out before it is decided all the same, and only that.
-    let key = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Refuse };
+    let key = Unique {
+        key: "k".parse().expect("a key"),
+        on_conflict: OnConflict::Refuse,
+        space: KeySpace::default(),
+    };
     let holder = NewTask { plugin: plugin("b"), unique: Some(key.clone()), ..new_task() };
     store.insert(vec![holder]).await.expect("stored");
     let mut planned = bounded(&schedule, 2);
@@ -234,7 +240,7 @@ pub async fn a_held_unique_key_skips_a_run(fixture: &impl Fixture) {
     let store = fixture.open();
     for (index, on_conflict) in [OnConflict::Refuse, OnConflict::Return].into_iter().enumerate() {
         let of = ["a", "b"][index];
-        let unique = Unique { key: of.parse().expect("a key"), on_conflict };
+        let unique = Unique { key: of.parse().expect("a key"), on_conflict, space: KeySpace::default() };
         let held = NewTask { unique: Some(unique.clone()), ..new_task() };
         store.insert(vec![held]).await.expect("stored");
         let schedule = put(&store, new(of), at(0)).await;

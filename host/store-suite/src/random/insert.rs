@@ -1,6 +1,8 @@
 //! The model of a submit.
 
-use wasmill_model::{NewDependencies, NewTask, OnConflict, OnFailure, Priority, TaskId, TaskState, Unique};
+use wasmill_model::{
+    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, Priority, TaskId, TaskState, Unique,
+};
 use wasmill_store::IdempotencyKey;
 
 use crate::conformance::webhook::hook;
@@ -146,6 +148,7 @@ impl<F: Fixture> World<F> {
         let unique = |key: usize| Unique {
             key: key.to_string().parse().expect("a key"),
             on_conflict: OnConflict::Refuse,
+            space: KeySpace::default(),
         };
         NewTask {
             plugin: plugin(PLUGINS[wish.plugin]),

@@ -1,6 +1,8 @@
 //! What clients read: tasks, lists, logs and counts.
 
-use wasmill_model::{NewTask, PluginName, Task, TaskId, TaskState, Timestamp};
+use std::collections::HashSet;
+
+use wasmill_model::{NewTask, PluginName, Reach, Task, TaskId, TaskState, Timestamp};
 
 use crate::{
     Attempt, Counts, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts, StoreError,
@@ -26,6 +28,10 @@ pub trait TaskReads {
         before: Option<Cursor>,
         limit: usize,
     ) -> Result<(Vec<TaskId>, Option<Cursor>), StoreError>;
+
+    /// Returns those of these tasks that exist and are within this reach. Of a task outside no more is read than of one
+    /// that does not exist.
+    async fn within(&self, ids: Vec<TaskId>, reach: Reach) -> Result<HashSet<TaskId>, StoreError>;
 
     /// Returns the attempts of a task that were followed by another one, oldest first. The task itself tells
     /// how the last one ended.

@@ -1,7 +1,7 @@
 //! The filter of lists and bulk operations.
 
 use wasmill_model::{
-    Group, IdEnd, IdPrefix, PluginName, ScheduleName, Tag, TaskId, TaskState, Timestamp, UniqueKey,
+    Group, IdEnd, IdPrefix, PluginName, Reach, ScheduleName, Tag, TaskId, TaskState, Timestamp, UniqueKey,
 };
 
 /// Selects tasks; an empty field matches all.
@@ -27,12 +27,24 @@ pub struct Filter {
     pub group: Option<Group>,
     /// Their unique key, present or past.
     pub unique_key: Option<UniqueKey>,
+    /// What the key of the request may see.
+    pub reach: Reach,
 }
 
 impl Filter {
     /// Returns true if the filter matches every task.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns the tags that a task must have: those of the filter, then those of the reach.
+    pub fn tags_asked(&self) -> impl Iterator<Item = &Tag> {
+        self.tags.iter().chain(self.reach.tags())
+    }
+
+    /// Returns the group that a task must have, if there is only one.
+    pub fn group_asked(&self) -> Option<&Group> {
+        self.group.as_ref().or_else(|| self.reach.only_group())
     }
 
     /// Returns true if the filter allows this state.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use wasmill_access::Scope;
-use wasmill_model::{Rate, parse_duration};
+use wasmill_model::{Group, PluginPattern, Rate, Tag, parse_duration};
 
 use crate::settings::{ForKeys, Given};
 
@@ -39,6 +39,18 @@ pub(crate) struct CreateKeyArgs {
     /// How many requests it may send, such as 200/s or 1000/10m; each task of a batch counts [default: any number]
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<Rate>,
+
+    /// Plugins that it reaches, a name or a pattern such as img-*; may repeat [default: all]
+    #[arg(long, value_name = "PLUGIN", value_delimiter = ',')]
+    pub(crate) plugin: Vec<PluginPattern>,
+
+    /// Groups that it reaches; with one, what it submits has that group; may repeat [default: all]
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Vec<Group>,
+
+    /// Tags of the tasks that it reaches, all of them; what it submits gets them; may repeat [default: none]
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<Tag>,
 
     /// Print the key with its id, scopes and end as JSON
     #[arg(long)]

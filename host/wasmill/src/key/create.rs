@@ -2,17 +2,20 @@
 
 use anyhow::Result;
 use wasmill_access::{KeyFile, NewKey, Scopes};
+use wasmill_model::Reach;
 
 use super::made::{edit_error, end, show};
 use crate::cli::key::CreateKeyArgs;
+use crate::exit::{Exit, cli_error};
 use crate::settings::Settings;
 
 pub(super) fn create(args: CreateKeyArgs) -> Result<()> {
-    let CreateKeyArgs { name, scope, expires, rate, json, given } = args;
+    let CreateKeyArgs { name, scope, expires, rate, plugin, group, tag, json, given } = args;
     let settings = Settings::load(given)?;
     let scopes: Scopes = scope.into_iter().collect();
-    let new = NewKey { name, scopes, expires: end(expires)?, rate };
+    let reach = Reach::new(plugin, group, tag).map_err(|error| cli_error(Exit::Usage, error.to_string()))?;
+    let new = NewKey { name, scopes, expires: end(expires)?, rate, reach };
     let key = KeyFile::new(&settings.data).create(&new).map_err(|error| edit_error(&error))?;
-    show(&new.name, &key, scopes, new.expires, json);
+    show(&new, &key, json);
     Ok(())
 }

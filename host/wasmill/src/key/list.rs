@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use wasmill_access::{KeyFiles, Scope, read_last_used};
 use wasmill_model::{Clock, SystemClock};
 
-use super::made::shown_time;
+use super::made::{add_reach, shown_time};
 use crate::cli::key::ListKeysArgs;
 use crate::exit;
 use crate::output::{data, out};
@@ -26,7 +26,7 @@ pub(super) fn list(args: ListKeysArgs) -> Result<()> {
     if args.json {
         let keys = keys.list().into_iter().map(|key| {
             let last = used.get(&*key.id);
-            json!({
+            let mut shown = json!({
                 "name": key.name,
                 "id": &*key.id,
                 "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
@@ -35,7 +35,9 @@ pub(super) fn list(args: ListKeysArgs) -> Result<()> {
                 "expired": key.is_expired(now),
                 "last_used_at": last.map(|(time, _)| shown_time(*time)),
                 "last_used_from": last.map(|(_, peer)| peer.to_string()),
-            })
+            });
+            add_reach(&mut shown, &key.reach);
+            shown
         });
         data!("{}", serde_json::Value::from_iter(keys));
         return Ok(());
@@ -53,7 +55,8 @@ pub(super) fn list(args: ListKeysArgs) -> Result<()> {
         let last = used.get(&*key.id);
         let last = last.map_or("never".to_owned(), |(time, peer)| format!("{} {peer}", shown_time(*time)));
         let rate = key.rate.map(|rate| format!("; at most {rate}")).unwrap_or_default();
-        out!("{name}  {:<16}  {expires}  {last:<38}  {}{rate}", key.id, key.scopes);
+        let within = if key.reach.is_bounded() { format!(" within {}", key.reach) } else { String::new() };
+        out!("{name}  {:<16}  {expires}  {last:<38}  {}{within}{rate}", key.id, key.scopes);
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Error, Result};
-use serde_json::json;
-use wasmill_access::{EditError, Scope, Scopes, SecretKey};
-use wasmill_model::{Clock, SystemClock, TimeDelta, Timestamp};
+use serde_json::{Value, json};
+use wasmill_access::{EditError, NewKey, Scope, SecretKey};
+use wasmill_model::{Clock, Group, PluginPattern, Reach, SystemClock, Tag, TimeDelta, Timestamp};
 
 use crate::cli::key::Validity;
 use crate::exit::{Exit, cli_error};
@@ -29,18 +29,32 @@ pub(super) fn after(wait: Duration) -> Result<Timestamp> {
 }
 
 /// Prints a new key: the key alone on stdout, what it is on stderr.
-pub(super) fn show(name: &str, key: &SecretKey, scopes: Scopes, expires: Option<Timestamp>, as_json: bool) {
+pub(super) fn show(new: &NewKey, key: &SecretKey, as_json: bool) {
+    let NewKey { name, scopes, expires, reach, .. } = new;
     if as_json {
         let scopes: Vec<_> = scopes.iter().map(Scope::as_str).collect();
         let expires = expires.map(shown_time);
-        let key =
+        let mut shown =
             json!({"name": name, "id": key.id(), "key": key.reveal(), "scopes": scopes, "expires": expires});
-        data!("{key}");
+        add_reach(&mut shown, reach);
+        data!("{shown}");
         return;
     }
     let end = expires.map_or("never ends".to_owned(), |expires| format!("ends at {}", shown_time(expires)));
-    note!("key {name} ({}) may {scopes} and {end}; it is not shown again", key.id());
+    let within = if reach.is_bounded() { format!(" within {reach},") } else { String::new() };
+    note!("key {name} ({}) may {scopes}{within} and {end}; it is not shown again", key.id());
     data!("{}", key.reveal());
+}
+
+/// Adds the reach of a key to its JSON: a list is `null` if it covers all.
+pub(super) fn add_reach(shown: &mut Value, reach: &Reach) {
+    fn list<'a>(names: impl Iterator<Item = &'a str>) -> Value {
+        let names: Vec<_> = names.collect();
+        if names.is_empty() { Value::Null } else { json!(names) }
+    }
+    shown["plugins"] = list(reach.plugins().iter().map(PluginPattern::as_str));
+    shown["groups"] = list(reach.groups().iter().map(Group::as_str));
+    shown["tags"] = list(reach.tags().iter().map(Tag::as_str));
 }
 
 pub(super) fn shown_time(time: Timestamp) -> String {

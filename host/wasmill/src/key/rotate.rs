@@ -17,6 +17,6 @@ pub(super) fn rotate(args: RotateKeyArgs) -> Result<()> {
     let (key, new) =
         KeyFile::new(&settings.data).rotate(&name, ends, expires).map_err(|error| edit_error(&error))?;
     note!("the old key ends at {}", shown_time(ends));
-    show(&name, &key, new.scopes, new.expires, json);
+    show(&new, &key, json);
     Ok(())
 }

@@ -25,7 +25,8 @@ struct Plugin {
     digest: Option<String>,
     in_service: Option<String>,
     size_bytes: u64,
-    tasks: Tasks,
+    /// `None` for a key that reaches some of them only.
+    tasks: Option<Tasks>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +53,10 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
     for plugin in plugins {
         let digest: String = plugin.digest.unwrap_or_default().chars().take(12).collect();
         let kind = plugin.kind.unwrap_or_default();
-        let Tasks { waiting, running } = plugin.tasks;
+        let [waiting, running] = match plugin.tasks {
+            Some(Tasks { waiting, running }) => [waiting.to_string(), running.to_string()],
+            None => ["-".to_owned(), "-".to_owned()],
+        };
         let (name, size) = (padded(&plugin.name, plugin.name.width().max(NAME_COLUMNS)), plugin.size_bytes);
         let state = style.state(&plugin.state, padded(&plugin.state, 9));
         let from = if plugin.file.is_some() { "file" } else { "built-in" };

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
+use wasmill_access::Identity;
 use wasmill_model::{
-    GROUP_CHARS_MAX, Group, KEY_CHARS_MAX, NewDependencies, OnConflict, Priority, TAG_CHARS_MAX, TAGS_MAX,
-    Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey, Webhook, parse_duration,
+    GROUP_CHARS_MAX, Group, KEY_CHARS_MAX, KeySpace, NewDependencies, OnConflict, Priority, TAG_CHARS_MAX,
+    TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey, Webhook, parse_duration,
 };
 
 use crate::http::fields::{Fields, duration_error, text, whole_number};
@@ -30,6 +31,40 @@ pub(crate) struct Options {
     pub(crate) dependencies: Option<NewDependencies>,
     pub(crate) webhook: Option<Webhook>,
     pub(crate) group: Option<Group>,
+}
+
+impl Options {
+    /// Keeps a task within the reach of its sender: adds tags and a group that every task within has, and reports what
+    /// would be outside. Without a group, the tag with the prefix `group_tag` names it.
+    pub(crate) fn within(
+        mut self,
+        sender: &Identity,
+        group_tag: Option<&str>,
+        errors: &mut FieldErrors,
+    ) -> Self {
+        let reach = sender.reach();
+        let missing: Vec<_> = reach.tags().iter().filter(|tag| !self.tags.contains(tag)).cloned().collect();
+        if !missing.is_empty() {
+            self.tags.extend(missing);
+            self.tags.sort_unstable();
+        }
+        if self.tags.len() > TAGS_MAX {
+            let added = reach.tags().iter().map(Tag::as_str).collect::<Vec<_>>().join(", ");
+            let detail = format!("tags must be at most {TAGS_MAX} with those that the key adds: {added}");
+            errors.push(FieldError::field("tags", detail));
+        }
+        let group = self.group.or_else(|| group_of(&self.tags, group_tag?));
+        self.group = group.or_else(|| reach.only_group().cloned());
+        if !reach.covers_group(self.group.as_ref().map(Group::as_str)) {
+            let groups = reach.groups().iter().map(Group::as_str).collect::<Vec<_>>().join(", ");
+            let detail = format!("group must be one that the key reaches: {groups}");
+            errors.push(FieldError::field("group", detail));
+        }
+        if let Some(unique) = &mut self.unique {
+            unique.space = sender.space();
+        }
+        self
+    }
 }
 
 /// Parses the options of a request; `earlier` holds the ids of the preceding tasks of its batch.
@@ -145,7 +180,7 @@ fn unique(
         );
         errors.push(FieldError::field("unique_key", detail));
     }
-    Some(Unique { key: key?, on_conflict })
+    Some(Unique { key: key?, on_conflict, space: KeySpace::default() })
 }
 
 fn group(value: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Group> {
@@ -159,7 +194,7 @@ fn group(value: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Group> {
 }
 
 /// Returns the group named by the first tag with this prefix.
-pub(crate) fn group_of(tags: &[Tag], prefix: &str) -> Option<Group> {
+fn group_of(tags: &[Tag], prefix: &str) -> Option<Group> {
     tags.iter().find_map(|tag| tag.as_str().strip_prefix(prefix)?.parse().ok())
 }
 

@@ -1,5 +1,6 @@
 //! What decides whether a task may start now, read at about the same time.
 
+use wasmill_access::Identity;
 use wasmill_model::{Rate, Runner, Task, TaskId, TaskState, TimeDelta, Timestamp};
 use wasmill_runtime::NotReadyError;
 use wasmill_scheduler::Slots;
@@ -7,6 +8,7 @@ use wasmill_store::Host;
 
 use crate::problem::Problem;
 use crate::state::Api;
+use crate::task::get::depends_within;
 
 /// Tasks ahead of one are counted up to this number, which bounds the cost of a long queue.
 pub(super) const AHEAD_MAX: usize = 10_000;
@@ -33,23 +35,28 @@ pub(super) struct Facts {
     /// Whether the next task of the queue waits for memory here.
     pub(super) is_memory_bound: bool,
     pub(super) hosts: Vec<Host>,
+    /// Whether the sender must learn nothing of the tasks of others.
+    pub(super) is_bounded: bool,
     /// See [`AHEAD_MAX`].
     pub(super) ahead: Option<u64>,
 }
 
 impl Facts {
-    pub(super) async fn gather(api: &Api, task: Task) -> Result<Self, Problem> {
+    /// Reads them for a sender.
+    pub(super) async fn gather(api: &Api, sender: &Identity, task: Task) -> Result<Self, Problem> {
         let now = api.clock.now();
         let plugin = &task.plugin;
+        let is_bounded = sender.reach().is_bounded();
         let mut open_dependencies = Vec::new();
         if task.state == TaskState::Blocked
-            && let Some(dependencies) = api.store.dependencies(task.id).await?
+            && let Some(dependencies) =
+                depends_within(api, sender, api.store.dependencies(task.id).await?).await?
         {
             let open = dependencies.on.iter().filter(|on| on.outcome.is_none());
             open_dependencies.extend(open.map(|on| on.id));
         }
         let ahead = match task.state {
-            TaskState::Available => api.store.tasks_ahead(task.id, AHEAD_MAX).await?,
+            TaskState::Available if !is_bounded => api.store.tasks_ahead(task.id, AHEAD_MAX).await?,
             _ => None,
         };
         let config = api.runtime.plugin_config(plugin);
@@ -84,6 +91,7 @@ impl Facts {
             slots: api.scheduler.slots(),
             is_memory_bound: api.scheduler.is_memory_bound(),
             hosts: api.store.hosts().await?,
+            is_bounded,
             ahead,
             task,
         })

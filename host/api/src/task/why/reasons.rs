@@ -20,6 +20,7 @@ pub(super) struct ReasonView {
     #[schemars(extend("enum" = [
         "dependencies", "delay", "backoff", "suspended", "paused", "plugin-paused", "draining", "lease", "plugin-unknown",
         "plugin-compiling", "plugin-rejected", "swap-enabled", "rate", "concurrency", "memory", "slots", "queue",
+        "turn",
     ]))]
     code: &'static str,
     /// The reason, for people.
@@ -57,6 +58,14 @@ pub(super) fn reasons(facts: &Facts) -> Vec<ReasonView> {
     reasons.extend(of_task(facts));
     reasons.extend(of_server(facts));
     reasons.extend(of_plugin(facts));
+    if facts.is_bounded {
+        // What follows counts the tasks of others.
+        if facts.task.state == TaskState::Available && reasons.is_empty() {
+            reasons.push(ReasonView::everywhere("turn", "it waits for its turn"));
+        }
+        return reasons;
+    }
+    reasons.extend(of_turns(facts));
     if facts.task.state == TaskState::Available {
         reasons.extend(of_capacity(facts));
     }
@@ -139,6 +148,13 @@ fn of_plugin(facts: &Facts) -> Vec<ReasonView> {
             "swap was enabled while this host ran, so guests of this plugin start after a restart only";
         reasons.push(ReasonView::here("swap-enabled", detail));
     }
+    reasons
+}
+
+/// Returns what keeps the task from starting because of others of its plugin.
+fn of_turns(facts: &Facts) -> Vec<ReasonView> {
+    let plugin = &facts.task.plugin;
+    let mut reasons = Vec::new();
     if let Some((rate, until)) = facts.rate {
         let detail = format!(
             "tasks of plugin {plugin} start at {rate} at most; the next may start at {}",

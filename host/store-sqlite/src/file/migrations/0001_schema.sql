@@ -40,6 +40,8 @@ CREATE TABLE task (
     -- The fair share within its plugin that it belongs to; NULL for the plugin's own.
     task_group      TEXT,
     unique_key      TEXT,
+    -- Among which tasks its unique key is unique: those of one reach of keys; empty for keys without one.
+    key_space       TEXT    NOT NULL DEFAULT '',
     -- A JSON array of texts; NULL without any.
     tags            TEXT,
     -- The schedule that created it, which may be gone.
@@ -82,7 +84,8 @@ CREATE INDEX task_rare ON task (state) WHERE state = 'running' OR state = 'faile
 -- What has finished, in that order: retention takes from its front. It only grows at its back, which is cheap.
 CREATE INDEX task_finished ON task (finished_at) WHERE finished_at IS NOT NULL;
 -- Tasks without a key, a schedule or a group, which most are, pay nothing for these.
-CREATE UNIQUE INDEX task_unfinished_key ON task (unique_key) WHERE unique_key IS NOT NULL AND finished_at IS NULL;
+CREATE UNIQUE INDEX task_unfinished_key ON task (unique_key, key_space)
+    WHERE unique_key IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX task_unfinished_of_schedule ON task (schedule) WHERE schedule IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX task_of_key ON task (unique_key) WHERE unique_key IS NOT NULL;
 CREATE INDEX task_of_schedule ON task (schedule) WHERE schedule IS NOT NULL;

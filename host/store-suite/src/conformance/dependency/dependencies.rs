@@ -5,8 +5,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use wasmill_model::{
-    Cause, NewDependencies, NewTask, OnConflict, OnFailure, Priority, Task, TaskId, TaskState, Transition,
-    Unique,
+    Cause, KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, Priority, Task, TaskId, TaskState,
+    Transition, Unique,
 };
 use wasmill_store::{Dependency, EventKind, Filter, IdempotencyKey, Received, Store, StoreError};
 
@@ -238,7 +238,11 @@ pub async fn an_unknown_dependency_is_refused(fixture: &impl Fixture) {
 
 pub async fn a_batch_may_depend_on_its_own_tasks_and_on_key_holders(fixture: &impl Fixture) {
     let store = fixture.open();
-    let unique = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Return };
+    let unique = Unique {
+        key: "k".parse().expect("a key"),
+        on_conflict: OnConflict::Return,
+        space: KeySpace::default(),
+    };
     let keyed = || NewTask { unique: Some(unique.clone()), ..new_task() };
     let holder = insert(&store, keyed()).await;
     let again = keyed();

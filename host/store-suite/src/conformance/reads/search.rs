@@ -1,6 +1,8 @@
 //! Finding tasks by their ids, and counting them without a look at all of them.
 
-use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, Transition, Unique};
+use std::time::Duration;
+
+use wasmill_model::{KeySpace, NewTask, OnConflict, Reach, TaskId, TaskState, Transition, Unique};
 use wasmill_store::{Cursor, Filter, FinishedCounts, PluginCounts, Store};
 
 use crate::fixture::{
@@ -68,8 +70,11 @@ pub async fn tasks_are_found_by_schedule_group_key_and_id_suffix(fixture: &impl 
     ]
     .map(id);
     for (fixture, id) in ids.into_iter().enumerate() {
-        let unique =
-            Unique { key: format!("k{fixture}").parse().expect("a key"), on_conflict: OnConflict::Refuse };
+        let unique = Unique {
+            key: format!("k{fixture}").parse().expect("a key"),
+            on_conflict: OnConflict::Refuse,
+            space: KeySpace::default(),
+        };
         let group = ["x", "x", "y"][fixture].parse().ok();
         let schedule = ["s", "t", "s"][fixture].parse().ok();
         let task = NewTask { id, group, schedule, unique: Some(unique), ..new_task() };
@@ -99,6 +104,73 @@ pub async fn tasks_are_found_by_schedule_group_key_and_id_suffix(fixture: &impl 
         }
         for id in ids {
             store.cancel(id, at(1)).await.expect("cancelled");
+        }
+    }
+}
+
+fn reach(plugins: &[&str], groups: &[&str], tags: &[&str]) -> Reach {
+    let plugins = plugins.iter().map(|plugin| plugin.parse().expect("a pattern")).collect();
+    let groups = groups.iter().map(|group| group.parse().expect("a group")).collect();
+    let tags = tags.iter().map(|tag| tag.parse().expect("a tag")).collect();
+    Reach::new(plugins, groups, tags).expect("short")
+}
+
+pub async fn nothing_outside_a_reach_is_found(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let labels = [
+        ("fetch", None, &[][..]),
+        ("fetch", Some("x"), &["eu"][..]),
+        ("img-a", Some("x"), &["eu", "paid"][..]),
+        ("img_a", Some("y"), &["paid"][..]),
+        ("imgxa", Some("x"), &[][..]),
+    ];
+    let task = |(name, group, tags): (&str, Option<&str>, &[&str])| NewTask {
+        group: group.and_then(|group| group.parse().ok()),
+        tags: tags.iter().map(|tag| tag.parse().expect("a tag")).collect(),
+        ..NewTask::new(plugin(name), at(0), Duration::from_secs(60))
+    };
+    let tasks: Vec<_> = labels.into_iter().map(task).collect();
+    let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    store.insert(tasks).await.expect("inserted");
+    let group = || "x".parse().ok();
+    for ended in [false, true] {
+        for (reach, places) in [
+            (reach(&[], &[], &[]), vec![4, 3, 2, 1, 0]),
+            (reach(&["fetch"], &[], &[]), vec![1, 0]),
+            // The underscore stands for itself.
+            (reach(&["img_*"], &[], &[]), vec![3]),
+            (reach(&["img*", "nothing"], &[], &[]), vec![4, 3, 2]),
+            (reach(&[], &["x"], &[]), vec![4, 2, 1]),
+            (reach(&[], &["x", "y"], &[]), vec![4, 3, 2, 1]),
+            (reach(&[], &["z"], &[]), vec![]),
+            (reach(&[], &[], &["paid"]), vec![3, 2]),
+            (reach(&[], &[], &["eu", "paid"]), vec![2]),
+            (reach(&["*a"], &["x"], &["eu"]), vec![2]),
+        ] {
+            for limit in [1, 2, 9] {
+                let all = Filter { reach: reach.clone(), ..Filter::default() };
+                let expected: Vec<_> = places.iter().map(|place| ids[*place]).collect();
+                assert_eq!(found(&store, &all, limit).await, expected, "{reach}");
+                let open = store.find_open(all.clone()).await.expect("found").len();
+                assert_eq!(open, if ended { 0 } else { expected.len() }, "{reach}");
+                // With filters of the request, too.
+                let of_group = Filter { group: group(), ..all.clone() };
+                let in_group: Vec<_> =
+                    expected.iter().filter(|id| ![ids[0], ids[3]].contains(id)).copied().collect();
+                assert_eq!(found(&store, &of_group, limit).await, in_group, "{reach}");
+                let tagged = Filter { tags: vec!["eu".parse().expect("a tag")], ..all.clone() };
+                let eu: Vec<_> = expected.iter().filter(|id| ids[1..3].contains(id)).copied().collect();
+                assert_eq!(found(&store, &tagged, limit).await, eu, "{reach}");
+                let state = if ended { TaskState::Cancelled } else { TaskState::Available };
+                let in_state = Filter { states: vec![state], ..all };
+                assert_eq!(found(&store, &in_state, limit).await, expected, "{reach}");
+            }
+            let asked = ids.iter().copied().chain([TaskId::new()]).collect();
+            let within = store.within(asked, reach.clone()).await.expect("read");
+            assert_eq!(within, places.iter().map(|place| ids[*place]).collect(), "{reach}");
+        }
+        for id in &ids {
+            store.cancel(*id, at(1)).await.expect("cancelled");
         }
     }
 }

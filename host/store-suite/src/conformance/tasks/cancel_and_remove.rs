@@ -1,6 +1,8 @@
 //! Cancelled, removed, and what comes too late.
 
-use wasmill_model::{NewDependencies, NewTask, OnConflict, OnFailure, TaskId, TaskState, Transition, Unique};
+use wasmill_model::{
+    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, TaskId, TaskState, Transition, Unique,
+};
 use wasmill_store::{CancelOutcome, RemoveOutcome, StoreError};
 
 use crate::fixture::{
@@ -79,7 +81,11 @@ pub async fn a_stop_request_survives_a_host_crash(fixture: &impl Fixture) {
 pub async fn dependents_wait_until_the_run_of_a_cancelled_task_ends(fixture: &impl Fixture) {
     for removes in [false, true] {
         let store = fixture.open();
-        let unique = |on_conflict| Unique { key: "k".parse().expect("a key"), on_conflict };
+        let unique = |on_conflict| Unique {
+            key: "k".parse().expect("a key"),
+            on_conflict,
+            space: KeySpace::default(),
+        };
         let keyed = || NewTask { unique: Some(unique(OnConflict::Refuse)), ..new_task() };
         let first = keyed();
         let id = first.id;

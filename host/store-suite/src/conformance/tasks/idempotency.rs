@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use wasmill_model::{MissedPolicy, NewTask, OnConflict, TaskId, Timing, Transition, Unique};
-use wasmill_store::{IdempotencyKey, NewSchedule, RunNowOutcome, Store, StoreError, StoredSteps, Submitted};
+use wasmill_model::{KeySpace, MissedPolicy, NewTask, OnConflict, TaskId, Timing, Transition, Unique};
+use wasmill_store::{
+    Filter, IdempotencyKey, NewSchedule, RunNowOutcome, Store, StoreError, StoredSteps, Submitted,
+};
 
 use crate::fixture::{Fixture, StoreExt, at, claim_one, failure, get, new_task};
 
@@ -138,7 +140,7 @@ pub async fn a_manual_run_with_a_key_starts_once(fixture: &impl Fixture) {
 }
 
 fn unique(key: &str, on_conflict: OnConflict) -> NewTask {
-    let unique = Unique { key: key.parse().expect("a key"), on_conflict };
+    let unique = Unique { key: key.parse().expect("a key"), on_conflict, space: KeySpace::default() };
     NewTask { unique: Some(unique), ..new_task() }
 }
 
@@ -168,6 +170,35 @@ pub async fn a_unique_key_has_one_unfinished_task(fixture: &impl Fixture) {
     store.close().await;
     let (store, _) = fixture.open_at(9, at(1));
     assert_eq!(refusal(&store, vec![refuse()]).await, (0, first.id));
+}
+
+pub async fn a_unique_key_is_unique_within_its_space(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let task = |space: &str| {
+        let mut task = unique("k", OnConflict::Refuse);
+        if let Some(unique) = &mut task.unique {
+            unique.space = KeySpace::new(space);
+        }
+        task
+    };
+    let mut holders = Vec::new();
+    for space in ["", "one", "other"] {
+        let first = task(space);
+        holders.push(first.id);
+        store.insert(vec![first]).await.expect("nobody holds it there");
+    }
+    for (space, holder) in ["", "one", "other"].into_iter().zip(&holders) {
+        assert_eq!(refusal(&store, vec![task(space)]).await, (0, *holder), "{space}");
+    }
+    // All are found by it, and a retry stays in its space.
+    let filter = Filter { unique_key: "k".parse().ok(), ..Filter::default() };
+    let (found, _) = store.find(filter, None, 9).await.expect("found");
+    assert_eq!(found.len(), 3);
+    store.cancel(holders[1], at(1)).await.expect("cancelled");
+    let again = store.clone_for_retry(holders[1], TaskId::new(), at(2)).await.expect("read");
+    let (_, again) = again.expect("it exists");
+    assert_eq!(again.unique.as_ref().map(|unique| unique.space.as_str()), Some("one"));
+    store.insert(vec![again]).await.expect("it is free there");
 }
 
 pub async fn a_submit_can_return_the_holder_of_a_unique_key(fixture: &impl Fixture) {

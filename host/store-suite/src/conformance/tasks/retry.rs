@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmill_model::{
-    Backoff, Cause, Failure, NewTask, OnConflict, Priority, TaskId, TaskState, Transition, Unique,
+    Backoff, Cause, Failure, KeySpace, NewTask, OnConflict, Priority, TaskId, TaskState, Transition, Unique,
 };
 use wasmill_store::{Attempt, Filter};
 
@@ -76,7 +76,11 @@ pub async fn a_retry_copies_the_request_of_its_task(fixture: &impl Fixture) {
     let store = fixture.open();
     let backoff =
         Backoff { first: Duration::from_millis(7), factor: 1.5, max: Duration::from_secs(9), jitter: 0.25 };
-    let unique = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Refuse };
+    let unique = Unique {
+        key: "k".parse().expect("a key"),
+        on_conflict: OnConflict::Refuse,
+        space: KeySpace::default(),
+    };
     let task = NewTask {
         input: Some("{\"n\":1}".to_owned()),
         timeout: Duration::from_millis(1_500),

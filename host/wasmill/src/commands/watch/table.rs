@@ -141,20 +141,7 @@ impl Table {
     fn header(&self, columns: usize) -> Vec<String> {
         let title = self.style.bold(truncated(&format!("wasmill at {}", self.server), columns));
         let Some(snapshot) = &self.snapshot else { return vec![title, String::new()] };
-        let Stats { waiting, running, slots, memory, draining, .. } = &snapshot.stats;
-        let mut words = format!(
-            "{running} running, {waiting} waiting, {} of {} slots, {} of {} memory",
-            slots.used,
-            slots.total,
-            format_bytes(memory.used_bytes),
-            format_bytes(memory.total_bytes),
-        );
-        if memory.blocks_queue {
-            words.push_str(", waiting for memory");
-        }
-        if *draining {
-            words.push_str(", draining");
-        }
+        let words = snapshot.stats.as_ref().map_or_else(|| "tasks that the key reaches".to_owned(), summary);
         let id = padded("ID", id_columns(columns));
         let labels = format!("{id}  {:<9}  {:<14}  {:<8}  {:<8}  PROGRESS", "STATE", "PLUGIN", "AGE", "RAN");
         let labels = self.style.bold(truncated(&labels, columns));
@@ -227,6 +214,25 @@ fn progress(task: &Task) -> (String, String) {
         ("failed", _) => (String::new(), task.status.clone()),
         _ => (String::new(), task.waiting_for().unwrap_or_default()),
     }
+}
+
+/// Says in a line how busy the server is.
+fn summary(stats: &Stats) -> String {
+    let Stats { waiting, running, slots, memory, draining, .. } = stats;
+    let mut words = format!(
+        "{running} running, {waiting} waiting, {} of {} slots, {} of {} memory",
+        slots.used,
+        slots.total,
+        format_bytes(memory.used_bytes),
+        format_bytes(memory.total_bytes),
+    );
+    if memory.blocks_queue {
+        words.push_str(", waiting for memory");
+    }
+    if *draining {
+        words.push_str(", draining");
+    }
+    words
 }
 
 #[cfg(test)]
