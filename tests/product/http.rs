@@ -22,5 +22,6 @@ mod problems;
 mod raw_requests;
 mod requests;
 mod sessions;
+mod tenants;
 mod tls;
 mod traces;

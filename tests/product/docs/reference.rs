@@ -163,10 +163,11 @@ async fn the_page_of_routes_lists_the_operations_of_the_document() {
         };
         let keys: Vec<_> = keys.map(scopes).collect();
         let route = code(&format!("{} {path}", method.to_uppercase()));
-        vec![route, keys.join(", or "), codes.join(", "), query.join(" "), what.trim().to_owned()]
+        let reach = text(operation, "x-reach");
+        vec![route, keys.join(", or "), reach, codes.join(", "), query.join(" "), what.trim().to_owned()]
     };
     let rows: Vec<_> = document.operations().map(row).collect();
-    table("rest", "routes", &["route", "scope", "success", "parameters", "what it does"], &rows);
+    table("rest", "routes", &["route", "scope", "reach", "success", "parameters", "what it does"], &rows);
 }
 
 #[tokio::test]

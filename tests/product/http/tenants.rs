@@ -1,0 +1,340 @@
+//! Keys with a reach: what they say, and that nothing outside is seen, changed or inferred.
+
+mod alone;
+
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use wasmill_tests::{Client, CommandOutput, Server, wasmill};
+
+/// Creates a key of a server and returns its text.
+fn create(server: &Server, name: &str, scopes: &str, reach: &[&str]) -> String {
+    let made = key(server, &[&["create", name, "--scope", scopes], reach].concat());
+    assert_eq!(made.code, 0, "{}", made.err);
+    made.out.trim().to_owned()
+}
+
+fn key(server: &Server, args: &[&str]) -> CommandOutput {
+    wasmill(server.folder(), &[&["key"], args].concat())
+}
+
+/// Returns a client with a new key, once the server knows it.
+async fn client(server: &Server, name: &str, scopes: &str, reach: &[&str]) -> Client {
+    let client = server.client().with_key(&create(server, name, scopes, reach));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // A server that knows no key yet serves everybody.
+    while server.client().get("/task").await.status == StatusCode::OK
+        || client.get("/task").await.status == StatusCode::UNAUTHORIZED
+    {
+        assert!(Instant::now() < deadline, "the server does not know the key {name}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client
+}
+
+/// Starts a server with a key that may do everything.
+async fn server(args: &[&str]) -> (Server, Client) {
+    let server = Server::start(args);
+    let admin = client(&server, "ops", "admin", &[]).await;
+    (server, admin)
+}
+
+const UNKNOWN: &str = "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061";
+
+#[tokio::test]
+async fn a_key_says_what_it_reaches() {
+    let (server, _) = server(&[]).await;
+    let reach = ["--plugin", "noop,img-*", "--group", "t1", "--tag", "eu \"1\"", "--json"];
+    let made = key(&server, &[&["create", "ci", "--scope", "submit,read"], &reach[..]].concat());
+    let made: Value = serde_json::from_str(&made.out).expect("JSON");
+    let expected = (&json!(["img-*", "noop"]), &json!(["t1"]), &json!(["eu \"1\""]));
+    assert_eq!((&made["plugins"], &made["groups"], &made["tags"]), expected, "{made}");
+    // A rotation keeps it.
+    assert_eq!(key(&server, &["rotate", "ci"]).code, 0);
+    let listed: Value = serde_json::from_str(&key(&server, &["list", "--json"]).out).expect("JSON");
+    for row in &listed.as_array().expect("an array")[..2] {
+        assert_eq!((&row["plugins"], &row["groups"], &row["tags"]), expected, "{listed}");
+    }
+    assert_eq!(listed[2]["plugins"], Value::Null, "{listed}");
+    let listed = key(&server, &["list"]).out;
+    assert!(listed.contains("read,submit within plugins img-*, noop; groups t1; tags eu \"1\""), "{listed}");
+    for (scope, reach, why) in [
+        ("admin", ["--group", "t1"], "the scope admin reaches everything"),
+        ("metrics", ["--plugin", "a"], "the metrics count all tasks"),
+        ("read,schedule", ["--tag", "eu"], "share one set of names"),
+        ("plugins", ["--group", "t1"], "a plugin is changed for all its tasks"),
+        ("read", ["--plugin", "A b"], "'A b' is no plugin"),
+        ("read", ["--group", ""], "1 to 64 characters"),
+    ] {
+        let refused = key(&server, &[&["create", "other", "--scope", scope], &reach[..]].concat());
+        assert!(refused.code == 2 && refused.err.contains(why), "{scope}: {}", refused.err);
+    }
+    assert_eq!(key(&server, &["create", "other", "--scope", "plugins", "--plugin", "img-*"]).code, 0);
+}
+
+#[tokio::test]
+async fn what_is_submitted_gets_the_group_and_the_tags_of_its_key() {
+    let (server, admin) = server(&["--group-tag", "of:"]).await;
+    let one = client(&server, "one", "submit,read", &["--group", "t1", "--tag", "eu"]).await;
+    let two = client(&server, "two", "submit,read", &["--group", "t1", "--group", "t2"]).await;
+    let plugins = client(&server, "plugins", "submit,read", &["--plugin", "no*"]).await;
+    let labels = async |client: &Client, task: Value| {
+        let record = client.get(&format!("/task/{}", client.submit(&task).await)).await;
+        (record.json["group"].clone(), record.json["tags"].clone())
+    };
+    assert_eq!(labels(&one, json!({"plugin": "noop"})).await, (json!("t1"), json!(["eu"])));
+    let given = json!({"plugin": "noop", "group": "t1", "tags": ["a", "eu"]});
+    assert_eq!(labels(&one, given).await, (json!("t1"), json!(["a", "eu"])));
+    assert_eq!(labels(&two, json!({"plugin": "noop", "group": "t2"})).await, (json!("t2"), json!([])));
+    assert_eq!(labels(&two, json!({"plugin": "noop", "tags": ["of:t2"]})).await.0, "t2");
+    assert_eq!(labels(&plugins, json!({"plugin": "noop"})).await, (Value::Null, json!([])));
+    let many: Vec<_> = (0..16).map(|number| format!("tag-{number}")).collect();
+    for (client, task, pointer, why) in [
+        (&one, json!({"plugin": "noop", "group": "t2"}), "/group", "one that the key reaches: t1"),
+        (&one, json!({"plugin": "noop", "tags": ["of:t2"]}), "/group", "one that the key reaches: t1"),
+        (&one, json!({"plugin": "noop", "tags": many}), "/tags", "with those that the key adds: eu"),
+        (&two, json!({"plugin": "noop"}), "/group", "one that the key reaches: t1, t2"),
+        (&plugins, json!({"plugin": "misbehave"}), "/plugin", "misbehave"),
+        (&plugins, json!({}), "/plugin", "io-stub"),
+    ] {
+        for (path, body, prefix) in [("/task", task.clone(), ""), ("/task/batch", json!([task]), "/0")] {
+            let refused = client.post(path, &body).await;
+            let pointers = (refused.status.as_u16(), refused.pointers());
+            assert_eq!(pointers, (422, vec![&*format!("{prefix}{pointer}")]), "{}", refused.text);
+            assert!(refused.text.contains(why), "{}", refused.text);
+        }
+    }
+    // A plugin outside is refused like one that does not exist.
+    let refusal = async |plugin: &str| {
+        let refused = plugins.post("/task", &json!({"plugin": plugin})).await;
+        refused.text.replace(plugin, "it")
+    };
+    assert_eq!(refusal("misbehave").await, refusal("missing-1").await);
+    assert_eq!(admin.get("/task").await.json.as_array().map(Vec::len), Some(5));
+}
+
+/// Returns an answer without what differs between two ids.
+async fn answer(client: &Client, method: &Method, path: &str, id: &str) -> (StatusCode, String) {
+    let path = path.replace("{id}", id);
+    let answer = client.send(method.clone(), &path, None).await.expect("an answer");
+    (answer.status, answer.text.replace(id, "ID").replace(&id.replacen('0', "%30", 1), "ID"))
+}
+
+#[tokio::test]
+async fn a_task_outside_a_reach_is_unknown_on_every_route() {
+    let (server, admin) = server(&[]).await;
+    let document = admin.document().await.expect("a document");
+    let outside = admin.submit(&json!({"plugin": "misbehave", "group": "t2", "delay": "1h"})).await;
+    let ended = admin.submit(&json!({"plugin": "noop", "group": "t2"})).await;
+    admin.until(&ended, "completed").await;
+    let mut tenants = Vec::new();
+    for scopes in ["read,submit,cancel", "submit", "watch", "cancel", "read"] {
+        for (number, reach) in
+            [&["--group", "t1"][..], &["--plugin", "io-*"], &["--tag", "eu"]].iter().enumerate()
+        {
+            tenants
+                .push(client(&server, &format!("{scopes}-{number}").replace(',', "-"), scopes, reach).await);
+        }
+    }
+    let mut tried = 0;
+    for (method, path, operation) in document.operations() {
+        if operation["x-reach"] != "task" {
+            continue;
+        }
+        let method: Method = method.to_uppercase().parse().expect("a method");
+        for tenant in &tenants {
+            for query in ["", "?nothing=1", "?wait=1x", "?grace=1x"] {
+                let path = format!("{path}{query}");
+                let unknown = answer(tenant, &method, &path, UNKNOWN).await;
+                for id in [&outside, &ended] {
+                    assert_eq!(answer(tenant, &method, &path, id).await, unknown, "{method} {path}");
+                    // However it is spelled.
+                    let spelled = id.replacen('0', "%30", 1);
+                    let (status, _) = answer(tenant, &method, &path, &spelled).await;
+                    assert_eq!(status, unknown.0, "{method} {path}");
+                    tried += 1;
+                }
+                assert_eq!(unknown.0, StatusCode::NOT_FOUND, "{method} {path}: {}", unknown.1);
+            }
+        }
+    }
+    assert!(tried > 1_000, "{tried}");
+    // Nothing happened to them.
+    assert_eq!(admin.get(&format!("/task/{outside}")).await.str("state"), "waiting");
+    assert_eq!(admin.get("/task").await.json.as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn what_concerns_all_refuses_a_key_with_a_reach() {
+    let (server, admin) = server(&["--allow-upload"]).await;
+    let document = admin.document().await.expect("a document");
+    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]).await;
+    let operator = client(&server, "img", "read,plugins", &["--plugin", "img-*"]).await;
+    admin.put_schedule("nightly", &json!({"cron": "0 3 * * *", "task": {"plugin": "noop"}})).await;
+    let mut refused = Vec::new();
+    for (method, path, operation) in document.operations() {
+        if operation["x-reach"] != "refused" {
+            continue;
+        }
+        let method: Method = method.to_uppercase().parse().expect("a method");
+        for name in ["nightly", "nothing"] {
+            let path = path.replace("{schedule}", name);
+            for client in [&tenant, &operator] {
+                let answer = client.send(method.clone(), &path, None).await.expect("an answer");
+                let code = (answer.status.as_u16(), answer.str("code"));
+                assert_eq!(code, (403, "out-of-reach"), "{method} {path}: {}", answer.text);
+            }
+        }
+        refused.push(operation["operationId"].as_str().expect("an id"));
+    }
+    assert!(refused.len() > 15, "{refused:?}");
+    // Plugins outside are unknown, and cannot be changed.
+    for path in ["/plugins/noop", "/plugins/noop/schema"] {
+        let unknown = operator.get(&path.replace("noop", "missing")).await;
+        let outside = operator.get(path).await;
+        assert_eq!(
+            (outside.status, outside.text.replace("noop", "missing")),
+            (StatusCode::NOT_FOUND, unknown.text),
+            "{path}"
+        );
+    }
+    for name in ["noop", "missing"] {
+        for (method, path) in
+            [(Method::PUT, ""), (Method::DELETE, ""), (Method::POST, "/pause"), (Method::POST, "/resume")]
+        {
+            let path = format!("/plugins/{name}{path}");
+            let body = (method == Method::PUT).then(|| ("application/wasm", b"\0asm".to_vec()));
+            let answer = operator.send(method.clone(), &path, body).await.expect("an answer");
+            assert_eq!(answer.str("code"), "out-of-reach", "{method} {path}");
+        }
+    }
+    let names = |plugins: &Value| {
+        let names = plugins.as_array().expect("an array").iter();
+        names.map(|plugin| plugin["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert!(names(&operator.get("/plugins").await.json).is_empty());
+    let put = operator.put_plugin("img-a", wasmill_tests::NOOP).await;
+    assert!(put.status.is_success() || put.str("code") == "plugin-rejected", "{}", put.text);
+    assert_eq!(operator.post("/plugins/img-a/pause", &json!({})).await.status, StatusCode::OK);
+    // With groups, the counts of a plugin are of others, too.
+    let shown = tenant.get("/plugins").await;
+    assert!(names(&shown.json).contains(&"noop".to_owned()), "{}", shown.text);
+    assert!(shown.json.as_array().expect("an array").iter().all(|plugin| plugin["tasks"].is_null()));
+}
+
+#[tokio::test]
+async fn a_tenant_sees_nothing_of_the_links_that_others_make() {
+    let (server, admin) = server(&[]).await;
+    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]).await;
+    let other = admin.submit(&json!({"plugin": "noop", "group": "t2", "delay": "1h"})).await;
+    let linked = json!({"plugin": "noop", "group": "t1", "depends_on": [other]});
+    let own = admin.submit(&linked).await;
+    let dependent = admin.submit(&json!({"plugin": "noop", "group": "t2", "depends_on": [own]})).await;
+    for path in ["", "/status", "/why", "/dependents"] {
+        let shown = tenant.get(&format!("/task/{own}{path}")).await;
+        assert_eq!(shown.status, StatusCode::OK, "{}", shown.text);
+        assert!(!shown.text.contains(&other) && !shown.text.contains(&dependent), "{path}: {}", shown.text);
+    }
+    assert_eq!(admin.delete(&format!("/task/{other}")).await.status, StatusCode::NO_CONTENT);
+    let shown = admin.until(&own, "cancelled").await;
+    assert!(shown.text.contains(&other), "{}", shown.text);
+    for path in ["", "/status", "/result", "/why"] {
+        let shown = tenant.get(&format!("/task/{own}{path}")).await;
+        assert!(!shown.text.contains(&other), "{path}: {}", shown.text);
+    }
+    let listed = tenant.get("/task").await;
+    assert!(listed.text.contains(&own) && !listed.text.contains(&other), "{}", listed.text);
+    let retried = tenant.post(&format!("/task/{own}/retry"), &json!({})).await;
+    assert!(!retried.text.contains(&other), "{}", retried.text);
+}
+
+#[tokio::test]
+async fn the_events_of_a_tenant_are_of_its_tasks() {
+    let (server, admin) = server(&[]).await;
+    for (name, reach) in [("group", &["--group", "t1"][..]), ("plugin", &["--plugin", "noo*"])] {
+        let tenant = client(&server, name, "watch", reach).await;
+        let mut stream = tenant.follow("/events", None).await;
+        assert_eq!(stream.status, StatusCode::OK);
+        let others = json!({"plugin": "misbehave", "group": "t2", "input": {"do": "echo", "text": "x"}});
+        let mut own = Vec::new();
+        for _ in 0..20 {
+            let many: Vec<_> = (0..40).map(|_| others.clone()).collect();
+            admin.submit_batch(&json!(many)).await;
+            own.push(admin.submit(&json!({"plugin": "noop", "group": "t1"})).await);
+        }
+        for id in &own {
+            admin.until(id, "completed").await;
+            assert_eq!(admin.delete(&format!("/task/{id}")).await.status, StatusCode::NO_CONTENT);
+        }
+        let mut told = Vec::new();
+        while told.len() < 4 * own.len() {
+            let event = stream.next().await.expect("an event");
+            let task = event.data["task"].as_str().expect("a task").to_owned();
+            assert!(own.contains(&task), "{event:?}");
+            told.push((task, event.name));
+        }
+        for id in &own {
+            let names: Vec<_> = told.iter().filter(|(task, _)| task == id).map(|(_, name)| &**name).collect();
+            assert_eq!(names, ["created", "started", "completed", "deleted"], "{id}");
+        }
+        let refused = tenant.get("/events?sample=5").await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_its_reach_ends_the_streams_of_a_key() {
+    let (server, admin) = server(&[]).await;
+    let tenant = client(&server, "one", "read", &["--group", "t1"]).await;
+    let id = admin.submit(&json!({"plugin": "noop", "group": "t1", "delay": "1h"})).await;
+    let path = format!("/task/{id}/events");
+    let mut stream = tenant.follow(&path, None).await;
+    assert_eq!(stream.status, StatusCode::OK);
+    let file = server.folder().join("data/keys.toml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, text.replace("groups = [\"t1\"]", "groups = [\"t2\"]")).expect("written");
+    stream.drain().await;
+    assert_eq!(tenant.get(&path).await.str("code"), "unknown-task");
+}
+
+#[tokio::test]
+async fn no_spelling_of_an_id_shows_what_another_key_submitted() {
+    let (server, admin) = server(&[]).await;
+    let other = client(&server, "other", "submit", &[]).await;
+    let id = admin.submit(&json!({"plugin": "misbehave", "input": {"do": "echo", "text": "a secret"}})).await;
+    admin.until(&id, "completed").await;
+    for spelled in [id.clone(), id.replacen('0', "%30", 1), id.to_uppercase(), id.replace('-', "%2D")] {
+        for part in ["", "/status", "/result", "/input", "/logs"] {
+            let path = format!("/task/{spelled}{part}");
+            let answer = other.get(&path).await;
+            assert!(!answer.text.contains("a secret"), "{path}: {}", answer.text);
+            assert_ne!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_pages_show_a_tenant_its_own() {
+    let (server, admin) = server(&[]).await;
+    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]).await;
+    let own = admin.submit(&json!({"plugin": "noop", "group": "t1", "tags": ["mine"], "delay": "1h"})).await;
+    let other =
+        admin.submit(&json!({"plugin": "noop", "group": "t2", "tags": ["theirs"], "delay": "1h"})).await;
+    let page = async |path: &str| tenant.clone().undocumented().get(path).await;
+    let tasks = page("/ui/tasks").await;
+    assert_eq!(tasks.status, StatusCode::OK, "{}", tasks.text);
+    assert!(tasks.text.contains(&own) && !tasks.text.contains(&other) && !tasks.text.contains("theirs"));
+    assert_eq!(page(&format!("/ui/task/{own}")).await.status, StatusCode::OK);
+    assert_eq!(page(&format!("/ui/task/{other}")).await.status, StatusCode::NOT_FOUND);
+    let overview = page("/ui/").await;
+    assert_eq!(
+        (overview.status, &overview.headers["location"]),
+        (StatusCode::SEE_OTHER, &"tasks".parse().unwrap())
+    );
+    for (path, status) in
+        [("/ui/plugins", 200), ("/ui/submit", 200), ("/ui/schedules", 403), ("/ui/hosts", 403)]
+    {
+        assert_eq!(page(path).await.status.as_u16(), status, "{path}");
+    }
+}
