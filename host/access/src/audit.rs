@@ -4,6 +4,7 @@
 //! which are counted, and never a request.
 
 mod file;
+mod keys;
 mod line;
 mod read;
 
@@ -17,7 +18,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::file::AuditFile;
-pub use self::line::{AuditLine, Who};
+pub use self::keys::audit_keys;
+pub use self::line::{AuditDetails, AuditLine, Who};
 pub use self::read::read_audit;
 
 /// Lines that wait to be written.
@@ -119,7 +121,8 @@ fn write(lines: &Receiver<Message>, mut file: Option<AuditFile>, lost: &AtomicU6
 fn log(line: &AuditLine) {
     let who = line.who.as_ref().map(|who| who.name.as_str());
     let from = line.from.map(tracing::field::display);
-    tracing::info!(target: "audit", who, from, did = line.did, path = line.path, outcome = line.outcome, "audit");
+    tracing::info!(target: "audit", who, from, did = line.did, path = line.path, outcome = line.outcome, count = line.details.count, digest_before = line.details.digest_before,
+        digest_after = line.details.digest_after, "audit");
 }
 
 #[cfg(test)]

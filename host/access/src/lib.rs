@@ -20,7 +20,7 @@ mod used_file;
 mod watch;
 
 pub use access::{Access, Identity, Refusal, SessionCheck};
-pub use audit::{Audit, AuditLine, AuditTarget, Who, read_audit};
+pub use audit::{Audit, AuditDetails, AuditLine, AuditTarget, Who, audit_keys, read_audit};
 pub use edit::{EditError, KeyFile, NewKey};
 pub use file::{ADMIN_KEY_CHARS_MIN, KeyFiles, KeysError};
 pub use key::{InvalidKey, SecretKey, check_key};

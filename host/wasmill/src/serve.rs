@@ -16,13 +16,13 @@ use anyhow::{Context, Result};
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use wasmill_access::{Audit, AuditTarget};
+use wasmill_access::{Audit, AuditTarget, audit_keys};
 use wasmill_api::{
     Api, ApiParts, BodyBudget, Check, CheckPool, DebugState, Doctor, History, Listener, LogEvents, Metrics,
     PluginSharing, Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router,
     sample_history, sync_manifest_schedules, task_factory,
 };
-use wasmill_model::{Clock, Timestamp};
+use wasmill_model::{BoxFuture, Clock, Timestamp};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Retention, Scheduler, Schedules, run_inbox};
 use wasmill_store::{Recovery, Store};
@@ -121,7 +121,9 @@ async fn run(
     let mut supervisor = Supervisor::default();
     let exporter = supervisor.run_optional("traces", checked.exporter);
     let debug_server = supervisor.run_optional("debug port", debug_server);
-    supervisor.run_optional("keys", checked.follow_keys.map(|follow| ((), follow)));
+    if let Some(follow) = checked.follow_keys {
+        run_followers_of_keys(&mut supervisor, follow, &api);
+    }
     if let Some(tls) = checked.tls {
         supervisor.run("certificate", tls.follow(Arc::clone(&api.clock)));
     }
@@ -197,6 +199,13 @@ async fn start_store(database: Database, now: Timestamp) -> Result<(Store, Recov
         );
     }
     Ok((store, recovery))
+}
+
+/// Follows the files of keys, and tells the audit of keys that come and go.
+fn run_followers_of_keys(supervisor: &mut Supervisor, follow: BoxFuture<'static, ()>, api: &Api) {
+    supervisor.run("keys", follow);
+    let audited = audit_keys(api.access.clone(), api.audit.clone(), Arc::clone(&api.clock));
+    supervisor.run("audit of keys", audited);
 }
 
 /// Runs what works beside the requests and the tasks until the server stops.

@@ -24,8 +24,32 @@ pub struct AuditLine {
     pub did: String,
     /// The path with its query.
     pub path: String,
-    /// The status of the response.
-    pub outcome: u16,
+    /// The status of the response; `None` for what the server saw by itself.
+    pub outcome: Option<u16>,
+    /// What the operation adds.
+    #[serde(flatten)]
+    pub details: AuditDetails,
+}
+
+/// What an operation adds to its line.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct AuditDetails {
+    /// How many tasks a bulk action changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// The SHA-256 of the plugin file that ran before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_before: Option<String>,
+    /// The SHA-256 of the plugin file that runs now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_after: Option<String>,
+}
+
+impl AuditDetails {
+    /// Describes a bulk action.
+    pub fn count(count: u64) -> Self {
+        Self { count: Some(count), ..Self::default() }
+    }
 }
 
 /// The key of a request.
@@ -55,7 +79,26 @@ impl AuditLine {
             from: from.map(|from| from.to_canonical()),
             did: did.to_owned(),
             path: path.chars().take(PATH_CHARS_MAX).collect(),
-            outcome,
+            outcome: Some(outcome),
+            details: AuditDetails::default(),
+        }
+    }
+
+    /// Adds what the operation did.
+    pub fn with(self, details: AuditDetails) -> Self {
+        Self { details, ..self }
+    }
+
+    /// Describes what the server saw by itself, such as a key that is gone.
+    pub(super) fn seen(time: Timestamp, did: &str, what: &str) -> Self {
+        Self {
+            time: time.to_rfc3339_opts(SecondsFormat::Millis, true),
+            who: None,
+            from: None,
+            did: did.to_owned(),
+            path: what.chars().take(PATH_CHARS_MAX).collect(),
+            outcome: None,
+            details: AuditDetails::default(),
         }
     }
 }

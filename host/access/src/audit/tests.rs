@@ -8,12 +8,13 @@ use super::*;
 fn line(number: u16) -> AuditLine {
     let time = "2026-11-29T12:00:00.000Z".to_owned();
     let did = "drain".to_owned();
-    AuditLine { time, who: None, from: None, did, path: "/drain".to_owned(), outcome: number }
+    let (path, details) = ("/drain".to_owned(), AuditDetails::default());
+    AuditLine { time, who: None, from: None, did, path, outcome: Some(number), details }
 }
 
 fn outcomes(path: &Path) -> Vec<u16> {
     let mut outcomes = Vec::new();
-    read_audit(path, |line| outcomes.push(line.outcome)).unwrap();
+    read_audit(path, |line| outcomes.extend(line.outcome)).unwrap();
     outcomes
 }
 
@@ -55,4 +56,15 @@ async fn a_full_disk_loses_lines_and_counts_them() {
     audit.flush().await;
     assert_eq!(audit.lost(), 10);
     assert!(Audit::start(AuditTarget::File("/no/such/folder/audit.log".into())).is_err());
+}
+
+#[test]
+fn lines_without_details_are_those_of_earlier_versions() {
+    let text = serde_json::to_string(&line(200)).unwrap();
+    assert!(text.ends_with(r#""outcome":200}"#), "{text}");
+    assert_eq!(serde_json::from_str::<AuditLine>(&text).unwrap(), line(200));
+    let counted = line(200).with(AuditDetails::count(412));
+    let text = serde_json::to_string(&counted).unwrap();
+    assert!(text.ends_with(r#""outcome":200,"count":412}"#), "{text}");
+    assert_eq!(serde_json::from_str::<AuditLine>(&text).unwrap(), counted);
 }

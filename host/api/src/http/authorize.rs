@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use wasmill_access::{Access, AuditLine, Identity, OverRate, Refusal, Scope, SessionCheck};
+use wasmill_access::{Access, AuditDetails, AuditLine, Identity, OverRate, Refusal, Scope, SessionCheck};
 use wasmill_model::TaskId;
 
 use crate::http::session_cookie;
@@ -166,7 +166,8 @@ impl Authorizer {
     fn tell(&self, audited: Option<Audited>, sender: &Identity, response: &Response) {
         if let Some(Audited { did, path, from }) = audited {
             let (now, outcome) = (self.api.clock.now(), response.status().as_u16());
-            self.api.audit.tell(AuditLine::new(now, sender, from, did, &path, outcome));
+            let details = response.extensions().get::<AuditDetails>().cloned().unwrap_or_default();
+            self.api.audit.tell(AuditLine::new(now, sender, from, did, &path, outcome).with(details));
         }
     }
 

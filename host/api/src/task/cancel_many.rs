@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
+use wasmill_access::AuditDetails;
 use wasmill_model::TaskState;
 use wasmill_store::Filter;
 
@@ -50,7 +51,8 @@ pub(crate) async fn cancel_many(
     } else {
         api.scheduler.cancel_many(filter, grace).await?
     };
-    Ok(Json(CancelledView { cancelled, dry_run }))
+    let audited = Extension(AuditDetails::count(cancelled));
+    Ok((audited, Json(CancelledView { cancelled, dry_run })))
 }
 
 fn check(params: &Params) -> Result<CancelParams, Problem> {

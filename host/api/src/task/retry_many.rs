@@ -7,14 +7,14 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Mutex;
-use wasmill_access::Identity;
+use wasmill_access::{AuditDetails, Identity};
 use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
 use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
 
@@ -104,6 +104,7 @@ pub(crate) async fn retry_many(
             let stopped_by = stopped
                 .map(|problem| StopReasonView { code: problem.code(), detail: problem.detail().to_owned() });
             Ok((
+                Extension(AuditDetails::count(counts.retried)),
                 idempotency_key::replayed_header(is_replayed),
                 Json(RetriedView { counts, dry_run, stopped_by }),
             ))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use wasmill_access::{AuditLine, AuditTarget, read_audit};
+use wasmill_access::{AuditDetails, AuditLine, AuditTarget, read_audit};
 use wasmill_model::{Clock, SystemClock, TimeDelta, Timestamp};
 
 use crate::cli::AuditArgs;
@@ -38,12 +38,26 @@ pub(crate) fn audit(args: AuditArgs) -> Result<()> {
             data!("{}", serde_json::to_string(&line).unwrap_or_default());
             return;
         }
-        let AuditLine { time, who, from, did, path, outcome } = line;
+        let AuditLine { time, who, from, did, path, outcome, details } = line;
         let who = who.map_or("-".to_owned(), |key| key.name);
         let from = from.map_or("-".to_owned(), |from| from.to_string());
-        out!("{time:<24}  {who:<16}  {from:<15}  {did:<16}  {outcome:>3}  {path}");
+        let outcome = outcome.map_or("-".to_owned(), |outcome| outcome.to_string());
+        out!("{time:<24}  {who:<16}  {from:<15}  {did:<16}  {outcome:>3}  {path}{}", shown(&details));
     });
     read.map_err(|error| exit::read_error(path.display(), &error))
+}
+
+/// Shows what an operation added to its line.
+fn shown(details: &AuditDetails) -> String {
+    let AuditDetails { count, digest_before, digest_after } = details;
+    let short = |digest: &Option<String>| {
+        digest.as_deref().map_or("nothing".to_owned(), |digest| digest.chars().take(12).collect())
+    };
+    let count = count.map(|count| format!("  ({count} tasks)")).unwrap_or_default();
+    if digest_before.is_none() && digest_after.is_none() {
+        return count;
+    }
+    format!("{count}  ({} to {})", short(digest_before), short(digest_after))
 }
 
 /// Returns the time that was so long ago.
