@@ -13,6 +13,7 @@ mod patroni;
 mod pgbouncer;
 mod postgres;
 mod server;
+mod signer;
 mod skip;
 mod stream;
 pub mod terminal;
@@ -27,6 +28,7 @@ pub use patroni::Patroni;
 pub use pgbouncer::Pgbouncer;
 pub use postgres::PostgresServer;
 pub use server::{Server, binary};
+pub use signer::Signer;
 pub use skip::skip;
 pub use stream::{Event, Stream};
 pub use terminal::Terminal;
@@ -43,6 +45,9 @@ pub const NOOP: &[u8] = include_bytes!(env!("GUEST_NOOP"));
 
 /// A guest that floods one import of the host.
 pub const FLOOD: &[u8] = include_bytes!(env!("GUEST_FLOOD"));
+
+/// A plugin that sends and spills its secrets as its input says.
+pub const SECRETIVE: &[u8] = include_bytes!(env!("GUEST_SECRETIVE"));
 
 /// A plain program that writes a line, for benchmarks.
 pub const HELLO: &[u8] = include_bytes!(env!("GUEST_HELLO"));

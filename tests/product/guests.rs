@@ -10,6 +10,8 @@ mod manifests;
 mod memory;
 mod outcomes;
 mod plugins;
+mod secrets;
 mod third_party;
+mod trust;
 mod uploading;
 mod usage;

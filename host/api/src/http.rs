@@ -9,6 +9,7 @@ pub(crate) mod fields;
 pub(crate) mod idempotency_key;
 pub(crate) mod params;
 pub(crate) mod session_cookie;
+pub(crate) mod signature;
 pub(crate) mod sse;
 pub(crate) mod stream_limit;
 pub(crate) mod trace;

@@ -61,6 +61,8 @@ pub struct Route<'a> {
     pub head_timeout: Duration,
     /// Counts the bytes on the connection.
     pub meter: Option<TrafficMeter>,
+    /// Finishes the headers once the connection, and its TLS, are there; what it adds leaves to this endpoint only.
+    pub finish_headers: Option<&'a (dyn Fn(&mut HeaderMap) + Sync)>,
 }
 
 /// The task that drives a connection until its response is read. Dropping it closes the connection.
@@ -98,7 +100,7 @@ impl Connector {
     where
         B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {
-        let Route { endpoint, is_allowed, connect_timeout, head_timeout, meter } = route;
+        let Route { endpoint, is_allowed, connect_timeout, head_timeout, meter, finish_headers } = route;
         let connecting = timeout(connect_timeout, async {
             let stream = self.connect(endpoint, is_allowed, meter).await?;
             Ok(if endpoint.tls {
@@ -115,6 +117,9 @@ impl Connector {
         // It is the first of the headers, as RFC 9110 §7.2 recommends.
         let mut given = std::mem::replace(request.headers_mut(), HeaderMap::from_iter([(HOST, host)]));
         given.remove(HOST);
+        if let Some(finish) = finish_headers {
+            finish(&mut given);
+        }
         request.headers_mut().extend(given);
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));

@@ -19,7 +19,11 @@ mod files;
 mod http;
 mod manifest;
 
+mod trust;
+
 mod plugin;
+
+mod secrets;
 
 mod folders;
 mod memory;
@@ -46,12 +50,13 @@ pub use folders::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descri
 pub use folders::rule::DirRule;
 pub use http::roots::connector;
 pub use limits::FILE_BYTES_MAX;
-pub use load::bundle::{BundleScanner, PluginBundle};
+pub use load::bundle::{BundleScanner, BundleSignatures, PluginBundle};
 pub use load::check::check;
 pub use load::config::{LoaderConfig, OnChange, WatchMode};
 pub use load::grants::ProtectedPath;
 pub use load::published::SharedVersions;
 pub use load::registry::{InService, NotReadyError};
+pub use load::trusted::trust_file;
 pub use load::upload::{RemoveOutcome, UploadError, UploadOutcome, UploadPreview};
 pub use memory::machine::machine_memory_bytes;
 pub use observe::http_calls::HttpCall;
@@ -68,3 +73,5 @@ pub use plugin::schema::{InputBudget, InputSchema, Violation};
 pub use regular_file::{read_bounded, read_file, read_text};
 pub use run::instances::InstanceInfo;
 pub use runtime::{MemoryUsage, PoolUsage, Runtime};
+pub use secrets::{SecretConfig, SecretForm, SecretRule, SecretSource, Secrets, is_secret_name};
+pub use trust::{ListError, PluginTrust, SIGNATURE_BYTES_MAX, SignedTrust, SigningKeys, SigningKeysError};

@@ -11,6 +11,7 @@ pub(crate) mod inspect;
 pub(crate) mod loader;
 pub(crate) mod published;
 pub(crate) mod registry;
+pub(crate) mod trusted;
 pub(crate) mod upload;
 pub(crate) mod wasm_summary;
 mod watch_loop;

@@ -23,6 +23,7 @@ use crate::format;
 use crate::plugin::config::{MaxLimits, PluginConfig, ResultFormat, RetryPolicy};
 use crate::plugin::schema::InputSchema;
 use crate::regular_file;
+use crate::trust::Vouch;
 
 /// The maximum size of a manifest.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 << 10;
@@ -33,7 +34,8 @@ const DESCRIPTION_BYTES_MAX: usize = 1 << 10;
 /// The maximum exit code that a manifest may name: an exit status of Unix has eight bits.
 const EXIT_CODE_MAX: i32 = 255;
 
-/// Resolves the manifest at `path`; returns `defaults` if there is none.
+/// Resolves the manifest at `path`; returns `defaults` if there is none. Manifest and schema are parsed once they are
+/// vouched for; each is read once.
 ///
 /// # Errors
 ///
@@ -42,13 +44,15 @@ pub(crate) fn read(
     path: &Path,
     defaults: &Arc<PluginConfig>,
     max_limits: &MaxLimits,
+    vouch: &Vouch<'_>,
 ) -> Result<Arc<PluginConfig>, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let config = match read_text(path, MANIFEST_BYTES_MAX) {
         Ok(None) => return Ok(Arc::clone(defaults)),
         Ok(Some(text)) => {
+            vouch.check(&name, text.as_bytes())?;
             let folder = path.parent().unwrap_or(Path::new(""));
-            parse(&text).and_then(|manifest| manifest.resolve(folder, defaults, max_limits))
+            parse(&text).and_then(|manifest| manifest.resolve(folder, defaults, max_limits, vouch))
         }
         Err(reason) => Err(reason),
     };
@@ -56,12 +60,25 @@ pub(crate) fn read(
     config.map(Arc::new).map_err(refuse)
 }
 
-/// Returns the schema file and the folders that the manifest at `path` names, whether they exist or not.
-pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
+/// What a manifest names, whether it exists or not.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// The schema file.
+    pub(crate) schema: Option<PathBuf>,
+    /// The folders.
+    pub(crate) folders: Vec<PathBuf>,
+    /// The names of secrets.
+    pub(crate) secrets: Vec<String>,
+}
+
+/// Returns what the manifest at `path` names.
+pub(crate) fn needs(path: &Path) -> Needs {
     let text = read_text(path, MANIFEST_BYTES_MAX).ok().flatten();
-    let Some(manifest) = text.and_then(|text| parse(&text).ok()) else { return (None, Vec::new()) };
+    let Some(manifest) = text.and_then(|text| parse(&text).ok()) else { return Needs::default() };
     let folder = path.parent().unwrap_or(Path::new(""));
-    (manifest.input.0.schema.and_then(|schema| beside(folder, &schema)), manifest.allow.0.hosts())
+    let schema = manifest.input.0.schema.and_then(|schema| beside(folder, &schema));
+    let secrets = manifest.allow.0.secrets();
+    Needs { schema, folders: manifest.allow.0.hosts(), secrets }
 }
 
 /// Returns the folders that the manifest at `path` grants for writing, whether it is in effect or not.
@@ -157,6 +174,7 @@ impl Manifest {
         folder: &Path,
         defaults: &PluginConfig,
         max_limits: &MaxLimits,
+        vouch: &Vouch<'_>,
     ) -> Result<PluginConfig, String> {
         let Self {
             description,
@@ -184,7 +202,7 @@ impl Manifest {
         limits_table.0.apply(&mut config, max_limits)?;
         config.retry = retry.0.check()?;
         config.permissions = allow.0.check()?;
-        config.schema = input.0.schema.map(|file| read_schema(folder, &file)).transpose()?;
+        config.schema = input.0.schema.map(|file| read_schema(folder, &file, vouch)).transpose()?;
         config.schedule =
             schedule.map(|Table(requested)| requested.check(config.schema.as_ref())).transpose()?;
         Ok(config)
@@ -308,11 +326,12 @@ impl RetryTable {
     }
 }
 
-fn read_schema(folder: &Path, file: &str) -> Result<InputSchema, String> {
+fn read_schema(folder: &Path, file: &str, vouch: &Vouch<'_>) -> Result<InputSchema, String> {
     let path = beside(folder, file)
         .ok_or_else(|| format!("input.schema must name a file beside the manifest, not '{file}'"))?;
     let read = read_text(&path, SCHEMA_BYTES_MAX).and_then(|text| {
         let text = text.ok_or_else(|| "there is no such file".to_owned())?;
+        vouch.check(file, text.as_bytes())?;
         InputSchema::compile(&text)
     });
     read.map_err(|reason| format!("input.schema {file}: {reason}"))
@@ -348,7 +367,12 @@ mod tests {
 
     fn resolve(text: &str) -> Result<PluginConfig, String> {
         let defaults = PluginConfig::default();
-        parse(text)?.resolve(Path::new("/nowhere"), &defaults, &MaxLimits::of(&Limits::default()))
+        parse(text)?.resolve(
+            Path::new("/nowhere"),
+            &defaults,
+            &MaxLimits::of(&Limits::default()),
+            &Vouch::any(),
+        )
     }
 
     fn refusal(text: &str) -> String {
@@ -463,16 +487,24 @@ mod tests {
             assert!(numbers.iter().all(|number| reason.contains(number)), "{reason}");
         }
         let idle = MaxLimits { cpu: Some(Duration::from_secs(30)), ..MaxLimits::of(&Limits::default()) };
-        let reason =
-            parse("limits.cpu = \"31s\"").unwrap().resolve(Path::new(""), &PluginConfig::default(), &idle);
+        let reason = parse("limits.cpu = \"31s\"").unwrap().resolve(
+            Path::new(""),
+            &PluginConfig::default(),
+            &idle,
+            &Vouch::any(),
+        );
         let reason = reason.unwrap_err();
         assert!(
             reason.contains("asks for 31s") && reason.contains("cpu_max of this host is 30s"),
             "{reason}"
         );
         let few = MaxLimits { concurrency: Some(3), ..MaxLimits::of(&Limits::default()) };
-        let reason =
-            parse("limits.concurrency = 4").unwrap().resolve(Path::new(""), &PluginConfig::default(), &few);
+        let reason = parse("limits.concurrency = 4").unwrap().resolve(
+            Path::new(""),
+            &PluginConfig::default(),
+            &few,
+            &Vouch::any(),
+        );
         let reason = reason.unwrap_err();
         assert!(reason.contains("asks for 4") && reason.contains("is 3"), "{reason}");
     }
@@ -506,7 +538,7 @@ mod tests {
     fn an_unreadable_manifest_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
-        let read = || read(&path, &Arc::default(), &MaxLimits::of(&Limits::default()));
+        let read = || read(&path, &Arc::default(), &MaxLimits::of(&Limits::default()), &Vouch::any());
         assert_eq!(*read().unwrap(), PluginConfig::default());
         std::fs::write(&path, " ".repeat(100 << 10)).unwrap();
         assert!(read().unwrap_err().contains("a.toml is not valid: it is larger than 64 KiB"));

@@ -24,8 +24,8 @@ use crate::load::check;
 use crate::load::config::LoaderConfig;
 use crate::load::loader::Loader;
 use crate::load::published::SharedVersions;
-use crate::load::registry::{NotReadyError, Registry};
-use crate::load::upload::{self, RemoveOutcome, UploadError, UploadOutcome, UploadPreview};
+use crate::load::registry::{InService, NotReadyError, Registry};
+use crate::load::upload::{self, RemoveOutcome, UploadError, UploadOutcome, UploadPreview, Uploaded};
 use crate::load::watcher::PluginWatcher;
 use crate::memory::{Budget, Gauge, ResidentMemory};
 use crate::observe::load_stats::LoadStats;
@@ -221,24 +221,33 @@ impl Runtime {
         if !is_program || !violations.is_empty() {
             return violations;
         }
-        match ProgramInput::read(input, &plugin.context.config.permissions.env) {
+        match ProgramInput::read(input, &plugin.context.config.permissions) {
             Ok(_) => Vec::new(),
             Err(failure) => vec![Violation::for_input(failure.message)],
         }
     }
 
-    /// Loads `bytes` as a plugin and publishes them as its file in the plugins folder. On success they replace the
-    /// version in service, otherwise it stays. Blocks while the plugin compiles.
+    /// Loads `bytes` as a plugin and publishes them as its file in the plugins folder, with the signature that came with
+    /// them. On success they replace the version in service, otherwise it stays. Blocks while the plugin compiles.
     ///
     /// # Errors
     ///
-    /// Fails if the bytes are not a plugin, if the manifest grants permissions without pinning their digest, or if
-    /// the folder cannot be written to.
-    pub fn upload(&self, name: &PluginName, bytes: &[u8]) -> Result<UploadOutcome, UploadError> {
+    /// Fails if the bytes are not a plugin, if they are not trusted, if the manifest grants permissions without pinning
+    /// their digest, or if the folder cannot be written to.
+    pub fn upload(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        signature: Option<&[u8]>,
+    ) -> Result<UploadOutcome, UploadError> {
         let shared = &self.shared;
         let (folder, watcher) =
             shared.folder.as_deref().zip(shared.watcher.as_ref()).ok_or(UploadError::NoFolder)?;
-        watcher.publish(upload::prepare(&shared.loader, folder, name, bytes)?)
+        let candidate = upload::prepare(&shared.loader, folder, name, Uploaded { wasm: bytes, signature })?;
+        let versions = candidate.loaded.versions.clone();
+        let outcome = watcher.publish(candidate)?;
+        shared.loader.trust.record(&versions);
+        Ok(outcome)
     }
 
     /// Loads `bytes` as [`Runtime::upload`] would, and says what that would change; nothing is published. Blocks while
@@ -247,10 +256,15 @@ impl Runtime {
     /// # Errors
     ///
     /// See [`Runtime::upload`].
-    pub fn preview_upload(&self, name: &PluginName, bytes: &[u8]) -> Result<UploadPreview, UploadError> {
+    pub fn preview_upload(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        signature: Option<&[u8]>,
+    ) -> Result<UploadPreview, UploadError> {
         let shared = &self.shared;
         let folder = shared.folder.as_deref().ok_or(UploadError::NoFolder)?;
-        upload::preview(&shared.loader, &shared.registry, folder, name, bytes)
+        upload::preview(&shared.loader, &shared.registry, folder, name, Uploaded { wasm: bytes, signature })
     }
 
     /// Removes the file of a plugin and takes it out of service; its manifest stays. A built-in plugin of the same
@@ -266,6 +280,11 @@ impl Runtime {
     /// Returns information on every plugin and every rejected file.
     pub fn plugins_info(&self) -> Vec<PluginInfo> {
         self.shared.registry.infos()
+    }
+
+    /// Returns the version of a plugin that runs tasks.
+    pub fn in_service(&self, plugin: &PluginName) -> Option<InService> {
+        self.shared.registry.in_service(plugin)
     }
 
     /// Checks that a plugin is in service.

@@ -8,4 +8,4 @@ mod plugin;
 pub use self::host::{Host, HostReport, OwnHost, SharedSettings, StopRequest, differing};
 pub use self::inbox::{InboxBacklog, InboxOutcome, InboxRequest, InboxTask};
 pub use self::lease::Lease;
-pub use self::plugin::{PluginFiles, PublishedPlugin};
+pub use self::plugin::{PluginFiles, PluginSignatures, PublishedPlugin};

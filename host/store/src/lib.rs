@@ -26,7 +26,7 @@ pub use backend::{
 };
 pub use cluster::{
     Host, HostReport, InboxBacklog, InboxOutcome, InboxRequest, InboxTask, Lease, OwnHost, PluginFiles,
-    PublishedPlugin, SharedSettings, StopRequest, differing,
+    PluginSignatures, PublishedPlugin, SharedSettings, StopRequest, differing,
 };
 pub use counts::{CommitStats, Counts, FinishedCounts, PluginCounts, Recovery, StoreStats};
 pub use error::StoreError;

@@ -60,10 +60,11 @@ fn upload(shown: &Plugins) -> Markup {
             form.upload method="post" action="upload" enctype="multipart/form-data" {
                 label { span { "Name" } input type="text" name="name" value=(shown.name) required pattern="[a-z0-9][a-z0-9._\\-]{0,63}" placeholder="fetch" autocomplete="off" spellcheck="false"; }
                 label.drop { span { "File: a .wasm module or component, at most 128 MiB" } input type="file" name="file" required accept=".wasm,application/wasm"; }
+                label { span { "Signature: its .minisig, if the server asks for one" } input type="file" name="signature" accept=".minisig"; }
                 div.buttons { button type="submit" name="check" value="1" { "What would change?" } button.primary type="submit" { "Upload" } }
             }
             p.note { "It is compiled and checked first. One that is rejected replaces nothing." }
-            (command::lines("PUT", "/plugins/NAME", None, "wasmill plugin upload FILE.wasm --name NAME"))
+            (command::lines("PUT", "/plugins/NAME", None, "wasmill plugin put FILE.wasm --name NAME"))
         }
     }
 }
@@ -122,14 +123,15 @@ fn buttons(site: &Site, plugin: &Plugin) -> Markup {
 
 /// Shows what its tasks may reach: nothing, unless the manifest says so.
 fn may(permissions: &Permissions) -> Markup {
-    let Permissions { http, env, dirs } = permissions;
+    let Permissions { http, env, dirs, secrets } = permissions;
     html! {
         h3 { "May" }
-        @if http.is_empty() && env.is_empty() && dirs.is_empty() { p.note { "compute, and nothing else: no network, no files, no variables" } }
+        @if http.is_empty() && env.is_empty() && dirs.is_empty() && secrets.is_empty() { p.note { "compute, and nothing else: no network, no files, no variables" } }
         @else {
             ul.may {
                 @for rule in http { li { "reach " code { (visible(rule)) } } }
                 @if !env.is_empty() { li { "read the variables " @for (index, name) in env.iter().enumerate() { @if index > 0 { ", " } code { (visible(name)) } } } }
+                @for secret in secrets { li { @if secret.revealed { "see the secret " } @else { "use the secret " } code { (visible(&secret.name)) } @if !secret.revealed { " at " (visible(&secret.to.join(", "))) } } }
                 @for dir in dirs { li { @if dir.write { "read and write " } @else { "read " } code { (visible(&dir.guest)) } " ← " code { (visible(&dir.host)) } } }
             }
         }
@@ -169,7 +171,7 @@ fn bounds(limits: &Limits, retry: Option<&Retry>) -> Markup {
 mod tests {
     use super::*;
     use crate::Rights;
-    use crate::record::Folder;
+    use crate::record::{Folder, Secret};
 
     const HOSTILE: &str = "\"'><script>alert(1)</script>\u{202e}\0";
 
@@ -197,6 +199,7 @@ mod tests {
                 http: vec![text()],
                 env: vec![text()],
                 dirs: vec![Folder { host: text(), guest: text(), write: true }],
+                secrets: vec![Secret { name: text(), to: vec![text()], revealed: false }],
             }),
             ..Plugin::default()
         }

@@ -349,6 +349,17 @@ pub struct Permissions {
     pub http: Vec<String>,
     pub env: Vec<String>,
     pub dirs: Vec<Folder>,
+    pub secrets: Vec<Secret>,
+}
+
+/// A secret of the operator that a plugin uses.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct Secret {
+    pub name: String,
+    pub to: Vec<String>,
+    pub revealed: bool,
 }
 
 /// A granted folder.

@@ -21,7 +21,7 @@ use crate::cli::server::{
     StatusArgs, TaskArgs, WatchArgs,
 };
 use crate::exit::Exit;
-use crate::settings::{ForAudit, ForBackup, ForMigrate, Given, LISTEN};
+use crate::settings::{ForAudit, ForBackup, ForMigrate, ForTrust, Given, LISTEN};
 use crate::terminal::style::Color;
 
 const EXAMPLES: &str = "\
@@ -243,6 +243,11 @@ pub(crate) enum PluginCommand {
     New(NewArgs),
     /// Print the JSON Schema of a plugin's input
     Schema(PluginSchemaArgs),
+    /// List files as trusted, for a server with --plugin-trust listed
+    ///
+    /// Writes the SHA-256 of a plugin, its manifest and its schema into trusted.toml of the plugins folder; the server
+    /// notices. The files may lie elsewhere, such as before an upload.
+    Trust(TrustArgs),
     /// Upload a plugin to a server, or replace one; needs --allow-upload there
     Put(PutArgs),
     /// Delete plugins from a server; needs --allow-upload there
@@ -291,6 +296,20 @@ pub(crate) struct NewArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct TrustArgs {
+    /// Plugins, or single files such as manifests
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Keep earlier digests of the same names, so that both versions are trusted
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    #[command(flatten)]
+    pub(crate) given: Given<ForTrust>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct PutArgs {
     /// The plugin file, a WebAssembly module or component
     #[arg(value_name = "FILE")]
@@ -299,6 +318,10 @@ pub(crate) struct PutArgs {
     /// Name on the server [default: the file name without .wasm]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<PluginName>,
+
+    /// File with its signature, for a server with --plugin-trust signed [default: FILE.minisig, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Option<PathBuf>,
 
     /// Compile and check the file on the server, and show what would change; take nothing
     #[arg(long)]

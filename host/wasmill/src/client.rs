@@ -205,6 +205,7 @@ impl Client {
             connect_timeout: CONNECT_TIMEOUT.min(timeout),
             head_timeout: timeout,
             meter: None,
+            finish_headers: None,
         };
         let (response, mut driver) = self.connector.send(route, request).await.map_err(|error| {
             let hint = match error {

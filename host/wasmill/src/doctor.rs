@@ -11,6 +11,7 @@ mod plugins;
 mod ports;
 mod postgres;
 mod report;
+mod secrets;
 mod system;
 mod tls;
 mod traces;
@@ -52,6 +53,7 @@ fn checks(settings: &Settings) -> Vec<Check> {
     checks.extend(database);
     checks.extend(plugins::checks(settings, true));
     checks.extend(keys::checks(settings));
+    checks.extend(secrets::checks(settings));
     checks.extend(tls::checks(settings));
     checks.extend(ports::checks(settings, holder.as_ref()));
     checks.extend(compiler::checks(settings));
@@ -72,6 +74,7 @@ pub(crate) fn running(settings: &Settings, is_deep: bool) -> Vec<Check> {
     }
     checks.extend(plugins::checks(settings, is_deep));
     checks.extend(keys::checks(settings));
+    checks.extend(secrets::checks(settings));
     checks.extend(tls::checks(settings));
     if is_deep {
         checks.extend(compiler::checks(settings));

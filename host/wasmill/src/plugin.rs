@@ -1,4 +1,4 @@
-//! `wasmill plugin list`, `check`, `new`, `schema`, `put` and `delete`, one file each.
+//! `wasmill plugin list`, `check`, `new`, `schema`, `trust`, `put` and `delete`, one file each.
 
 mod check;
 mod delete;
@@ -6,6 +6,7 @@ mod list;
 mod new;
 mod put;
 mod schema;
+mod trust;
 
 use anyhow::Result;
 
@@ -18,6 +19,7 @@ pub(crate) fn plugin(command: PluginCommand) -> Result<()> {
         PluginCommand::Check(args) => check::check(args),
         PluginCommand::New(args) => new::new(&args),
         PluginCommand::Schema(args) => schema::schema(&args),
+        PluginCommand::Trust(args) => trust::trust(args),
         PluginCommand::Put(args) => put::put(&args),
         PluginCommand::Delete(args) => delete::delete(&args),
     }

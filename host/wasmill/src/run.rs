@@ -192,6 +192,7 @@ pub(crate) fn plugins(settings: &Settings) -> LoaderConfig {
             .map(|folder| CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(folder) }),
         input_checks: &INPUT_CHECKS,
         protected: protected_beside_a_server(settings),
+        secrets: settings.secrets.secrets(),
         ..LoaderConfig::default()
     }
 }

@@ -11,6 +11,7 @@ mod given;
 mod layer;
 mod log_filter;
 mod resolve;
+mod secrets;
 mod value;
 
 use std::path::PathBuf;
@@ -25,8 +26,9 @@ use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
 pub(crate) use self::database_url::DatabaseUrl;
-pub(crate) use self::given::{ForAudit, ForBackup, ForKeys, ForMigrate, ForRun, Given};
+pub(crate) use self::given::{ForAudit, ForBackup, ForKeys, ForMigrate, ForRun, ForTrust, Given};
 use self::log_filter::{LOG, parse_log_filter};
+use self::secrets::SecretSettings;
 use self::ui::{parse_trace_url, parse_ui_name};
 pub(crate) use self::value::count;
 use self::value::{duration, parse_bool, parse_period, parse_size, shown_duration, shown_size, size};
@@ -99,6 +101,21 @@ pub(crate) struct Settings {
     /// Folder whose *.wasm files are plugins
     #[arg(long, env, value_name = "DIR", default_value = "./plugins")]
     pub(crate) plugins: PathBuf,
+
+    /// Which files of the plugins folder may be plugins; the manifest and the schema of a plugin have to be trusted, too
+    #[arg(long, env, value_name = "TRUST", default_value = "any")]
+    pub(crate) plugin_trust: TrustMode,
+
+    /// File with the public keys of minisign that may sign plugins, one after the other, for --plugin-trust signed; it is
+    /// read at the start [default: none]
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) plugin_keys: Option<PathBuf>,
+
+    /// Take signed plugins that are older than the last ones, by `version=` in the trusted comment of the signature; BOOL
+    /// is true, yes, on or 1, or the opposite
+    #[arg(long, env, value_name = "BOOL", num_args = 0..=1, default_value = "false",
+        default_missing_value = "true", action = ArgAction::Set, value_parser = parse_bool)]
+    pub(crate) allow_older: bool,
 
     /// Poll the plugins folder at this interval instead of relying on file events; for network mounts [default:
     /// events, plus a scan every 2s]
@@ -331,6 +348,10 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "URL", value_parser = parse_trace_url)]
     pub(crate) trace_url: Option<String>,
 
+    /// The secrets of plugins, from the table `[secrets]` of the file.
+    #[arg(skip)]
+    pub(crate) secrets: SecretSettings,
+
     /// What is logged: off, error, warn, info, debug, trace, or a filter by module, such as info,wasmill_store=debug
     #[arg(long, env, value_name = "FILTER", default_value = LOG, value_parser = parse_log_filter)]
     pub(crate) log: String,
@@ -349,6 +370,27 @@ pub(crate) enum AuthMode {
     Keys,
     /// Everyone who reaches the port may do everything
     None,
+}
+
+/// Which files may be plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrustMode {
+    /// Every file
+    Any,
+    /// Those that trusted.toml of the plugins folder names with their SHA-256; `wasmill plugin trust` lists them
+    Listed,
+    /// Those with a signature of minisign beside them, such as fetch.wasm.minisig
+    Signed,
+}
+
+impl TrustMode {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Listed => "listed",
+            Self::Signed => "signed",
+        }
+    }
 }
 
 /// The colour of a name on the dashboard.

@@ -56,6 +56,7 @@ pub(crate) async fn post(
         connect_timeout: response_timeout,
         head_timeout: response_timeout,
         meter: None,
+        finish_headers: None,
     };
     let start = Instant::now();
     let no_response = || format!("no response within {}", humantime::format_duration(response_timeout));

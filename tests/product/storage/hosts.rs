@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wasmill_tests::{Client, PostgresServer, Server, sleep};
+use wasmill_tests::{Client, PostgresServer, Server, Signer, sleep, wasmill};
 
 /// Within this time the tasks of a dead host run elsewhere. A busy machine gets some more.
 const TAKEN_OVER: Duration = Duration::from_secs(40);
@@ -322,4 +322,54 @@ async fn a_host_that_starts_with_older_files_runs_what_the_others_run() {
         version.as_i64() > newer["version"].as_i64() && digest == in_service(&of_b, "changing").await.1
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_host_trusts_what_another_one_has_published_by_its_own_rules() {
+    let Some(database) = PostgresServer::shared() else { return };
+    let url = database.create("trust");
+    let signer = Signer::new();
+    let start = |args: &[&str]| {
+        let folder = Server::folder_with_guests();
+        std::fs::write(folder.path().join("keys.pub"), signer.public()).expect("written");
+        let keys = folder.path().join("keys.pub").to_str().expect("UTF-8").to_owned();
+        let mut all = vec!["--database", &url, "--database-migrate"];
+        all.extend(args);
+        if args.contains(&"signed") {
+            all.extend(["--plugin-keys", &keys]);
+        }
+        Server::start_in(folder, &all).expect("a server")
+    };
+    let any = start(&["--allow-upload"]);
+    let signed = start(&["--plugin-trust", "signed"]);
+    let listed = start(&["--plugin-trust", "listed"]);
+    let (of_any, of_signed, of_listed) = (any.client(), signed.client(), listed.client());
+    let reason = async |client: &Client, said: &str| {
+        let plugin = client.get("/plugins/fresh").await.json;
+        plugin["reason"].as_str().is_some_and(|reason| reason.contains(said))
+            && plugin["in_service"].is_null()
+    };
+    assert_eq!(of_any.put_plugin("fresh", wasmill_tests::NOOP).await.status, 201);
+    eventually("it is not signed", SOON, async || reason(&of_signed, "is not signed").await).await;
+    eventually("it is not listed", SOON, async || reason(&of_listed, "is not listed").await).await;
+    // Its signature is published with it, and each host has a list of its own.
+    let file = any.folder().join("plugins/fresh.wasm");
+    std::fs::write(file.with_extension("wasm.minisig"), signer.sign(wasmill_tests::HELLO, "file:fresh.wasm"))
+        .expect("written");
+    std::fs::write(&file, wasmill_tests::HELLO).expect("written");
+    eventually("another one is not listed", SOON, async || {
+        let plugin = of_listed.get("/plugins/fresh").await.json;
+        plugin["digest"] == of_any.get("/plugins/fresh").await.json["in_service"]
+            && plugin["state"] == "rejected"
+    })
+    .await;
+    let trusted = wasmill(listed.folder(), &["plugin", "trust", file.to_str().expect("UTF-8")]);
+    assert_eq!(trusted.code, 0, "{trusted:?}");
+    for client in [&of_signed, &of_listed] {
+        eventually("it is trusted", SOON, async || {
+            client.get("/plugins/fresh").await.json["state"] == "ready"
+        })
+        .await;
+    }
+    assert_eq!(of_signed.get("/plugins/misbehave").await.json["state"], "rejected");
 }

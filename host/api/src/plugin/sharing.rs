@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify};
 use wasmill_model::{Clock, PluginName};
-use wasmill_runtime::{BundleScanner, PluginBundle, PluginInfo, PluginState, Runtime};
-use wasmill_store::{PluginFiles, PublishedPlugin, Store, StoreError};
+use wasmill_runtime::{BundleScanner, BundleSignatures, PluginBundle, PluginInfo, PluginState, Runtime};
+use wasmill_store::{PluginFiles, PluginSignatures, PublishedPlugin, Store, StoreError};
 
 /// How often folder and database are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -190,8 +190,13 @@ impl PluginSharing {
         if files.digest() != bundle || digest != ready {
             return Ok(false);
         }
-        let PluginBundle { wasm, manifest, schema } = files;
-        let files = PluginFiles { bundle: bundle.to_owned(), digest, wasm, manifest, schema };
+        let PluginBundle { wasm, manifest, schema, signatures } = files;
+        let signatures = PluginSignatures {
+            wasm: signatures.wasm,
+            manifest: signatures.manifest,
+            schema: signatures.schema,
+        };
+        let files = PluginFiles { bundle: bundle.to_owned(), digest, wasm, manifest, schema, signatures };
         match self.store.publish_plugin(name.clone(), files, self.clock.now()).await {
             Ok(version) => {
                 tracing::info!(plugin = %name, version, "published to all hosts");
@@ -208,6 +213,9 @@ impl PluginSharing {
     /// Puts into service what was published and is not what runs.
     async fn take(&self, state: &mut Shared, published: &[PublishedPlugin]) -> Result<(), StoreError> {
         let (mut has_changed, mut is_current) = (false, true);
+        for plugin in self.runtime.shared_versions().to_load_again() {
+            state.taken.remove(plugin.as_str());
+        }
         for plugin in published {
             let name = plugin.name.as_str();
             let own = state.folder.as_ref().and_then(|folder| folder.get(name)).cloned();
@@ -246,11 +254,20 @@ impl PluginSharing {
     /// Fetches and loads a publication; false if there is a newer one, or it cannot be kept here.
     async fn load(&self, plugin: &PublishedPlugin) -> Result<bool, StoreError> {
         let Some(files) = self.store.plugin_files(plugin.clone()).await? else { return Ok(false) };
-        let PluginFiles { bundle, wasm, manifest, schema, .. } = files;
-        let files = PluginBundle { wasm, manifest, schema };
+        let PluginFiles { bundle, wasm, manifest, schema, signatures, .. } = files;
+        let signatures = BundleSignatures {
+            wasm: signatures.wasm,
+            manifest: signatures.manifest,
+            schema: signatures.schema,
+        };
+        let mut files = PluginBundle { wasm, manifest, schema, signatures };
         let (name, folder, runtime) =
             (plugin.name.clone(), self.copies.join(plugin.name.as_str()), self.runtime.clone());
         let loaded = tokio::task::spawn_blocking(move || {
+            if files.digest() != bundle {
+                // A host of the version before publishes no signatures, and leaves those of the file before.
+                files.signatures = BundleSignatures::default();
+            }
             if files.digest() != bundle {
                 return Err("its bytes in the database are damaged".to_owned());
             }

@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmill_access::Identity;
+use wasmill_access::{AuditDetails, Identity};
 use wasmill_model::{InvalidPluginName, PluginName};
 use wasmill_runtime::{PluginInfo, RemoveOutcome, Runtime, UploadError, UploadOutcome, UploadPreview};
 
 use crate::http::authorize::Sender;
 use crate::http::body::{UPLOAD_MAX, UPLOAD_TIMEOUT, read_wasm};
 use crate::http::params::{Params, flag};
+use crate::http::signature;
 use crate::http::upload_limits::{UploadPermits, uploads_disabled};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::plugin::list::view_all;
@@ -45,20 +46,22 @@ pub(crate) async fn put(
 ) -> Result<impl IntoResponse, Problem> {
     let (permits, name) = check_request(&api, &name)?;
     let dry_run = check(&params)?;
+    let signature = signature::read(&headers)?;
     let received = permit(&permits.received).await?;
     let bytes = read_wasm(&api.config.body, &headers, body, UPLOAD_MAX, UPLOAD_TIMEOUT).await?;
     // Acquired after the body, so that slow senders do not block others.
     let loaded = permit(&permits.loaded).await?;
     let permits = (received, loaded);
     if dry_run {
-        let work = move |runtime: &Runtime| runtime.preview_upload(&name, &bytes);
+        let work = move |runtime: &Runtime| runtime.preview_upload(&name, &bytes, signature.as_deref());
         let UploadPreview { mut info, in_service, is_new } = change(&api, permits, work).await?;
         info.in_service = in_service.as_ref().map(|before| before.digest.clone());
         let changes = ChangesView::new(is_new, in_service.as_ref(), info.details.as_deref());
-        return Ok((StatusCode::OK, Json(view(&api, &sender, info, true, changes).await?)));
+        let audited = Extension(AuditDetails::default());
+        return Ok((StatusCode::OK, audited, Json(view(&api, &sender, info, true, changes).await?)));
     }
     let plugin = name.clone();
-    let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);
+    let work = move |runtime: &Runtime| runtime.upload(&name, &bytes, signature.as_deref());
     let UploadOutcome { info, replaced, is_new } = change(&api, permits, work).await?;
     // The other hosts know of it once this is answered.
     api.sharing.look(Some(&plugin)).await?;
@@ -66,7 +69,12 @@ pub(crate) async fn put(
     api.scheduler.wake();
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let changes = ChangesView::new(is_new, replaced.as_ref(), info.details.as_deref());
-    Ok((status, Json(view(&api, &sender, info, false, changes).await?)))
+    let audited = Extension(AuditDetails {
+        digest_before: replaced.map(|before| before.digest),
+        digest_after: info.digest.clone(),
+        ..AuditDetails::default()
+    });
+    Ok((status, audited, Json(view(&api, &sender, info, false, changes).await?)))
 }
 
 /// Parses the parameters: whether it is a dry run.
@@ -95,16 +103,23 @@ fn check_request<'a>(api: &'a Api, name: &str) -> Result<(&'a UploadPermits, Plu
     Ok((permits, name))
 }
 
-pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
     let permits = api.upload_limits.permits()?;
     let plugin: PluginName = name.parse().map_err(|_| unknown_plugin(&name))?;
     let permit = permit(&permits.removed).await?;
     let shared = plugin.clone();
+    let digest_before = api.runtime.in_service(&plugin).map(|before| before.digest);
     let removed = change(&api, permit, move |runtime| runtime.remove(&plugin)).await?;
     let was_shared = api.sharing.remove(&shared).await?;
+    // A built-in plugin of this name may run now.
+    let digest_after = api.runtime.in_service(&shared).map(|after| after.digest);
+    let audited = Extension(AuditDetails { digest_before, digest_after, ..AuditDetails::default() });
     match removed {
-        _ if was_shared => Ok(StatusCode::NO_CONTENT),
-        RemoveOutcome::Removed => Ok(StatusCode::NO_CONTENT),
+        _ if was_shared => Ok((StatusCode::NO_CONTENT, audited)),
+        RemoveOutcome::Removed => Ok((StatusCode::NO_CONTENT, audited)),
         RemoveOutcome::NotFound => Err(unknown_plugin(&name)),
         RemoveOutcome::BuiltIn => Err(built_in_plugin(&name)),
     }
@@ -129,15 +144,17 @@ async fn change<T: Send + 'static>(
 pub(crate) fn put_spec() -> Operation {
     let answer = |description| ResponseSpec::json::<UploadedView>(description, plugin_changes::example());
     let flag = json!({"type": "boolean", "default": false});
-    Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
+    let operation = Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
         .detail(
             "Same effect as putting the file into the plugins folder. A rejected file replaces nothing. If \
              its manifest grants permissions (`http`, `env`, `dirs`), the manifest's `sha256` must be the \
              digest of this file, unless the file is unchanged. Requires `--allow-upload`. `changes` compares it with \
-             the version that ran tasks before.",
+             the version that ran tasks before. With `--plugin-trust listed` or `signed`, a file that is not trusted is \
+             refused as one that is no plugin.",
         )
         .query("dry_run", "Compile and check the file, and say what would change; take nothing.", &flag)
-        .wasm_body("The plugin file, at most 128 MiB.")
+        .wasm_body("The plugin file, at most 128 MiB.");
+    signature::add_header(operation)
         .responds(200, answer("The plugin was replaced, or it is a dry run."))
         .responds(201, answer("The plugin was added."))
         .problems(&[

@@ -37,11 +37,12 @@ pub(crate) async fn upload(view: View, headers: HeaderMap, body: Body) -> Result
     let is_check = part("check").is_some();
     let file = part("file").filter(|file| !file.is_empty());
     // A copy, so that the form leaves the budget of bodies before the file is counted as one.
-    let file = file.map(|file| Bytes::copy_from_slice(&file));
+    let [file, signature] = [file, part("signature").filter(|signature| !signature.is_empty())]
+        .map(|part| part.map(|bytes| Bytes::copy_from_slice(&bytes)));
     drop((parts, bytes));
     let sent = match file {
         Some(bytes) if !name.is_empty() => {
-            let sent = Sent { media_type: "application/wasm", bytes };
+            let sent = Sent { media_type: "application/wasm", bytes, signature };
             let path = format!("/plugins/{}?dry_run={is_check}", encoded(&name));
             view.rest.bytes(Method::PUT, &path, Some(sent), None).await
         }

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Request, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use axum::response::Response;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use crate::http::authorize::{Peer, Sender};
+use crate::http::signature;
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::ui::cache::PageCache;
@@ -65,12 +66,14 @@ impl FromRequestParts<Api> for Rest {
 pub(crate) struct Sent {
     pub(crate) media_type: &'static str,
     pub(crate) bytes: Bytes,
+    /// Its signature, for an upload.
+    pub(crate) signature: Option<Bytes>,
 }
 
 impl Sent {
     /// A JSON body.
     pub(crate) fn json(text: String) -> Self {
-        Self { media_type: "application/json", bytes: text.into() }
+        Self { media_type: "application/json", bytes: text.into(), signature: None }
     }
 }
 
@@ -92,6 +95,12 @@ impl Rest {
             headers.extend(self.host.clone().map(|host| (header::HOST, host)));
             if let Some(sent) = &sent {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sent.media_type));
+                headers.extend(
+                    sent.signature
+                        .as_deref()
+                        .and_then(signature::header)
+                        .map(|(name, value)| (HeaderName::from_static(name), value)),
+                );
             }
             if let Some(once) = once.and_then(|once| HeaderValue::try_from(once).ok()) {
                 headers.insert("idempotency-key", once);

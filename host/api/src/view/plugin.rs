@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use wasmill_egress::Endpoint;
 use wasmill_model::Reach;
 use wasmill_runtime::{
     DirRule, HttpRule, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource, PluginState,
-    ResultFormat, RetryPolicy,
+    ResultFormat, RetryPolicy, SecretRule,
 };
 
 use wasmill_store::PublishedPlugin;
@@ -126,6 +127,19 @@ struct PermissionsView {
     /// Names only: values may be secrets.
     env: Vec<String>,
     dirs: Vec<DirView>,
+    /// The secrets of the operator that they use. No value is ever shown.
+    secrets: Vec<SecretView>,
+}
+
+/// A secret of the operator.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginSecret")]
+struct SecretView {
+    name: String,
+    /// The origins that the host sends it to, in headers; empty if guests see it.
+    to: Vec<String>,
+    /// Whether guests see it.
+    revealed: bool,
 }
 
 /// A granted folder.
@@ -241,7 +255,18 @@ impl PermissionsView {
             http: permissions.http.iter().map(HttpRule::to_string).collect(),
             env: permissions.env.keys().cloned().collect(),
             dirs: permissions.dirs.iter().map(dir).collect(),
+            secrets: permissions.secrets.iter().map(|(name, rule)| SecretView::new(name, rule)).collect(),
         }
+    }
+}
+
+impl SecretView {
+    fn new(name: &str, rule: &SecretRule) -> Self {
+        let to = match rule {
+            SecretRule::Placed { to, .. } => to.iter().map(Endpoint::origin).collect(),
+            SecretRule::Revealed => Vec::new(),
+        };
+        Self { name: name.to_owned(), to, revealed: *rule == SecretRule::Revealed }
     }
 }
 
@@ -269,6 +294,6 @@ pub(crate) fn example() -> Value {
             "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5},
             "on": ["io", "trap", "timeout"],
         },
-        "permissions": {"http": [], "env": [], "dirs": []},
+        "permissions": {"http": [], "env": [], "dirs": [], "secrets": []},
     })
 }

@@ -62,6 +62,8 @@ struct PermissionChangesView {
     env: NamesView,
     /// Each as the folder of the host, that of the guest, and whether it is written to.
     dirs: NamesView,
+    /// Each with the origins that it is sent to, or as revealed.
+    secrets: NamesView,
 }
 
 /// A property with its values.
@@ -89,6 +91,7 @@ impl ChangesView {
                 http: names(|details| http(&details.config.permissions)),
                 env: names(|details| details.config.permissions.env.keys().cloned().collect()),
                 dirs: names(|details| dirs(&details.config.permissions)),
+                secrets: names(|details| secrets(&details.config.permissions)),
             },
             settings: old.zip(after).map(|(old, new)| settings(old, new)).unwrap_or_default(),
         }
@@ -114,6 +117,10 @@ fn dirs(permissions: &Permissions) -> Vec<String> {
         format!("{} as {guest}, {}", host.display(), if *write { "writable" } else { "read-only" })
     };
     permissions.dirs.iter().map(dir).collect()
+}
+
+fn secrets(permissions: &Permissions) -> Vec<String> {
+    permissions.secrets.iter().map(|(name, rule)| format!("{name} {rule}")).collect()
 }
 
 /// Returns the properties with different values, by name. The lists are compared apart.
@@ -156,7 +163,7 @@ pub(crate) fn example() -> Value {
     example["changes"] = json!({
         "is_new": false, "replaces": "a1a731842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2",
         "imports": {"added": ["wasi:filesystem/types@0.2.6"], "removed": []}, "exports": none, "schema_changed": false,
-        "permissions": {"http": none, "env": none, "dirs": none},
+        "permissions": {"http": none, "env": none, "dirs": none, "secrets": none},
         "settings": {"limits.memory_bytes": {"from": 33_554_432, "to": 67_108_864}},
     });
     example

@@ -75,6 +75,7 @@ impl Call<'_> {
             connect_timeout: Duration::from_secs(60),
             head_timeout: self.head_timeout,
             meter: self.meter,
+            finish_headers: None,
         };
         let (response, _driver) = connector.send(route, request).await?;
         Ok((response.status(), response.into_body().collect().await.expect("a whole body").to_bytes()))
@@ -108,6 +109,7 @@ async fn the_host_comes_first_and_other_headers_keep_their_values() {
         connect_timeout: minute,
         head_timeout: minute,
         meter: None,
+        finish_headers: None,
     };
     let request = Request::get("http://elsewhere/a?b").header("x", "1").header("x", "2").header("host", "c");
     let request = request.body(Empty::<Bytes>::new()).expect("a request");
@@ -173,6 +175,7 @@ async fn dropping_the_driver_closes_the_connection() {
         connect_timeout: minute,
         head_timeout: minute,
         meter: None,
+        finish_headers: None,
     };
     let serving = async {
         let (mut stream, _) = listener.accept().await.expect("a client");

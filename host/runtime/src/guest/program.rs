@@ -3,6 +3,7 @@
 //!
 //! For the kinds `command` and `module`; `instance` reads the input here and collects the result.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,8 @@ use wasmill_model::{Cause, Failure, LogTail};
 use crate::format;
 use crate::guest::output::{Overflow, Sink};
 use crate::memory::Account;
+use crate::plugin::config::Permissions;
+use crate::secrets::RunSecrets;
 
 /// Bytes of all arguments and variables together; the default of Linux.
 const ARGS_AND_ENV_BYTES_MAX: usize = 2 << 20;
@@ -46,8 +49,8 @@ impl ProgramInput {
     /// # Errors
     ///
     /// Fails with `invalid-input` if the input has another form, if an argument or a variable is invalid, or if a
-    /// variable is set by the manifest (`fixed`).
-    pub(crate) fn read(input: Option<&str>, fixed: &BTreeMap<String, String>) -> Result<Self, Failure> {
+    /// variable is set by the manifest.
+    pub(crate) fn read(input: Option<&str>, fixed: &Permissions) -> Result<Self, Failure> {
         let refused = |reason: String| Failure::new(Cause::InvalidInput, format::bounded(reason));
         let malformed = |error: serde_json::Error| refused(format!("{INPUT_FORMS}: {error}"));
         let wrong_type = |found: &str| refused(format!("{INPUT_FORMS}, not {found}"));
@@ -70,12 +73,12 @@ impl ProgramInput {
         self.stdin.len() + texts.map(|text| text.len() + ARG_OVERHEAD_BYTES).sum::<usize>()
     }
 
-    fn check(&self, fixed: &BTreeMap<String, String>) -> Result<(), String> {
+    fn check(&self, fixed: &Permissions) -> Result<(), String> {
         if self.args.iter().any(|argument| argument.contains('\0')) {
             return Err("an argument contains a NUL character".to_owned());
         }
         let arguments = self.args.iter().map(String::len);
-        let variables = self.env.iter().chain(fixed).map(|(name, value)| name.len() + value.len());
+        let variables = self.env.iter().chain(&fixed.env).map(|(name, value)| name.len() + value.len());
         let bytes: usize = arguments.chain(variables).map(|bytes| bytes + ARG_OVERHEAD_BYTES).sum();
         if bytes > ARGS_AND_ENV_BYTES_MAX {
             let max = format::bytes(ARGS_AND_ENV_BYTES_MAX as u64);
@@ -90,7 +93,7 @@ impl ProgramInput {
                     "{name:?} is not a valid variable: its name is empty or contains `=`, or it contains a NUL"
                 ));
             }
-            if fixed.contains_key(name) {
+            if fixed.sets(name) {
                 return Err(format!("the input may not set {name}, which the manifest of the plugin sets"));
             }
         }
@@ -122,6 +125,14 @@ impl StdoutBuffer {
     /// Returns true if the program exceeded its result limit.
     pub(crate) fn has_overflowed(&self) -> bool {
         self.state().overflowed
+    }
+
+    /// Removes revealed secrets.
+    pub(crate) fn redact(&self, secrets: &RunSecrets) {
+        let mut state = self.state();
+        if let Cow::Owned(redacted) = secrets.redact_bytes(&state.bytes) {
+            state.bytes = redacted;
+        }
     }
 
     /// Takes the buffered output as text; invalid UTF-8 becomes U+FFFD.
@@ -186,9 +197,12 @@ fn last_lines(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::memory::Budget;
+    use crate::secrets::SecretRule;
 
     fn read(input: &str) -> Result<ProgramInput, Failure> {
-        let fixed = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
+        let env = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
+        let secrets = BTreeMap::from([("KEY".to_owned(), SecretRule::Revealed)]);
+        let fixed = Permissions { env, secrets, ..Permissions::default() };
         ProgramInput::read(Some(input), &fixed)
     }
 
@@ -209,7 +223,7 @@ mod tests {
         for nothing in ["null", "{}"] {
             assert_eq!(read(nothing).unwrap(), ProgramInput::default());
         }
-        assert_eq!(ProgramInput::read(None, &BTreeMap::new()).unwrap(), ProgramInput::default());
+        assert_eq!(ProgramInput::read(None, &Permissions::default()).unwrap(), ProgramInput::default());
     }
 
     #[test]
@@ -225,6 +239,7 @@ mod tests {
             (r#"{"env":{"":"b"}}"#, "not a valid variable"),
             (r#"{"env":{"A=B":"c"}}"#, "not a valid variable"),
             (r#"{"env":{"REGION":"us"}}"#, "may not set REGION"),
+            (r#"{"env":{"KEY":"x"}}"#, "may not set KEY"),
         ] {
             let failure = read(input).unwrap_err();
             assert_eq!(failure.cause, Cause::InvalidInput, "{input}");

@@ -1,9 +1,10 @@
 //! The host's state of one guest, stored in its wasmtime store.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmill_model::{Limits, RunRequest};
+use wasmill_model::{Limits, LogStream, RunRequest};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -12,13 +13,14 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::files::open::OpenFiles;
 use crate::guest::handle_bytes::{self, FIELDS_BYTES_MAX};
 use crate::guest::program::{ProgramInput, StderrTail, StdoutBuffer};
-use crate::guest::wasi_ctx;
+use crate::guest::wasi_ctx::{self, Variables};
 use crate::http::hooks::HttpHooks;
 use crate::memory::limiter::Limiter;
 use crate::memory::{Account, MemoryReservation};
 use crate::observe::instance_status::{HostCall, InstanceStatus};
 use crate::plugin::config::PluginConfig;
 use crate::plugin::context::PluginContext;
+use crate::secrets::RunSecrets;
 
 /// Handles that one guest may hold: timers, streams, files and the like.
 pub(crate) const HANDLES_MAX: usize = 1_024;
@@ -29,6 +31,13 @@ const HANDLES_PER_CALL: usize = 8;
 /// Bytes that one call may pass beyond the largest result or checkpoint, so that a value only slightly too large is
 /// refused with its size instead of a trap.
 const CALL_BYTES_SPARE: u64 = 4 << 20;
+
+/// What a run has of the host.
+pub(crate) struct RunResources {
+    pub(crate) reservation: Arc<MemoryReservation>,
+    /// The secrets of the operator; `None` if the plugin uses none.
+    pub(crate) secrets: Option<Arc<RunSecrets>>,
+}
 
 /// The host's state of one guest.
 pub(crate) struct Guest {
@@ -45,6 +54,7 @@ pub(crate) struct Guest {
     pub(crate) timer: Option<(u32, Instant)>,
     /// The files and folders it has open.
     pub(crate) files: OpenFiles,
+    secrets: Option<Arc<RunSecrets>>,
     handles: ResourceTable,
     /// The handle table of a guest over its memory limit. It is empty and has no capacity, so the next call that
     /// needs a handle fails and ends the guest.
@@ -75,10 +85,10 @@ impl Guest {
         plugin: &Arc<PluginContext>,
         run: RunRequest,
         input_bytes: usize,
-        reservation: Arc<MemoryReservation>,
+        resources: RunResources,
     ) -> Self {
-        let account = account(plugin, input_bytes, reservation);
-        Self::new(plugin, run, account, Wasi::Later, None)
+        let account = account(plugin, input_bytes, resources.reservation);
+        Self::new(plugin, run, account, Wasi::Later, None, resources.secrets)
     }
 
     /// Creates the guest of a program that is a component.
@@ -86,12 +96,13 @@ impl Guest {
         plugin: &Arc<PluginContext>,
         run: RunRequest,
         input: ProgramInput,
-        reservation: Arc<MemoryReservation>,
+        resources: RunResources,
     ) -> Self {
+        let RunResources { reservation, secrets } = resources;
         let account = account(plugin, input.bytes(), reservation);
-        let (mut wasi, program) = program(plugin, &run, input, &account);
+        let (mut wasi, program) = program(plugin, &run, input, &account, secrets.as_ref());
         let wasi = with_folders(wasi.build(), plugin);
-        Self::new(plugin, run, account, Wasi::Component(Box::new(wasi)), Some(program))
+        Self::new(plugin, run, account, Wasi::Component(Box::new(wasi)), Some(program), secrets)
     }
 
     /// Creates the guest of a program that is a core module.
@@ -99,15 +110,16 @@ impl Guest {
         plugin: &Arc<PluginContext>,
         run: RunRequest,
         input: ProgramInput,
-        reservation: Arc<MemoryReservation>,
+        resources: RunResources,
     ) -> Self {
+        let RunResources { reservation, secrets } = resources;
         let account = account(plugin, input.bytes(), reservation);
-        let (mut wasi, program) = program(plugin, &run, input, &account);
+        let (mut wasi, program) = program(plugin, &run, input, &account, secrets.as_ref());
         let mut wasi = wasi.build_p1();
         let WasiCtxView { ctx, table } = wasi.ctx();
         table.set_max_capacity(HANDLES_MAX);
         *ctx.filesystem() = plugin.folders.context();
-        Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program))
+        Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program), secrets)
     }
 
     fn new(
@@ -116,6 +128,7 @@ impl Guest {
         account: Arc<Account>,
         wasi: Wasi,
         program: Option<Program>,
+        secrets: Option<Arc<RunSecrets>>,
     ) -> Self {
         let (mut handles, mut no_handles) = (ResourceTable::new(), ResourceTable::new());
         handles.set_max_capacity(HANDLES_MAX);
@@ -127,6 +140,7 @@ impl Guest {
             call_bytes_max: call_bytes_max(&plugin.config.limits, matches!(wasi, Wasi::Module(_))),
             account,
             files,
+            secrets,
             plugin: Arc::clone(plugin),
             program,
             timer: None,
@@ -140,6 +154,59 @@ impl Guest {
 
     pub(crate) fn status(&self) -> &InstanceStatus {
         self.account.reservation().status()
+    }
+
+    /// Returns the variables that the manifest sets.
+    pub(crate) fn variables(&self) -> Variables<'_> {
+        Variables { env: &self.plugin.config.permissions.env, secrets: self.secrets.as_ref() }
+    }
+
+    /// Removes revealed secrets from a text that outlives the guest.
+    pub(crate) fn redact(&self, text: String) -> String {
+        match &self.secrets {
+            Some(secrets) => secrets.redact(text),
+            None => text,
+        }
+    }
+
+    /// Removes revealed secrets from bytes that outlive the guest.
+    pub(crate) fn redact_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let redacted = self.secrets.as_ref().and_then(|secrets| match secrets.redact_bytes(&bytes) {
+            Cow::Owned(redacted) => Some(redacted),
+            Cow::Borrowed(_) => None,
+        });
+        redacted.unwrap_or(bytes)
+    }
+
+    /// Writes bytes to the log of the run, without revealed secrets.
+    pub(crate) fn log(&self, stream: LogStream, written: &[u8]) {
+        let written = match &self.secrets {
+            Some(secrets) => secrets.redact_log(stream, written),
+            None => written.into(),
+        };
+        self.write_log(stream, &written);
+    }
+
+    fn write_log(&self, stream: LogStream, written: &[u8]) {
+        self.run.host.log(stream, written);
+        if let Some(program) = self.program.as_ref().filter(|_| stream == LogStream::Stderr) {
+            program.stderr_tail.write(written);
+        }
+    }
+
+    /// Ends the output of a guest that has ended: writes what is held of its logs, and removes revealed secrets from the
+    /// stdout of a program.
+    pub(crate) fn finish_output(&self) {
+        let Some(secrets) = &self.secrets else { return };
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            let held = secrets.finish_log(stream);
+            if !held.is_empty() {
+                self.write_log(stream, &held);
+            }
+        }
+        if let Some(program) = &self.program {
+            program.stdout.redact(secrets);
+        }
     }
 
     /// Counts the memory behind the handles of a component. A guest without HTTP and folders has only timers and
@@ -220,19 +287,20 @@ fn program(
     run: &RunRequest,
     input: ProgramInput,
     account: &Arc<Account>,
+    secrets: Option<&Arc<RunSecrets>>,
 ) -> (WasiCtxBuilder, Program) {
     let PluginConfig { limits, permissions, .. } = &*plugin.config;
     let program =
         Program { stdout: StdoutBuffer::new(limits.result_bytes, account), stderr_tail: StderrTail::new() };
     let Program { stdout, stderr_tail } = &program;
-    (wasi_ctx::for_program(run, input, &permissions.env, stdout, stderr_tail), program)
+    let variables = Variables { env: &permissions.env, secrets };
+    (wasi_ctx::for_program(run, input, &variables, stdout, stderr_tail), program)
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if let Wasi::Later = self.wasi {
-            let env = &self.plugin.config.permissions.env;
-            let wasi = wasi_ctx::for_task(&self.run.host, env).build();
+            let wasi = wasi_ctx::for_task(&self.run, &self.variables()).build();
             self.wasi = Wasi::Component(Box::new(with_folders(wasi, &self.plugin)));
         }
         self.count_handles();
@@ -255,7 +323,7 @@ impl WasiHttpView for Guest {
             let calls = self.account.reservation().status().http();
             let mut ctx = WasiHttpCtx::new();
             ctx.set_field_size_limit(FIELDS_BYTES_MAX);
-            (HttpHooks::new(&self.plugin, calls, &self.run.host), ctx)
+            (HttpHooks::new(&self.plugin, calls, &self.run.host, self.secrets.as_ref()), ctx)
         });
         let table = if self.account.is_overdrawn() { &mut self.no_handles } else { &mut self.handles };
         WasiHttpCtxView { hooks, table, ctx }

@@ -5,20 +5,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmill_model::{LogStream, RunHost, RunRequest};
+use wasmill_model::{LogStream, RunRequest};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use crate::guest::log::GuestLog;
 use crate::guest::output::GuestOutput;
 use crate::guest::program::{ProgramInput, StderrTail, StdoutBuffer};
+use crate::secrets::RunSecrets;
+
+/// The variables that a manifest sets.
+pub(crate) struct Variables<'a> {
+    pub(crate) env: &'a BTreeMap<String, String>,
+    pub(crate) secrets: Option<&'a Arc<RunSecrets>>,
+}
 
 /// Returns the context of a task, without folders: stdout and stderr are its log.
-pub(crate) fn for_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
+pub(crate) fn for_task(run: &RunRequest, variables: &Variables<'_>) -> WasiCtxBuilder {
     let mut wasi = sandboxed();
-    let log = |stream| GuestOutput(GuestLog::new(host, stream));
+    let log = |stream| GuestOutput(GuestLog::new(&run.host, stream, variables.secrets));
     wasi.stdout(log(LogStream::Stdout)).stderr(log(LogStream::Stderr));
-    add_env(&mut wasi, env);
+    variables.add_to(&mut wasi);
     wasi
 }
 
@@ -26,18 +33,20 @@ pub(crate) fn for_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) 
 pub(crate) fn for_program(
     run: &RunRequest,
     input: ProgramInput,
-    env: &BTreeMap<String, String>,
+    variables: &Variables<'_>,
     stdout: &StdoutBuffer,
     stderr_tail: &StderrTail,
 ) -> WasiCtxBuilder {
     let mut wasi = sandboxed();
     wasi.stdout(GuestOutput(stdout.clone()))
-        .stderr(GuestOutput(GuestLog::with_stderr_tail(&run.host, stderr_tail)))
+        .stderr(GuestOutput(GuestLog::with_stderr_tail(&run.host, stderr_tail, variables.secrets)))
         .stdin(MemoryInputPipe::new(input.stdin))
         .arg(run.plugin.as_str())
         .args(&input.args);
-    add_env(&mut wasi, env);
-    add_env(&mut wasi, &input.env);
+    variables.add_to(&mut wasi);
+    for (name, value) in &input.env {
+        wasi.env(name, value);
+    }
     wasi
 }
 
@@ -47,8 +56,16 @@ fn sandboxed() -> WasiCtxBuilder {
     wasi
 }
 
-fn add_env(wasi: &mut WasiCtxBuilder, env: &BTreeMap<String, String>) {
-    for (name, value) in env {
-        wasi.env(name, value);
+impl Variables<'_> {
+    /// Returns the names with their values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let secrets = self.secrets.into_iter().flat_map(|secrets| secrets.env());
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(secrets)
+    }
+
+    fn add_to(&self, wasi: &mut WasiCtxBuilder) {
+        for (name, value) in self.iter() {
+            wasi.env(name, value);
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use tokio::time::{Instant, Sleep, sleep};
 pub(crate) use wasmill_egress::BUFFER_BYTES_MAX;
@@ -20,6 +21,7 @@ use wasmill_model::RunHost;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::http::policy::AllowedRequest;
+use crate::secrets::RunSecrets;
 
 /// The maximum time for DNS, connect and TLS handshake together.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
@@ -28,17 +30,32 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Bytes that one call may write to a request body.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 
+/// What a request belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) allowed: &'a AllowedRequest,
+    pub(crate) host: &'a Arc<dyn RunHost>,
+    /// Those whose placeholders the headers may have.
+    pub(crate) secrets: Option<&'a RunSecrets>,
+    /// Called if the host resolves only to addresses that are not allowed.
+    pub(crate) prohibited: &'a (dyn Fn() + Sync),
+}
+
 /// Sends a request. Returns the response head, and the future that drives the connection until the body is read.
-/// Calls `prohibited` if the host resolves only to addresses that are not allowed.
 pub(crate) async fn send(
     connector: &Connector,
-    allowed: &AllowedRequest,
+    call: Call<'_>,
     request: Request<WasiBody>,
     options: RequestOptions,
-    host: &Arc<dyn RunHost>,
-    prohibited: &(dyn Fn() + Sync),
 ) -> Result<(Response<WasiBody>, Driver), Error> {
     let clamped = |requested: Option<Duration>, max: Duration| requested.map_or(max, |asked| asked.min(max));
+    let Call { allowed, host, secrets, prohibited } = call;
+    let secrets = secrets.filter(|secrets| secrets.has_placed());
+    let place = |headers: &mut HeaderMap| {
+        if let Some(secrets) = secrets {
+            secrets.place(&allowed.endpoint, headers);
+        }
+    };
     let AllowedRequest { endpoint, private_addresses } = allowed;
     let route = Route {
         endpoint,
@@ -46,6 +63,7 @@ pub(crate) async fn send(
         connect_timeout: clamped(options.connect_timeout, CONNECT_MAX),
         head_timeout: clamped(options.first_byte_timeout, SILENCE_MAX),
         meter: Some(meter(Arc::clone(host))),
+        finish_headers: secrets.is_some().then_some(&place as &(dyn Fn(&mut HeaderMap) + Sync)),
     };
     let sent = connector.send(route, request).await;
     let (response, driver) = sent.map_err(|error| wasi_error(error, prohibited))?;

@@ -5,15 +5,17 @@
 use std::sync::Arc;
 
 use hyper::{Request, Response};
+use wasmill_egress::Endpoint;
 use wasmill_model::RunHost;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::http::client::{self, BODY_CHUNK_BYTES};
+use crate::http::client::{self, BODY_CHUNK_BYTES, Call};
 use crate::http::policy::{Refusal, authorize};
 use crate::http::request_span::RequestSpan;
 use crate::observe::http_calls::HttpCalls;
 use crate::plugin::context::PluginContext;
+use crate::secrets::RunSecrets;
 
 /// A boxed future, as wasmtime-wasi-http expects it.
 type Boxed<T> = Box<dyn Future<Output = T> + Send>;
@@ -26,11 +28,26 @@ pub(crate) struct HttpHooks {
     calls: Arc<HttpCalls>,
     /// Its meter counts the requests.
     host: Arc<dyn RunHost>,
+    secrets: Option<Arc<RunSecrets>>,
 }
 
 impl HttpHooks {
-    pub(crate) fn new(plugin: &Arc<PluginContext>, calls: &Arc<HttpCalls>, host: &Arc<dyn RunHost>) -> Self {
-        Self { plugin: Arc::clone(plugin), calls: Arc::clone(calls), host: Arc::clone(host) }
+    pub(crate) fn new(
+        plugin: &Arc<PluginContext>,
+        calls: &Arc<HttpCalls>,
+        host: &Arc<dyn RunHost>,
+        secrets: Option<&Arc<RunSecrets>>,
+    ) -> Self {
+        let (plugin, calls, host) = (Arc::clone(plugin), Arc::clone(calls), Arc::clone(host));
+        Self { plugin, calls, host, secrets: secrets.cloned() }
+    }
+
+    /// Removes revealed secrets from a text for operators: a guest chooses methods, and names under a wildcard.
+    fn redact(&self, text: String) -> String {
+        match &self.secrets {
+            Some(secrets) => secrets.redact(text),
+            None => text,
+        }
     }
 }
 
@@ -46,21 +63,27 @@ impl WasiHttpHooks for HttpHooks {
             Ok(allowed) => allowed,
             Err(refusal) => {
                 if let Refusal::Denied { origin, reason } = &refusal {
-                    plugin.denial_log.log_http(origin, reason);
+                    plugin.denial_log.log_http(&self.redact(origin.clone()), reason);
                 }
                 return Box::new(async { Err(refusal.into()) });
             }
         };
-        let guard = self.calls.start(request.method().as_str(), allowed.endpoint.origin());
+        let origin = self.redact(allowed.endpoint.origin());
+        let guard = self.calls.start(&self.redact(request.method().to_string()), origin.clone());
         let host = Arc::clone(&self.host);
         if let Some(meter) = host.meter() {
             meter.add_http_request();
         }
-        let span = RequestSpan::start(&host, &mut request, &allowed.endpoint);
+        let address = self.redact(allowed.endpoint.host.clone());
+        let span =
+            RequestSpan::start(&host, &mut request, Endpoint { host: address, ..allowed.endpoint.clone() });
+        let secrets = self.secrets.clone();
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let prohibited = || plugin.denial_log.log_private_address(&allowed.endpoint.origin());
-            let sent = client::send(&plugin.connector, &allowed, request, options, &host, &prohibited).await;
+            let prohibited = || plugin.denial_log.log_private_address(&origin);
+            let call =
+                Call { allowed: &allowed, host: &host, secrets: secrets.as_deref(), prohibited: &prohibited };
+            let sent = client::send(&plugin.connector, call, request, options).await;
             span.finish(sent.as_ref().map(|(response, _)| response.status()));
             let (response, mut driver) = sent?;
             guard.set_has_head();

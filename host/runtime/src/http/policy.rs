@@ -75,7 +75,7 @@ pub(crate) fn authorize<B>(request: &Request<B>, rules: &[HttpRule]) -> Result<A
         return Err(Refusal::Method);
     }
     let denied = |endpoint: &Endpoint, reason| Refusal::Denied { origin: endpoint.origin(), reason };
-    let mut at_host = rules.iter().filter(|rule| matches_endpoint(rule, &endpoint)).peekable();
+    let mut at_host = rules.iter().filter(|rule| rule.covers(&endpoint)).peekable();
     if at_host.peek().is_none() {
         return Err(denied(&endpoint, "no rule names this scheme, host and port"));
     }
@@ -128,21 +128,6 @@ impl PrivateAddresses {
             Self::Loopback => address.is_loopback(),
             Self::Address(named) => address == named,
         }
-    }
-}
-
-fn matches_endpoint(rule: &HttpRule, endpoint: &Endpoint) -> bool {
-    rule.scheme == endpoint.scheme() && rule.port == endpoint.port && matches_host(&rule.host, &endpoint.host)
-}
-
-/// Returns true if the host of a rule equals `host`, or is a wildcard that covers it.
-fn matches_host(rule: &str, host: &str) -> bool {
-    match rule.strip_prefix("*.") {
-        Some(above) => {
-            let below = host.strip_suffix(above).and_then(|rest| rest.strip_suffix('.'));
-            below.is_some_and(|name| !name.is_empty()) && host.parse::<IpAddr>().is_err()
-        }
-        None => normalize_host(rule) == host,
     }
 }
 

@@ -33,7 +33,7 @@ impl RequestSpan {
     pub(crate) fn start(
         host: &Arc<dyn RunHost>,
         request: &mut Request<WasiBody>,
-        endpoint: &Endpoint,
+        endpoint: Endpoint,
     ) -> Self {
         let Some(trace) = host.trace() else { return Self(None) };
         let Some((context, start)) = trace.begin() else {
@@ -46,7 +46,7 @@ impl RequestSpan {
             context,
             start,
             method: request.method().clone(),
-            endpoint: endpoint.clone(),
+            endpoint,
             status: None,
             error: None,
         })))

@@ -42,12 +42,15 @@ impl host::Host for Guest {
 
     fn progress(&mut self, fraction: f64, note: String) -> Result<()> {
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+        // Before it is cut, or the rest of a secret could stay.
+        let note = self.redact(note);
         self.run.host.progress(Progress { fraction, note: format::truncate(note, NOTE_BYTES_MAX) });
         Ok(())
     }
 
     async fn save(&mut self, state: Vec<u8>) -> Result<Result<(), SaveError>> {
         let bytes_max = self.plugin.config.limits.checkpoint_bytes;
+        let state = self.redact_bytes(state);
         if state.len() as u64 > bytes_max {
             return Ok(Err(SaveError::TooLarge(bytes_max)));
         }

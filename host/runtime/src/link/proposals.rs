@@ -67,12 +67,13 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     }
     let mut config = linker.instance(CONFIG)?;
     config.func_wrap("get", |store: StoreContextMut<'_, Guest>, (key,): (String,)| {
-        let value = store.data().plugin.config.permissions.env.get(&key).cloned();
+        let variables = store.data().variables();
+        let value = variables.iter().find(|(name, _)| *name == key).map(|(_, value)| value.to_owned());
         Ok((Ok::<_, ConfigError>(value),))
     })?;
     config.func_wrap("get-all", |store: StoreContextMut<'_, Guest>, (): ()| {
-        let all = &store.data().plugin.config.permissions.env;
-        let all: Vec<_> = all.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let variables = store.data().variables();
+        let all: Vec<_> = variables.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok((Ok::<_, ConfigError>(all),))
     })
 }
@@ -85,10 +86,6 @@ fn log(store: StoreContextMut<'_, Guest>, (level, context, message): (Level, Str
         write!(line, " {context}")?;
     }
     writeln!(line, ": {}", message.trim_end_matches('\n'))?;
-    let guest = store.data();
-    guest.run.host.log(LogStream::Stderr, line.as_bytes());
-    if let Some(program) = &guest.program {
-        program.stderr_tail.write(line.as_bytes());
-    }
+    store.data().log(LogStream::Stderr, line.as_bytes());
     Ok(())
 }

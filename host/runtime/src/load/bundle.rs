@@ -15,6 +15,7 @@ use crate::limits::FILE_BYTES_MAX;
 use crate::load::folder::Fingerprint;
 use crate::manifest::{self, MANIFEST_BYTES_MAX, SCHEMA_BYTES_MAX};
 use crate::regular_file;
+use crate::trust::{SIGNATURE_BYTES_MAX, VoucherFiles, signature_file};
 
 /// A plugin file with its manifest and the schema that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,19 @@ pub struct PluginBundle {
     pub manifest: Option<Vec<u8>>,
     /// The name of the schema relative to the plugin, and its bytes, at most 256 KiB.
     pub schema: Option<(String, Vec<u8>)>,
+    /// The signatures beside them.
+    pub signatures: BundleSignatures,
+}
+
+/// The signatures of the files of a bundle, at most 8 KiB each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BundleSignatures {
+    /// Of the plugin.
+    pub wasm: Option<Vec<u8>>,
+    /// Of its manifest.
+    pub manifest: Option<Vec<u8>>,
+    /// Of its schema.
+    pub schema: Option<Vec<u8>>,
 }
 
 impl PluginBundle {
@@ -38,15 +52,23 @@ impl PluginBundle {
         let file = path.with_extension("toml");
         let manifest = optional(&file, MANIFEST_BYTES_MAX)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let schema = manifest::needs(&file).0.and_then(|schema| {
+        let schema = manifest::needs(&file).schema.and_then(|schema| {
             let name = schema.strip_prefix(folder).ok()?.to_str()?.to_owned();
             Some((name, schema))
         });
+        let signature = |file: &Path| optional(&signature_file(file), SIGNATURE_BYTES_MAX);
+        let mut signatures = BundleSignatures { wasm: signature(path)?, ..BundleSignatures::default() };
+        if manifest.is_some() {
+            signatures.manifest = signature(&file)?;
+        }
         let schema = match schema {
-            Some((name, file)) => optional(&file, SCHEMA_BYTES_MAX)?.map(|bytes| (name, bytes)),
+            Some((name, file)) => {
+                signatures.schema = signature(&file)?;
+                optional(&file, SCHEMA_BYTES_MAX)?.map(|bytes| (name, bytes))
+            }
             None => None,
         };
-        Ok(Self { wasm, manifest, schema })
+        Ok(Self { wasm, manifest, schema, signatures })
     }
 
     /// Returns the SHA-256 of the plugin file, in hexadecimal.
@@ -58,10 +80,18 @@ impl PluginBundle {
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         let (name, schema) = self.schema.as_ref().map_or(("", None), |(name, bytes)| (name, Some(bytes)));
-        for part in [Some(&self.wasm), self.manifest.as_ref(), Some(&name.as_bytes().to_vec()), schema] {
+        let mut add = |part: Option<&Vec<u8>>| {
             // With the lengths, so that bytes cannot move from one part to the next.
             hash.update(part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
             hash.update(part.map_or(&[][..], Vec::as_slice));
+        };
+        for part in [Some(&self.wasm), self.manifest.as_ref(), Some(&name.as_bytes().to_vec()), schema] {
+            add(part);
+        }
+        // Without signatures, the digest is that of earlier versions.
+        let BundleSignatures { wasm, manifest, schema } = &self.signatures;
+        if self.signatures != BundleSignatures::default() {
+            [wasm, manifest, schema].into_iter().for_each(|signature| add(signature.as_ref()));
         }
         format::hex(&hash.finalize())
     }
@@ -79,18 +109,28 @@ impl PluginBundle {
             file.write_all(bytes)?;
             file.persist(path).map(drop).map_err(io::Error::from)
         };
+        let beside = |file: &Path, signature: &Option<Vec<u8>>| match signature {
+            Some(signature) => whole(&signature_file(file), signature),
+            None => Ok(()),
+        };
         if let Some((schema, bytes)) = &self.schema {
             let is_inside =
                 Path::new(schema).components().all(|part| matches!(part, std::path::Component::Normal(_)));
             if !is_inside {
                 return Err(ErrorKind::InvalidInput.into());
             }
-            whole(&folder.join(schema), bytes)?;
+            let file = folder.join(schema);
+            whole(&file, bytes)?;
+            beside(&file, &self.signatures.schema)?;
         }
         if let Some(manifest) = &self.manifest {
-            whole(&folder.join(format!("{name}.toml")), manifest)?;
+            let file = folder.join(format!("{name}.toml"));
+            whole(&file, manifest)?;
+            beside(&file, &self.signatures.manifest)?;
         }
-        whole(&folder.join(format!("{name}.wasm")), &self.wasm)
+        let file = folder.join(format!("{name}.wasm"));
+        beside(&file, &self.signatures.wasm)?;
+        whole(&file, &self.wasm)
     }
 }
 
@@ -135,13 +175,14 @@ impl BundleScanner {
 
     fn look(&self, name: &str, path: &Path, is_whole: bool) -> Option<(Fingerprint, String)> {
         let known = self.known.get(name);
-        let fingerprint = Fingerprint::of(path, known.map(|(fingerprint, _)| fingerprint))?;
+        let earlier = known.map(|(fingerprint, _)| fingerprint);
+        let fingerprint = Fingerprint::with_vouchers(path, earlier, VoucherFiles::Signatures)?;
         if known.is_some_and(|(known, _)| *known == fingerprint) || !(is_whole || fingerprint.is_stable()) {
             return known.cloned();
         }
         let Ok(bundle) = PluginBundle::read(path) else { return known.cloned() };
-        let (schema, _) = manifest::needs(&path.with_extension("toml"));
-        Some((fingerprint.with_schema(schema.as_deref()), bundle.digest()))
+        let schema = manifest::needs(&path.with_extension("toml")).schema;
+        Some((fingerprint.with_schema(path, schema.as_deref()), bundle.digest()))
     }
 }
 
@@ -157,6 +198,7 @@ mod tests {
             wasm: b"\0asm".to_vec(),
             manifest: Some(manifest),
             schema: Some(("in/a.json".to_owned(), b"{}".to_vec())),
+            signatures: BundleSignatures::default(),
         };
         bundle.write(folder.path(), "a").expect("written");
         let read = PluginBundle::read(&folder.path().join("a.wasm")).expect("read");
@@ -164,6 +206,12 @@ mod tests {
         let other = PluginBundle { manifest: None, schema: None, ..bundle.clone() };
         assert_ne!(other.digest(), bundle.digest());
         assert_eq!(other.wasm_digest(), bundle.wasm_digest());
+        let [wasm, manifest, schema] = [b"w", b"m", b"s"].map(|text| Some(text.to_vec()));
+        let signatures = BundleSignatures { wasm, manifest, schema };
+        let signed = PluginBundle { signatures, ..bundle.clone() };
+        assert_ne!(signed.digest(), bundle.digest());
+        signed.write(folder.path(), "a").expect("written");
+        assert_eq!(PluginBundle::read(&folder.path().join("a.wasm")).expect("read"), signed);
         for name in ["../a.json", "/a.json", "in/../../a.json"] {
             let bad = PluginBundle { schema: Some((name.to_owned(), Vec::new())), ..bundle.clone() };
             assert!(bad.write(folder.path(), "a").is_err(), "{name}");

@@ -8,6 +8,8 @@ use crate::compile::cache::CacheConfig;
 use crate::compile::config::CompilerConfig;
 use crate::load::grants::ProtectedPath;
 use crate::plugin::config::{InputCheck, MaxLimits, PluginConfig};
+use crate::secrets::Secrets;
+use crate::trust::PluginTrust;
 
 /// The minimum interval between scans: copying a large file causes a storm of events.
 pub(crate) const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
@@ -38,6 +40,10 @@ pub struct LoaderConfig {
     pub load_timeout: Duration,
     /// Input checks of built-in plugins, by plugin name.
     pub input_checks: &'static [(&'static str, InputCheck)],
+    /// Which files may be plugins.
+    pub trust: PluginTrust,
+    /// The secrets that manifests may name.
+    pub secrets: Secrets,
     /// Called when the plugins in service have changed. It must not own the runtime, which would then never be
     /// dropped.
     pub on_change: OnChange,
@@ -56,6 +62,8 @@ impl Default for LoaderConfig {
             cache: None,
             load_timeout: Duration::from_secs(10),
             input_checks: &[],
+            trust: PluginTrust::Any,
+            secrets: Secrets::default(),
             on_change: Arc::new(|| {}),
         }
     }

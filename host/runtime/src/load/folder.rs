@@ -16,6 +16,7 @@ use crate::format;
 use crate::limits::FILE_BYTES_MAX;
 use crate::load::ignored_files::IgnoredFiles;
 use crate::regular_file::{self, DANGLING};
+use crate::trust::VoucherFiles;
 
 /// The maximum number of plugins of a folder, in the order of names; further files are ignored.
 pub(crate) const PLUGINS_MAX: usize = 10_000;
@@ -36,6 +37,11 @@ pub(crate) struct Fingerprint {
     schema: Option<(PathBuf, Option<FileStamp>)>,
     /// The folders granted by the manifest, once that was read.
     granted: Vec<(PathBuf, Option<Identity>)>,
+    /// The files of secrets that the manifest names, once that was read, and whether each exists.
+    secrets: Vec<(PathBuf, bool)>,
+    /// The files that vouch for these.
+    vouchers: Vec<Option<FileStamp>>,
+    voucher_files: VoucherFiles,
 }
 
 /// The metadata of one file.
@@ -69,17 +75,41 @@ impl Fingerprint {
     /// Takes the fingerprint of a plugin, including the dependencies known from an earlier one; `None` if the file
     /// does not exist.
     pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> Option<Self> {
-        Self::with_draft(path, path, earlier)
+        Self::with_vouchers(path, earlier, earlier.map(|earlier| earlier.voucher_files).unwrap_or_default())
+    }
+
+    /// Takes the fingerprint of a plugin together with the files that vouch for it.
+    pub(crate) fn with_vouchers(
+        path: &Path,
+        earlier: Option<&Self>,
+        voucher_files: VoucherFiles,
+    ) -> Option<Self> {
+        Self::with_draft(path, path, earlier, voucher_files)
     }
 
     /// Takes the fingerprint of a draft, together with the files beside its target.
-    pub(crate) fn with_draft(draft: &Path, file: &Path, earlier: Option<&Self>) -> Option<Self> {
+    pub(crate) fn with_draft(
+        draft: &Path,
+        file: &Path,
+        earlier: Option<&Self>,
+        voucher_files: VoucherFiles,
+    ) -> Option<Self> {
         let wasm = file_stamp(draft)?;
         let manifest = file_stamp(&file.with_extension("toml"));
-        let new = Self { wasm, manifest, schema: None, granted: Vec::new() };
-        let new = new.with_schema(earlier.and_then(Self::schema));
+        let new = Self {
+            wasm,
+            manifest,
+            schema: None,
+            granted: Vec::new(),
+            secrets: Vec::new(),
+            vouchers: Vec::new(),
+            voucher_files,
+        };
+        let new = new.with_schema(file, earlier.and_then(Self::schema));
         Some(match earlier {
-            Some(earlier) => new.with_granted(earlier.granted.iter().map(|(path, _)| path.clone())),
+            Some(earlier) => new
+                .with_granted(earlier.granted.iter().map(|(path, _)| path.clone()))
+                .with_secrets(earlier.secrets.iter().map(|(path, _)| path.clone())),
             None => new,
         })
     }
@@ -93,14 +123,24 @@ impl Fingerprint {
         Self { granted: granted.collect(), ..self }
     }
 
+    /// Adds the files of secrets.
+    pub(crate) fn with_secrets(self, files: impl Iterator<Item = PathBuf>) -> Self {
+        let secrets = files.map(|path| {
+            let exists = path.exists();
+            (path, exists)
+        });
+        Self { secrets: secrets.collect(), ..self }
+    }
+
     /// Removes the granted folders if they are remote.
     pub(crate) fn without_remote_granted(self, is_remote: bool) -> Self {
         if is_remote { Self { granted: Vec::new(), ..self } } else { self }
     }
 
-    /// Adds a schema.
-    pub(crate) fn with_schema(self, schema: Option<&Path>) -> Self {
-        Self { schema: schema.map(|path| (path.to_owned(), file_stamp(path))), ..self }
+    /// Adds the schema of the plugin file at `file`, and what vouches for both.
+    pub(crate) fn with_schema(self, file: &Path, schema: Option<&Path>) -> Self {
+        let vouchers = self.voucher_files.of(file, schema).iter().map(|path| file_stamp(path)).collect();
+        Self { schema: schema.map(|path| (path.to_owned(), file_stamp(path))), vouchers, ..self }
     }
 
     /// Returns true if this is the draft after its rename, with unchanged dependencies.
@@ -111,8 +151,8 @@ impl Fingerprint {
             unreadable @ FileStamp::Unreadable(_) => unreadable,
         };
         unchanged(self.wasm) == unchanged(draft.wasm)
-            && (&self.manifest, &self.schema, &self.granted)
-                == (&draft.manifest, &draft.schema, &draft.granted)
+            && (&self.manifest, &self.schema, &self.granted, &self.secrets, &self.vouchers)
+                == (&draft.manifest, &draft.schema, &draft.granted, &draft.secrets, &draft.vouchers)
     }
 
     /// Returns the known schema.
@@ -131,7 +171,8 @@ impl Fingerprint {
     /// remote file system is ahead, the file must be observed for a while instead.
     pub(crate) fn is_stable(&self) -> bool {
         let schema = self.schema.as_ref().and_then(|(_, file_stamp)| *file_stamp);
-        let newest = [Some(self.wasm), self.manifest, schema].into_iter().flatten();
+        let vouchers = self.vouchers.iter().copied();
+        let newest = [Some(self.wasm), self.manifest, schema].into_iter().chain(vouchers).flatten();
         let metadata = newest.filter_map(|file_stamp| match file_stamp {
             FileStamp::Present(metadata) => Some(metadata),
             FileStamp::Unreadable(_) => None,
@@ -161,7 +202,11 @@ pub(crate) struct Scan {
 /// # Errors
 ///
 /// Fails if the folder cannot be listed. A file whose metadata cannot be read is listed all the same.
-pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Fingerprint>) -> io::Result<Scan> {
+pub(crate) fn scan<'a>(
+    folder: &Path,
+    voucher_files: VoucherFiles,
+    earlier: impl Fn(&str) -> Option<&'a Fingerprint>,
+) -> io::Result<Scan> {
     let entries = match folder.read_dir() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Scan::default()),
         entries => entries?,
@@ -187,7 +232,7 @@ pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Finge
         }
     }
     let files = paths.into_iter().filter_map(|(name, path)| {
-        let fingerprint = Fingerprint::of(&path, earlier(&name))?;
+        let fingerprint = Fingerprint::with_vouchers(&path, earlier(&name), voucher_files)?;
         Some((name, (path, fingerprint)))
     });
     Ok(Scan { files: files.collect(), is_cut, ignored })
@@ -318,7 +363,7 @@ mod tests {
         let dangling = folder.path().join("b.wasm");
         std::os::unix::fs::symlink("missing", &dangling).unwrap();
         fs::write(folder.path().join("c.txt"), b"").unwrap();
-        let found = scan(folder.path(), |_| None).unwrap().files;
+        let found = scan(folder.path(), VoucherFiles::None, |_| None).unwrap().files;
         assert_eq!(found.into_values().map(|(path, _)| path).collect::<Vec<_>>(), [path, dangling.clone()]);
         let expected = fingerprint(&dangling);
         assert_eq!(read(&dangling, &expected), Err(ReadError::Unusable(DANGLING.to_owned())));

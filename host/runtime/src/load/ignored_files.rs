@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::trust::SIGNATURE_SUFFIX;
+
 /// Maximum names that are kept and logged.
 const IGNORED_MAX: usize = 100;
 
@@ -37,10 +39,13 @@ impl IgnoredFiles {
     }
 }
 
-/// Returns true for names such as `HELLO.WASM`, `hello.wat` and `hello.wasm.txt`, but not for hidden files.
+/// Returns true for names such as `HELLO.WASM`, `hello.wat` and `hello.wasm.txt`, but not for hidden files and
+/// signatures.
 fn looks_like_plugin(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    !name.starts_with('.') && (name.ends_with(".wasm") || name.ends_with(".wat") || name.contains(".wasm."))
+    !name.starts_with('.')
+        && !name.ends_with(SIGNATURE_SUFFIX)
+        && (name.ends_with(".wasm") || name.ends_with(".wat") || name.contains(".wasm."))
 }
 
 #[cfg(test)]
@@ -52,7 +57,7 @@ mod tests {
         for name in ["UP.WASM", "a.Wasm", "a.wat", "a.wasm.txt"] {
             assert!(looks_like_plugin(name), "{name}");
         }
-        for name in ["a.toml", "a.schema.json", ".a.wasm.tmp", "wasm", "README.md"] {
+        for name in ["a.toml", "a.schema.json", ".a.wasm.tmp", "wasm", "README.md", "a.wasm.minisig"] {
             assert!(!looks_like_plugin(name), "{name}");
         }
         let mut ignored = IgnoredFiles::default();

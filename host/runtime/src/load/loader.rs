@@ -32,7 +32,7 @@ use crate::load::config::LoaderConfig;
 use crate::load::folder::{self, Fingerprint, ReadError};
 use crate::load::grants::{Grants, ProtectedPath};
 use crate::load::inspect::{Inspection, inspect};
-use crate::manifest;
+use crate::manifest::{self, Needs};
 use crate::memory::MemoryEstimate;
 use crate::observe::load_stats::LoadCounters;
 use crate::observe::samples::Samples;
@@ -41,6 +41,8 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::denial_log::DenialLog;
 use crate::plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::plugin::kind::PluginKind;
+use crate::secrets::{GrantedSecrets, Secrets};
+use crate::trust::{FileVersion, LIST_FILE, PluginTrust, Trust, Vouch, VoucherFiles};
 
 /// A loaded or rejected plugin.
 pub(crate) struct Loaded {
@@ -49,6 +51,8 @@ pub(crate) struct Loaded {
     pub(crate) plugin: Option<Arc<Plugin>>,
     /// The fingerprint of the loaded file, with the schema and the folders that its manifest names.
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// The versions that the signatures of its files name, to be recorded once it is in service.
+    pub(crate) versions: Vec<FileVersion>,
 }
 
 /// Loads plugins.
@@ -70,13 +74,25 @@ pub(crate) struct Loader {
     pub(crate) counters: LoadCounters,
     /// Input checks of built-in plugins, by plugin name.
     pub(crate) input_checks: &'static [(&'static str, InputCheck)],
+    /// Decides which files may be plugins.
+    pub(crate) trust: Trust,
+    /// The secrets that manifests may name.
+    pub(crate) secrets: Secrets,
 }
 
 /// Returns the paths that no plugin may be granted.
 fn protected(plugins: &LoaderConfig) -> Vec<ProtectedPath> {
     let folder =
         |path: &PathBuf| ProtectedPath { path: path.clone(), what: "the plugins folder", is_secret: false };
-    plugins.protected.iter().cloned().chain(plugins.folder.as_ref().map(folder)).collect()
+    let list = match &plugins.trust {
+        PluginTrust::Listed(folder) => Some(ProtectedPath {
+            path: folder.join(LIST_FILE),
+            what: "the list of trusted plugins",
+            is_secret: false,
+        }),
+        PluginTrust::Any | PluginTrust::Signed(_) => None,
+    };
+    plugins.protected.iter().cloned().chain(plugins.folder.as_ref().map(folder)).chain(list).collect()
 }
 
 fn open_cache(config: &CacheConfig) -> Option<Cache> {
@@ -88,12 +104,13 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
     cache.ok()
 }
 
-/// Returns the files that define a plugin and its permissions.
-fn defining_files(source: &PluginSource) -> Vec<PathBuf> {
+/// Returns the files that define a plugin and its permissions, and those that vouch for them.
+fn defining_files(source: &PluginSource, vouchers: VoucherFiles) -> Vec<PathBuf> {
     let (PluginSource::File(wasm) | PluginSource::Cluster(wasm)) = source else { return Vec::new() };
     let manifest = wasm.with_extension("toml");
-    let (schema, _) = manifest::needs(&manifest);
-    [wasm.clone(), manifest].into_iter().chain(schema).collect()
+    let schema = manifest::needs(&manifest).schema;
+    let vouchers = vouchers.of(wasm, schema.as_deref());
+    [wasm.clone(), manifest].into_iter().chain(schema).chain(vouchers).collect()
 }
 
 /// Rejects a file whose digest differs from the one that its manifest pins.
@@ -137,6 +154,8 @@ impl Loader {
             samples: Arc::<Samples>::default(),
             counters: LoadCounters::default(),
             input_checks: plugins.input_checks,
+            trust: Trust::new(plugins.trust.clone()),
+            secrets: plugins.secrets.clone(),
         })
     }
 
@@ -154,10 +173,8 @@ impl Loader {
             Ok(name) => match folder::read(path, fingerprint) {
                 Ok(bytes) => {
                     // Before the file is read: later changes are detected by the next scan.
-                    let (schema, folders) = manifest::needs(&path.with_extension("toml"));
-                    let fingerprint = fingerprint.clone().with_schema(schema.as_deref());
-                    let fingerprint = Some(fingerprint.with_granted(folders.into_iter()));
-                    let loaded = self.load(&name, source, &bytes, kill_handle);
+                    let fingerprint = Some(self.with_needs(fingerprint.clone(), path));
+                    let loaded = self.load(&name, source, &bytes, None, kill_handle);
                     // A hanging mount must not block the watch of all plugins.
                     let is_remote =
                         loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
@@ -177,34 +194,50 @@ impl Loader {
             state: PluginState::Rejected(reason),
             ..PluginInfo::compiling(name, source)
         };
-        Some(Loaded { info, plugin: None, fingerprint: None })
+        Some(Loaded { info, plugin: None, fingerprint: None, versions: Vec::new() })
+    }
+
+    /// Adds to a fingerprint what the manifest of the plugin file at `file` names.
+    pub(crate) fn with_needs(&self, fingerprint: Fingerprint, file: &Path) -> Fingerprint {
+        let Needs { schema, folders, secrets } = manifest::needs(&file.with_extension("toml"));
+        fingerprint
+            .with_schema(file, schema.as_deref())
+            .with_granted(folders.into_iter())
+            .with_secrets(self.secrets.files_of(&secrets))
     }
 
     /// Loads bytes that are part of the binary.
     pub(crate) fn load_built_in(&self, name: &str, wasm: &[u8]) -> Loaded {
         match name.parse() {
-            Ok(name) => self.load(&name, PluginSource::BuiltIn, wasm, &KillHandle::default()),
+            Ok(name) => self.load(&name, PluginSource::BuiltIn, wasm, None, &KillHandle::default()),
             Err(error @ InvalidPluginName) => {
                 let state = PluginState::Rejected(error.to_string());
                 let info = PluginInfo { state, ..PluginInfo::compiling(name, PluginSource::BuiltIn) };
-                Loaded { info, plugin: None, fingerprint: None }
+                Loaded { info, plugin: None, fingerprint: None, versions: Vec::new() }
             }
         }
     }
 
-    /// Loads bytes as a plugin.
+    /// Loads bytes as a plugin; `signature` is the one that came with an upload. The bytes that are trusted are those that
+    /// are hashed, compiled and run.
     pub(crate) fn load(
         &self,
         name: &PluginName,
         source: PluginSource,
         wasm: &[u8],
+        signature: Option<&[u8]>,
         kill_handle: &KillHandle,
     ) -> Loaded {
         let start = Instant::now();
+        let vouch = match &source {
+            PluginSource::BuiltIn => Vouch::any(),
+            PluginSource::File(path) | PluginSource::Cluster(path) => self.trust.vouch(path, signature),
+        };
         let digest: Arc<str> = format::hex(&Sha256::digest(wasm)).into();
         // A panic of the compiler or linker on a hostile file rejects the file and affects nothing else.
-        let made = catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, kill_handle)))
-            .unwrap_or_else(|_| Err("internal error while loading".to_owned()));
+        let made =
+            catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, &vouch, kill_handle)))
+                .unwrap_or_else(|_| Err("internal error while loading".to_owned()));
         let (plugin, details, state) = match made {
             Ok((plugin, details)) => (Some(Arc::new(plugin)), Some(Arc::new(details)), PluginState::Ready),
             Err(reason) => {
@@ -222,7 +255,7 @@ impl Loader {
             state,
             ..PluginInfo::compiling(name.as_str(), source)
         };
-        Loaded { info, plugin, fingerprint: None }
+        Loaded { info, plugin, fingerprint: None, versions: vouch.versions() }
     }
 
     fn make(
@@ -231,17 +264,19 @@ impl Loader {
         source: &PluginSource,
         digest: &Arc<str>,
         wasm: &[u8],
+        vouch: &Vouch<'_>,
         kill_handle: &KillHandle,
     ) -> Result<(Plugin, PluginDetails), String> {
-        let config = self.config(source)?;
+        let config = self.config(source, wasm, vouch)?;
         check_pin(&config, digest)?;
+        let secrets = GrantedSecrets::new(&self.secrets, &config.permissions.secrets, name, digest)?;
         let inspection = inspect(&self.engines, wasm)?;
         inspection.check_memory(&config.limits)?;
         let Inspection { kind, profile, imports, exports, .. } = inspection;
         let profile = self.engines.profile_for(profile, config.limits.memory_bytes);
         let code = self.code(kind, profile, digest, wasm, kill_handle)?;
         let folders = Arc::new(GrantedFolders::open(&config.permissions.dirs)?);
-        self.grants.claim(name.as_str(), &defining_files(source), &folders)?;
+        self.grants.claim(name.as_str(), &defining_files(source, self.trust.voucher_files()), &folders)?;
         let is_on_demand = profile == Profile::OnDemand;
         let details = PluginDetails { kind, is_on_demand, imports, exports, config: Arc::clone(&config) };
         let mut input_checks = self.input_checks.iter().filter(|_| *source == PluginSource::BuiltIn);
@@ -257,23 +292,37 @@ impl Loader {
             connector: Arc::clone(&self.connector),
             samples: Arc::clone(&self.samples),
             estimate: MemoryEstimate::default(),
+            secrets,
             denial_log: DenialLog::new(name, kind, digest),
         };
         let plugin = Plugin { context: Arc::new(context), code, input_check };
         Ok((plugin, details))
     }
 
-    /// Returns the configuration of a plugin: that of the manifest beside its file, if there is one.
-    fn config(&self, source: &PluginSource) -> Result<Arc<PluginConfig>, String> {
-        match source {
-            PluginSource::BuiltIn => Ok(Arc::clone(&self.default_config)),
-            PluginSource::File(path) | PluginSource::Cluster(path) => self.config_beside(path),
-        }
+    /// Returns the configuration of a plugin that is trusted: that of the manifest beside its file, if there is one.
+    fn config(
+        &self,
+        source: &PluginSource,
+        wasm: &[u8],
+        vouch: &Vouch<'_>,
+    ) -> Result<Arc<PluginConfig>, String> {
+        let (PluginSource::File(path) | PluginSource::Cluster(path)) = source else {
+            return Ok(Arc::clone(&self.default_config));
+        };
+        vouch.check_wasm(path, wasm)?;
+        manifest::read(&path.with_extension("toml"), &self.default_config, &self.max_limits, vouch)
     }
 
-    /// Returns the configuration of the manifest beside a file, or the default one.
+    /// Returns the configuration of the manifest beside a file, trusted or not, or the default one.
     pub(crate) fn config_beside(&self, file: &Path) -> Result<Arc<PluginConfig>, String> {
-        manifest::read(&file.with_extension("toml"), &self.default_config, &self.max_limits)
+        manifest::read(&file.with_extension("toml"), &self.default_config, &self.max_limits, &Vouch::any())
+    }
+
+    /// Records the versions of a plugin that is in service now.
+    pub(crate) fn record(&self, loaded: &Loaded) {
+        if loaded.plugin.is_some() {
+            self.trust.record(&loaded.versions);
+        }
     }
 
     /// Returns linked code, from the cache if possible.

@@ -31,6 +31,7 @@ impl SharedVersions<'_> {
         let mut loaded = check::load(self.loader, copy)?;
         loaded.info.source = PluginSource::Cluster(copy.to_owned());
         let info = loaded.info.clone();
+        self.loader.record(&loaded);
         self.registry.insert(loaded);
         Ok(info)
     }
@@ -48,5 +49,10 @@ impl SharedVersions<'_> {
     /// Returns the digest of the file of this host, if it could run, whether it does or not.
     pub fn ready_file(self, plugin: &PluginName) -> Option<String> {
         self.registry.ready_file(plugin)
+    }
+
+    /// Returns the plugins whose copies were rejected, if the list of trusted files has changed since the last look.
+    pub fn to_load_again(self) -> Vec<PluginName> {
+        if self.loader.trust.list_has_changed() { self.registry.rejected_copies() } else { Vec::new() }
     }
 }

@@ -166,6 +166,19 @@ impl Registry {
         file.info.digest.clone().filter(|_| file.info.state == PluginState::Ready)
     }
 
+    /// Returns the plugins whose copy of what another host has published was rejected.
+    pub(crate) fn rejected_copies(&self) -> Vec<PluginName> {
+        let is_rejected = |entry: &Entry| {
+            entry.cluster.as_ref().is_some_and(|copy| {
+                matches!(copy.info.state, PluginState::Rejected(_))
+                    && matches!(copy.info.source, PluginSource::Cluster(_))
+            })
+        };
+        let names = self.read();
+        let rejected = names.iter().filter(|(_, entry)| is_rejected(entry));
+        rejected.filter_map(|(name, _)| name.parse().ok()).collect()
+    }
+
     /// Checks that a plugin is in service.
     pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), NotReadyError> {
         let names = self.read();

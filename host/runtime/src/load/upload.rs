@@ -17,9 +17,9 @@ use crate::format;
 use crate::load::folder::{self, Fingerprint, PLUGINS_MAX};
 use crate::load::loader::{Loaded, Loader};
 use crate::load::registry::{InService, Registry};
-use crate::manifest;
 use crate::plugin::info::{PluginInfo, PluginSource, PluginState};
 use crate::regular_file;
+use crate::trust::{SIGNATURE_BYTES_MAX, VoucherFiles, signature_file};
 
 /// The outcome of an upload.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,10 +107,20 @@ impl UploadError {
     }
 }
 
+/// The bytes of an upload.
+#[derive(Clone, Copy)]
+pub(crate) struct Uploaded<'a> {
+    pub(crate) wasm: &'a [u8],
+    /// The signature that came with them, as minisign writes it.
+    pub(crate) signature: Option<&'a [u8]>,
+}
+
 /// A loaded plugin that is not published yet.
 pub(crate) struct Candidate {
     pub(crate) name: PluginName,
     pub(crate) draft: Draft,
+    /// The signature that lies beside the file once it is published.
+    pub(crate) signature: Option<Vec<u8>>,
     pub(crate) loaded: Loaded,
     /// The fingerprint of the draft, and of the files beside its target, before loading.
     pub(crate) fingerprint: Fingerprint,
@@ -121,27 +131,30 @@ pub(crate) fn prepare(
     loader: &Loader,
     folder: &Path,
     name: &PluginName,
-    bytes: &[u8],
+    uploaded: Uploaded<'_>,
 ) -> Result<Candidate, UploadError> {
+    let Uploaded { wasm: bytes, signature } = uploaded;
     let failed = |source| UploadError::folder(folder, source);
     fs::create_dir_all(folder).map_err(failed)?;
     check_no_folder(folder, name)?;
     // Before loading, so that a folder that cannot be written to is reported at once.
     let draft = Draft::write(folder, name, bytes).map_err(failed)?;
     let file = file_of(folder, name);
-    let (schema, folders) = manifest::needs(&file.with_extension("toml"));
-    let fingerprint = Fingerprint::with_draft(&draft.0, &file, None);
+    let voucher_files = loader.trust.voucher_files();
+    let fingerprint = Fingerprint::with_draft(&draft.0, &file, None, voucher_files);
     let fingerprint = fingerprint.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    let fingerprint = fingerprint.with_schema(schema.as_deref()).with_granted(folders.into_iter());
+    let fingerprint = loader.with_needs(fingerprint, &file);
     check_grants(loader, name, &file, bytes)?;
-    let loaded = loader.load(name, PluginSource::File(file), bytes, &KillHandle::default());
+    let loaded = loader.load(name, PluginSource::File(file), bytes, signature, &KillHandle::default());
     if let PluginState::Rejected(reason) = loaded.info.state {
         return Err(UploadError::Rejected(reason));
     }
     // A hanging mount must not block the watch of all plugins.
     let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
     let fingerprint = fingerprint.without_remote_granted(is_remote);
-    Ok(Candidate { name: name.clone(), draft, loaded, fingerprint })
+    // Where no signature is asked for, nobody has verified it.
+    let signature = signature.filter(|_| voucher_files == VoucherFiles::Signatures).map(<[u8]>::to_vec);
+    Ok(Candidate { name: name.clone(), draft, signature, loaded, fingerprint })
 }
 
 /// Loads bytes as a plugin of this name as an upload would, without writing anything to the folder. Compiled code goes
@@ -151,16 +164,20 @@ pub(crate) fn preview(
     registry: &Registry,
     folder: &Path,
     name: &PluginName,
-    bytes: &[u8],
+    uploaded: Uploaded<'_>,
 ) -> Result<UploadPreview, UploadError> {
+    let Uploaded { wasm: bytes, signature } = uploaded;
     check_no_folder(folder, name)?;
     let file = file_of(folder, name);
     let is_new = file.symlink_metadata().is_err();
-    if is_new && folder::scan(folder, |_| None).is_ok_and(|scan| scan.files.len() >= PLUGINS_MAX) {
+    if is_new
+        && folder::scan(folder, VoucherFiles::None, |_| None)
+            .is_ok_and(|scan| scan.files.len() >= PLUGINS_MAX)
+    {
         return Err(UploadError::TooMany);
     }
     check_grants(loader, name, &file, bytes)?;
-    let loaded = loader.load(name, PluginSource::File(file), bytes, &KillHandle::default());
+    let loaded = loader.load(name, PluginSource::File(file), bytes, signature, &KillHandle::default());
     match loaded.info.state {
         PluginState::Rejected(reason) => Err(UploadError::Rejected(reason)),
         _ => Ok(UploadPreview { info: loaded.info, in_service: registry.in_service(name), is_new }),
@@ -195,12 +212,17 @@ fn check_no_folder(folder: &Path, name: &PluginName) -> Result<(), UploadError> 
     if is_folder { Err(UploadError::FolderInTheWay { name: name.clone() }) } else { Ok(()) }
 }
 
-/// Removes the file of a plugin; its manifest stays.
+/// Removes the file of a plugin and its signature; its manifest stays.
 pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
     check_no_folder(folder, name)?;
-    let removed = fs::remove_file(file_of(folder, name)).and_then(|()| sync(folder));
+    let file = file_of(folder, name);
+    let removed = fs::remove_file(&file).and_then(|()| sync(folder));
     match removed {
-        Ok(()) => Ok(RemoveOutcome::Removed),
+        Ok(()) => {
+            // Without its file it says nothing; most have none.
+            let _ = fs::remove_file(signature_file(&file));
+            Ok(RemoveOutcome::Removed)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RemoveOutcome::NotFound),
         Err(source) => Err(UploadError::folder(folder, source)),
     }
@@ -228,13 +250,45 @@ impl Draft {
         Ok(Self(file.into_temp_path()))
     }
 
-    /// Renames the draft to the file of the plugin; returns its path, and whether it is new.
-    pub(crate) fn publish(self, folder: &Path, name: &PluginName) -> Result<(PathBuf, bool), UploadError> {
+    /// Renames the draft to the file of the plugin, with its signature beside it; returns its path, and whether it is
+    /// new.
+    pub(crate) fn publish(
+        self,
+        folder: &Path,
+        name: &PluginName,
+        signature: Option<&[u8]>,
+    ) -> Result<(PathBuf, bool), UploadError> {
         let file = file_of(folder, name);
         let is_new = file.symlink_metadata().is_err();
         check_no_folder(folder, name)?;
-        let published = self.0.persist(&file).map_err(io::Error::from).and_then(|()| sync(folder));
+        let published = self.persist(folder, name, &file, signature);
         published.map_err(|source| UploadError::folder(folder, source))?;
         Ok((file, is_new))
+    }
+
+    fn persist(
+        self,
+        folder: &Path,
+        name: &PluginName,
+        file: &Path,
+        signature: Option<&[u8]>,
+    ) -> io::Result<()> {
+        let path = signature_file(file);
+        let write =
+            |bytes: &[u8]| Self::write(folder, name, bytes)?.0.persist(&path).map_err(io::Error::from);
+        if let Some(signature) = signature {
+            // Both signatures, until the file is replaced: whatever happens in between, the file there is signed.
+            let earlier = regular_file::read_file(&path, SIGNATURE_BYTES_MAX).unwrap_or_default();
+            let both = [signature, b"\n", &earlier].concat();
+            write(if both.len() as u64 > SIGNATURE_BYTES_MAX { signature } else { &both })?;
+            sync(folder)?;
+        }
+        self.0.persist(file).map_err(io::Error::from)?;
+        sync(folder)?;
+        if let Some(signature) = signature {
+            write(signature)?;
+            sync(folder)?;
+        }
+        Ok(())
     }
 }

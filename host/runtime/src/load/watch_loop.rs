@@ -21,6 +21,7 @@ use crate::load::loader::Loaded;
 use crate::load::registry::Registry;
 use crate::load::upload::{self, Candidate, RemoveOutcome, UploadError, UploadOutcome};
 use crate::load::watched_file::{Job, WatchedFile};
+use crate::trust::VoucherFiles;
 
 pub(super) enum WatchEvent {
     /// Something changed in the folder.
@@ -54,6 +55,7 @@ pub(super) struct WatchLoop {
     pub(super) is_cut: bool,
     /// Files that look like plugins and are none.
     pub(super) ignored: IgnoredFiles,
+    pub(super) voucher_files: VoucherFiles,
 }
 
 impl WatchLoop {
@@ -90,7 +92,7 @@ impl WatchLoop {
     fn rescan(&mut self) {
         self.subscribe();
         let earlier = |name: &str| self.files.get(name)?.fingerprint();
-        match folder::scan(&self.folder, earlier) {
+        match folder::scan(&self.folder, self.voucher_files, earlier) {
             Ok(scan) => {
                 self.is_scan_failing = false;
                 self.apply_scan(scan);
@@ -233,15 +235,15 @@ impl WatchLoop {
 
     /// Gives an upload its file name. Whatever was observed or loaded for an older file is obsolete.
     fn publish(&mut self, candidate: Candidate) -> Result<UploadOutcome, UploadError> {
-        let Candidate { name, draft, loaded, fingerprint } = candidate;
+        let Candidate { name, draft, signature, loaded, fingerprint } = candidate;
         let is_known = self.files.contains_key(name.as_str());
         if !is_known && self.files.len() >= PLUGINS_MAX {
             return Err(UploadError::TooMany);
         }
-        let (path, is_new) = draft.publish(&self.folder, &name)?;
+        let (path, is_new) = draft.publish(&self.folder, &name, signature.as_deref())?;
         let now = Instant::now();
         let observed = Fingerprint::of(&path, Some(&fingerprint));
-        // If the file has changed since, the next scan detects that like any other change.
+        // If the file has changed since, as it has with its signature, the next scan detects that like any other change.
         let is_as_loaded = observed.as_ref().is_some_and(|observed| observed.is_renamed(&fingerprint));
         let published = WatchedFile {
             handled: is_as_loaded.then(|| observed.clone()),

@@ -50,7 +50,8 @@ impl PluginWatcher {
         load_timeout: Duration,
         threads: &ThreadMonitor,
     ) -> Result<Self, RuntimeError> {
-        let scan = folder::scan(folder, |_| None)
+        let voucher_files = loader.trust.voucher_files();
+        let scan = folder::scan(folder, voucher_files, |_| None)
             .map_err(|source| RuntimeError::PluginsFolder { path: folder.to_owned(), source })?;
         let (sender, receiver) = channel();
         let (jobs, queue) = channel();
@@ -71,6 +72,7 @@ impl PluginWatcher {
             is_scan_failing: false,
             is_cut: false,
             ignored: IgnoredFiles::default(),
+            voucher_files,
         };
         watch_loop.apply_scan(scan);
         let guard = threads.guard("plugins");
@@ -159,6 +161,9 @@ fn load_all(queue: &Mutex<Receiver<Arc<Job>>>, loader: &Loader, sender: &Sender<
             continue;
         }
         let loaded = loader.load_file(&job.name, &job.path, &job.fingerprint, &job.kill_handle);
+        if let Some(loaded) = &loaded {
+            loader.record(loaded);
+        }
         if sender.send(WatchEvent::Loaded(job, loaded.map(Box::new))).is_err() {
             return;
         }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use wasmill_egress::{Endpoint, normalize_host};
 
 use crate::folders::granted::GrantedFolder;
 use crate::folders::rule::DirRule;
 use crate::manifest::table::Table;
 use crate::plugin::config::{HttpRule, Permissions};
+use crate::secrets::{SecretForm, SecretRule, is_secret_name};
 
 /// The table as written.
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +19,15 @@ pub(super) struct Allow {
     http: Vec<String>,
     env: BTreeMap<String, String>,
     dirs: Vec<Table<Dir>>,
+    secrets: BTreeMap<String, Table<SecretTable>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SecretTable {
+    to: Vec<String>,
+    r#in: Option<String>,
+    reveal: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,12 +50,17 @@ impl Allow {
         self.dirs.into_iter().filter(|Table(dir)| dir.write).map(|Table(dir)| dir.host).collect()
     }
 
+    /// Returns the names of the secrets, unchecked.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        self.secrets.keys().cloned().collect()
+    }
+
     /// Checks all permissions, and that the folders exist.
     pub(super) fn check(self) -> Result<Permissions, String> {
         let http = self.http.iter().map(|url| {
             http_rule(url).map_err(|reason| format!("allow.http '{}' {reason}", url.escape_debug()))
         });
-        let http = http.collect::<Result<_, _>>()?;
+        let http = http.collect::<Result<Vec<_>, _>>()?;
         for (name, value) in &self.env {
             check_variable(name, value)?;
         }
@@ -54,7 +70,16 @@ impl Allow {
                 return Err(format!("allow.dirs names the guest path '{}' twice", rule.guest));
             }
         }
-        Ok(Permissions { http, env: self.env, dirs })
+        let secrets = self.secrets.into_iter().map(|(name, Table(table))| {
+            if self.env.contains_key(&name) {
+                return Err(format!("allow.secrets '{name}' has the name of a variable of allow.env"));
+            }
+            let rule = secret_rule(&name, table, &http);
+            let refuse = |why| format!("allow.secrets '{}' {why}", name.escape_debug());
+            rule.map_err(refuse).map(|rule| (name, rule))
+        });
+        let secrets = secrets.collect::<Result<_, _>>()?;
+        Ok(Permissions { http, env: self.env, dirs, secrets })
     }
 }
 
@@ -140,6 +165,58 @@ fn check_variable(name: &str, value: &str) -> Result<(), String> {
         return Err(format!("allow.env '{name}' has a value with a NUL in it"));
     }
     Ok(())
+}
+
+/// Checks how a secret is used: placed into headers to origins that `http` permits, or revealed.
+fn secret_rule(name: &str, table: SecretTable, http: &[HttpRule]) -> Result<SecretRule, String> {
+    let SecretTable { to, r#in, reveal } = table;
+    if !is_secret_name(name) {
+        return Err("must be named as a variable: letters, digits and '_', at most 64".to_owned());
+    }
+    let form = match (reveal, r#in) {
+        (true, None) if to.is_empty() => return Ok(SecretRule::Revealed),
+        (true, _) => return Err("has `reveal`, which goes with neither `to` nor `in`".to_owned()),
+        (false, None) => return Err("needs `in`, such as in = \"header\", or reveal = true".to_owned()),
+        (false, Some(form)) => match form.strip_prefix("basic:") {
+            Some(user) if is_user(user) => SecretForm::Basic(user.to_owned()),
+            None if form == "header" => SecretForm::Plain,
+            _ => return Err("has an `in` that is neither \"header\" nor \"basic:USER\"".to_owned()),
+        },
+    };
+    if to.is_empty() {
+        return Err(
+            "needs `to`: the origins that it may be sent to, such as https://api.example.com".to_owned()
+        );
+    }
+    let to = to.iter().map(|url| {
+        origin(url, http).map_err(|why| format!("may not be sent to '{}': it {why}", url.escape_debug()))
+    });
+    Ok(SecretRule::Placed { to: to.collect::<Result<_, _>>()?, form })
+}
+
+/// Returns true for a user name that Basic can carry.
+fn is_user(user: &str) -> bool {
+    !user.is_empty() && user.len() <= 256 && !user.contains(':') && !user.chars().any(char::is_control)
+}
+
+/// Parses an origin that requests may go to.
+fn origin(url: &str, http: &[HttpRule]) -> Result<Endpoint, String> {
+    let HttpRule { scheme, host, port, path_prefix } = http_rule(url)?;
+    if scheme != "https" {
+        return Err("must begin with https://, since others could read it on the way".to_owned());
+    }
+    if path_prefix != "/" {
+        return Err("must have no path: a secret goes to an origin".to_owned());
+    }
+    if host.starts_with("*.") {
+        return Err("must name one host".to_owned());
+    }
+    let endpoint = Endpoint { host: normalize_host(&host), port, tls: true };
+    if http.iter().any(|rule| rule.covers(&endpoint)) {
+        Ok(endpoint)
+    } else {
+        Err("is in no rule of allow.http, so no request goes there".to_owned())
+    }
 }
 
 fn dir_rule(dir: Dir) -> Result<DirRule, String> {
@@ -238,6 +315,46 @@ mod tests {
         let twice = || Dir { host: "/usr".into(), guest: "/in".to_owned(), write: false };
         let allow = Allow { dirs: vec![Table(twice()), Table(twice())], ..Allow::default() };
         assert!(allow.check().unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn a_secret_goes_to_origins_over_tls_or_is_revealed() {
+        let check = |text: &str| {
+            let text = format!(
+                "http = [\"https://*.stripe.com/v1\", \"http://a.com\"]\nenv = {{ E = \"\" }}\nsecrets = {{ {text} }}"
+            );
+            toml::from_str::<Allow>(&text)
+                .map_err(|error| error.message().to_owned())?
+                .check()
+                .map(|all| all.secrets)
+        };
+        let placed = check("K = { to = [\"https://API.stripe.com\"], in = \"header\" }").unwrap();
+        let to = vec![Endpoint { host: "api.stripe.com".to_owned(), port: 443, tls: true }];
+        assert_eq!(placed["K"], SecretRule::Placed { to: to.clone(), form: SecretForm::Plain });
+        let basic = check("K = { to = [\"https://api.stripe.com\"], in = \"basic:ada\" }").unwrap();
+        assert_eq!(basic["K"], SecretRule::Placed { to, form: SecretForm::Basic("ada".to_owned()) });
+        assert_eq!(check("K = { reveal = true }").unwrap()["K"], SecretRule::Revealed);
+        for (text, said) in [
+            ("K = {}", "needs `in`"),
+            ("K = { in = \"header\" }", "needs `to`"),
+            ("K = { to = [\"https://api.stripe.com\"], in = \"body\" }", "neither"),
+            ("K = { to = [\"https://api.stripe.com\"], in = \"basic:\" }", "neither"),
+            ("K = { to = [\"https://api.stripe.com\"], in = \"basic:a:b\" }", "neither"),
+            ("K = { to = [\"https://api.stripe.com\"], reveal = true }", "goes with neither"),
+            ("K = { to = [\"http://a.com\"], in = \"header\" }", "https://"),
+            ("K = { to = [\"https://b.com\"], in = \"header\" }", "no rule of allow.http"),
+            ("K = { to = [\"https://stripe.com\"], in = \"header\" }", "no rule of allow.http"),
+            ("K = { to = [\"https://*.stripe.com\"], in = \"header\" }", "one host"),
+            ("K = { to = [\"https://api.stripe.com/v1\"], in = \"header\" }", "no path"),
+            ("K = { to = [\"https://u@api.stripe.com\"], in = \"header\" }", "a user"),
+            ("E = { reveal = true }", "variable of allow.env"),
+            ("\"A-B\" = { reveal = true }", "named as a variable"),
+            ("K = { reveal = true, then = 1 }", "unknown field"),
+            ("K = \"x\"", "a table"),
+        ] {
+            let why = check(text).unwrap_err();
+            assert!(why.contains(said), "{text}: {why}");
+        }
     }
 
     #[test]

@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use wasmill_egress::{Endpoint, normalize_host};
 use wasmill_model::{Backoff, Limits, MissedPolicy, Rate, RetryOn, Timing};
 
 use crate::folders::rule::DirRule;
 use crate::plugin::schema::InputSchema;
+use crate::secrets::SecretRule;
 
 /// The configuration of one plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,9 +90,19 @@ pub struct MaxLimits {
 impl Permissions {
     /// Returns the keys of the granted permissions, as in a manifest.
     pub fn kinds(&self) -> Vec<&'static str> {
-        let Self { http, env, dirs } = self;
-        let kinds = [("http", http.is_empty()), ("env", env.is_empty()), ("dirs", dirs.is_empty())];
+        let Self { http, env, dirs, secrets } = self;
+        let kinds = [
+            ("http", http.is_empty()),
+            ("env", env.is_empty()),
+            ("dirs", dirs.is_empty()),
+            ("secrets", secrets.is_empty()),
+        ];
         kinds.into_iter().filter(|(_, is_empty)| !is_empty).map(|(kind, _)| kind).collect()
+    }
+
+    /// Returns true if the manifest sets this variable.
+    pub(crate) fn sets(&self, variable: &str) -> bool {
+        self.env.contains_key(variable) || self.secrets.contains_key(variable)
     }
 }
 
@@ -131,6 +144,8 @@ pub struct Permissions {
     pub env: BTreeMap<String, String>,
     /// Its folders.
     pub dirs: Vec<DirRule>,
+    /// The secrets of the operator that it uses, by name.
+    pub secrets: BTreeMap<String, SecretRule>,
 }
 
 /// A destination of outgoing HTTP.
@@ -145,6 +160,26 @@ pub struct HttpRule {
     pub port: u16,
     /// The prefix of the path, such as `/img/`; `/` for every path.
     pub path_prefix: String,
+}
+
+impl HttpRule {
+    /// Returns true if the rule covers this scheme, host and port.
+    pub(crate) fn covers(&self, endpoint: &Endpoint) -> bool {
+        self.scheme == endpoint.scheme()
+            && self.port == endpoint.port
+            && matches_host(&self.host, &endpoint.host)
+    }
+}
+
+/// Returns true if the host of a rule equals `host`, or is a wildcard that covers it.
+fn matches_host(rule: &str, host: &str) -> bool {
+    match rule.strip_prefix("*.") {
+        Some(above) => {
+            let below = host.strip_suffix(above).and_then(|rest| rest.strip_suffix('.'));
+            below.is_some_and(|name| !name.is_empty()) && host.parse::<IpAddr>().is_err()
+        }
+        None => normalize_host(rule) == host,
+    }
 }
 
 /// Formats the rule as in a manifest, with its port.

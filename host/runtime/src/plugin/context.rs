@@ -16,6 +16,7 @@ use crate::observe::samples::Samples;
 use crate::plugin::config::PluginConfig;
 use crate::plugin::denial_log::DenialLog;
 use crate::plugin::kind::PluginKind;
+use crate::secrets::GrantedSecrets;
 
 /// What the guests of one plugin version share.
 pub(crate) struct PluginContext {
@@ -34,6 +35,8 @@ pub(crate) struct PluginContext {
     pub(crate) samples: Arc<Samples>,
     /// The estimated memory of a run.
     pub(crate) estimate: MemoryEstimate,
+    /// The secrets of the operator that its guests use; `None` for none.
+    pub(crate) secrets: Option<Arc<GrantedSecrets>>,
     /// The denials logged so far.
     pub(crate) denial_log: DenialLog,
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::guest::call_error::host_fault;
 use crate::guest::program::ProgramInput;
-use crate::guest::state::{Guest, HANDLES_MAX};
+use crate::guest::state::{Guest, HANDLES_MAX, RunResources};
 use crate::link::bindings::plugin::PluginPre;
 use crate::link::bindings::suspendable::SuspendablePluginPre;
 use crate::link::bindings::wasmill::task::types;
@@ -23,6 +23,7 @@ use crate::memory::MemoryReservation;
 use crate::observe::samples::Stack;
 use crate::plugin::context::PluginContext;
 use crate::run::outcome::{self, Exit, Stage};
+use crate::secrets::RunSecrets;
 
 /// The input passed to a plugin if the task has none.
 const NO_INPUT: &str = "null";
@@ -39,31 +40,42 @@ pub(crate) async fn run(
 ) -> Result<RunStep, Failure> {
     let Plugin { context, code, .. } = plugin;
     context.folders.check().await.map_err(host_fault)?;
+    let secrets = read_secrets(context).await?;
+    let resources = RunResources { reservation, secrets };
     let result = match code {
-        LinkedPlugin::Task(code) => run_task(code, context, run, reservation).await?,
+        LinkedPlugin::Task(code) => run_task(code, context, run, resources).await?,
         // Boxed, so that the futures of the many small runs stay small.
-        LinkedPlugin::Suspendable(code) => match Box::pin(run_step(code, context, run, reservation)).await? {
+        LinkedPlugin::Suspendable(code) => match Box::pin(run_step(code, context, run, resources)).await? {
             RunStep::Done(result) => result,
             suspended @ RunStep::Suspended(_) => return Ok(suspended),
         },
-        LinkedPlugin::Command(code) => Box::pin(run_command(code, context, run, reservation)).await?,
-        LinkedPlugin::Module(code) => Box::pin(run_module(code, context, run, reservation)).await?,
+        LinkedPlugin::Command(code) => Box::pin(run_command(code, context, run, resources)).await?,
+        LinkedPlugin::Module(code) => Box::pin(run_module(code, context, run, resources)).await?,
     };
     outcome::check_format(&result, context.config.result)?;
     Ok(RunStep::Done(result))
+}
+
+/// Reads the secrets of a run, on a thread that may block: their files may have changed.
+async fn read_secrets(plugin: &PluginContext) -> Result<Option<Arc<RunSecrets>>, Failure> {
+    let Some(granted) = &plugin.secrets else { return Ok(None) };
+    let granted = Arc::clone(granted);
+    let read = tokio::task::spawn_blocking(move || granted.for_run()).await;
+    let secrets = read.map_err(host_fault)?.map_err(host_fault)?;
+    Ok(Some(Arc::new(secrets)))
 }
 
 async fn run_task(
     code: &PluginPre<Guest>,
     plugin: &Arc<PluginContext>,
     mut run: RunRequest,
-    reservation: Arc<MemoryReservation>,
+    resources: RunResources,
 ) -> Result<String, Failure> {
     let start = Instant::now();
     let limits = &plugin.config.limits;
     let input = run.input.take();
     let input_bytes = input.as_ref().map_or(0, String::len);
-    let guest = Guest::task(plugin, run, input_bytes, reservation);
+    let guest = Guest::task(plugin, run, input_bytes, resources);
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
@@ -71,8 +83,10 @@ async fn run_task(
         .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
     let job = instance.wasmill_task_job();
-    match job.call_run(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
-        Ok(Ok(result)) => outcome::check_size(result, limits),
+    let called = job.call_run(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await;
+    store.data().finish_output();
+    match called {
+        Ok(Ok(result)) => outcome::check_size(store.data().redact(result), limits),
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
@@ -82,14 +96,14 @@ async fn run_step(
     code: &SuspendablePluginPre<Guest>,
     plugin: &Arc<PluginContext>,
     mut run: RunRequest,
-    reservation: Arc<MemoryReservation>,
+    resources: RunResources,
 ) -> Result<RunStep, Failure> {
     let limits = &plugin.config.limits;
     let input = run.input.take();
     let state = run.host.restore().await.map_err(host_fault)?;
     let start = Instant::now();
     let input_bytes = input.as_ref().map_or(0, String::len) + state.as_ref().map_or(0, Vec::len);
-    let guest = Guest::task(plugin, run, input_bytes, reservation);
+    let guest = Guest::task(plugin, run, input_bytes, resources);
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
@@ -97,9 +111,16 @@ async fn run_step(
         .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
     let input = input.as_deref().unwrap_or(NO_INPUT);
-    match instance.wasmill_task_resumable_job().call_resume(&mut store, input, state.as_deref()).await {
-        Ok(Ok(types::Step::Done(result))) => outcome::check_size(result, limits).map(RunStep::Done),
-        Ok(Ok(types::Step::Suspended(requested))) => suspension(requested, limits).map(RunStep::Suspended),
+    let called = instance.wasmill_task_resumable_job().call_resume(&mut store, input, state.as_deref()).await;
+    store.data().finish_output();
+    match called {
+        Ok(Ok(types::Step::Done(result))) => {
+            outcome::check_size(store.data().redact(result), limits).map(RunStep::Done)
+        }
+        Ok(Ok(types::Step::Suspended(types::Suspension { wait, state }))) => {
+            let state = store.data().redact_bytes(state);
+            suspension(types::Suspension { wait, state }, limits).map(RunStep::Suspended)
+        }
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
@@ -119,11 +140,11 @@ async fn run_command(
     code: &CommandPre<Guest>,
     plugin: &Arc<PluginContext>,
     mut run: RunRequest,
-    reservation: Arc<MemoryReservation>,
+    resources: RunResources,
 ) -> Result<String, Failure> {
     let input = program_input(plugin, &mut run).await?;
     let start = Instant::now();
-    let guest = Guest::command(plugin, run, input, reservation);
+    let guest = Guest::command(plugin, run, input, resources);
     let mut store = store(code.engine(), guest);
     let command = match code.instantiate_async(&mut store).await {
         Ok(command) => command,
@@ -140,11 +161,11 @@ async fn run_module(
     code: &InstancePre<Guest>,
     plugin: &Arc<PluginContext>,
     mut run: RunRequest,
-    reservation: Arc<MemoryReservation>,
+    resources: RunResources,
 ) -> Result<String, Failure> {
     let input = program_input(plugin, &mut run).await?;
     let start = Instant::now();
-    let guest = Guest::module(plugin, run, input, reservation);
+    let guest = Guest::module(plugin, run, input, resources);
     let mut store = store(code.module().engine(), guest);
     let instance = match code.instantiate_async(&mut store).await {
         Ok(instance) => instance,
@@ -161,7 +182,7 @@ async fn run_module(
 /// Reads the input of a program: its stdin ends with the results of its dependencies, if the task asked for them.
 async fn program_input(plugin: &PluginContext, run: &mut RunRequest) -> Result<ProgramInput, Failure> {
     let results = if run.pass_results { run.host.dependency_results().await? } else { Vec::new() };
-    let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions.env)?;
+    let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions)?;
     input.stdin.extend(results.into_iter().filter_map(|dependency| dependency.result));
     Ok(input)
 }
@@ -169,6 +190,7 @@ async fn program_input(plugin: &PluginContext, run: &mut RunRequest) -> Result<P
 /// Returns the result of a program, or its failure. A program may exit in a start function, before its main
 /// function is called.
 fn program_result(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
+    guest.finish_output();
     let program = guest.program.as_ref().expect("the guest of a program has its output buffers");
     let exit = match called {
         Ok(exit) => exit,

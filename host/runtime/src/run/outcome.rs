@@ -70,6 +70,8 @@ pub(crate) enum Stage {
 /// Maps a failure that the plugin reported.
 pub(crate) fn reported_failure(reported: types::Failure, guest: &Guest) -> Failure {
     let types::Failure { kind, message, retry } = reported;
+    // Before it is cut, or the rest of a secret could stay.
+    let message = guest.redact(message);
     let cause = match kind {
         types::FailureKind::Io => Cause::Io,
         types::FailureKind::InvalidInput => Cause::InvalidInput,

@@ -56,7 +56,7 @@ fn the_last_upload_is_in_service_despite_concurrent_scans() {
             fs::write(folder.path().join("guest.wasm"), program(1_000 + number)).unwrap();
             std::thread::sleep(Duration::from_millis(u64::from(number) * 10));
         }
-        runtime.upload(&name(), &bytes).unwrap();
+        runtime.upload(&name(), &bytes, None).unwrap();
         let until = Instant::now() + Duration::from_millis(30);
         while Instant::now() < until {
             assert_eq!(in_service(&runtime), Some(digest(&bytes)), "round {number}");
@@ -98,7 +98,7 @@ fn concurrent_uploads_and_removals_match_the_folder() {
                     if round % 5 == 4 {
                         runtime.remove(&name()).unwrap();
                     } else {
-                        runtime.upload(&name(), &program(client * 1_000 + round)).unwrap();
+                        runtime.upload(&name(), &program(client * 1_000 + round), None).unwrap();
                     }
                 }
             });
@@ -116,7 +116,7 @@ fn concurrent_uploads_and_removals_match_the_folder() {
 async fn a_changed_manifest_reloads_an_uploaded_plugin() {
     let folder = TempDir::new().unwrap();
     let runtime = start(&folder);
-    runtime.upload(&name(), &program(1)).unwrap();
+    runtime.upload(&name(), &program(1), None).unwrap();
     fs::write(folder.path().join("guest.toml"), "description = \"new\"").unwrap();
     let deadline = Instant::now() + SOON;
     while runtime
@@ -142,8 +142,8 @@ fn a_file_with_another_digest_than_pinned_is_rejected() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(runtime.upload(&name(), &program(3)), Err(UploadError::Rejected(_))));
-    runtime.upload(&name(), &named).unwrap();
+    assert!(matches!(runtime.upload(&name(), &program(3), None), Err(UploadError::Rejected(_))));
+    runtime.upload(&name(), &named, None).unwrap();
     assert_eq!(in_service(&runtime), Some(digest(&named)));
 }
 
@@ -161,7 +161,7 @@ fn an_upload_inherits_no_permission_of_another_file() {
         fs::write(folder.path().join("guest.wasm"), program(1)).unwrap();
         let runtime = start(&folder);
         assert_eq!(in_service(&runtime), Some(digest(&program(1))), "the folder is trusted");
-        let refused = |bytes: &[u8]| match runtime.upload(&name(), bytes) {
+        let refused = |bytes: &[u8]| match runtime.upload(&name(), bytes, None) {
             Err(error @ UploadError::Unpinned { .. }) => error.to_string(),
             other => panic!("{manifest}: {other:?}"),
         };
@@ -169,14 +169,14 @@ fn an_upload_inherits_no_permission_of_another_file() {
         assert!(reason.contains(&digest(&program(2))) && !reason.contains("secret"), "{reason}");
         assert_eq!(in_service(&runtime), Some(digest(&program(1))));
         // The same bytes change nothing.
-        runtime.upload(&name(), &program(1)).unwrap();
+        runtime.upload(&name(), &program(1), None).unwrap();
         // A deleted file leaves its manifest behind.
         runtime.remove(&name()).unwrap();
         refused(&program(2));
         refused(&program(1));
         write(&format!("sha256 = \"{}\"\n{manifest}", digest(&program(2))));
         refused(&program(1));
-        runtime.upload(&name(), &program(2)).unwrap();
+        runtime.upload(&name(), &program(2), None).unwrap();
         assert_eq!(in_service(&runtime), Some(digest(&program(2))));
     }
 }

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use wasmill_model::{PluginName, Timestamp};
-use wasmill_store::{PluginFiles, PublishedPlugin, StoreError};
+use wasmill_store::{PluginFiles, PluginSignatures, PublishedPlugin, StoreError};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
@@ -19,7 +19,7 @@ const ALL_BYTES_MAX: i64 = 4 << 30;
 
 const LIST: &str = "SELECT name, version, bundle, is_removed, host, at FROM plugin ORDER BY version";
 const FILES: &str = "
-    SELECT digest, manifest, schema_name, schema, size_bytes FROM plugin
+    SELECT digest, manifest, schema_name, schema, size_bytes, signature, manifest_signature, schema_signature FROM plugin
     WHERE name = $1 AND version = $2 AND NOT is_removed";
 const PART: &str = "SELECT body FROM plugin_part WHERE digest = $1 AND part = $2";
 const ADD_PART: &str =
@@ -28,11 +28,14 @@ const HAS_PARTS: &str = "SELECT count(*) FROM plugin_part WHERE digest = $1";
 const OTHER_BYTES: &str = "
     SELECT coalesce(sum(size_bytes), 0)::bigint FROM plugin WHERE name <> $1 AND NOT is_removed";
 const PUBLISH: &str = "
-    INSERT INTO plugin (name, version, bundle, digest, size_bytes, manifest, schema_name, schema, host, at)
-    SELECT $1, (SELECT coalesce(max(version), 0) + 1 FROM plugin), $2, $3, $4, $5, $6, $7, $8, $9
+    INSERT INTO plugin (name, version, bundle, digest, size_bytes, manifest, schema_name, schema, host, at, signature,
+        manifest_signature, schema_signature)
+    SELECT $1, (SELECT coalesce(max(version), 0) + 1 FROM plugin), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, bundle = excluded.bundle, digest = excluded.digest,
         size_bytes = excluded.size_bytes, manifest = excluded.manifest, schema_name = excluded.schema_name,
-        schema = excluded.schema, host = excluded.host, at = excluded.at, is_removed = false
+        schema = excluded.schema, host = excluded.host, at = excluded.at, signature = excluded.signature,
+        manifest_signature = excluded.manifest_signature, schema_signature = excluded.schema_signature,
+        is_removed = false
     RETURNING version";
 const UNPUBLISH: &str = "
     UPDATE plugin SET version = (SELECT max(version) + 1 FROM plugin), is_removed = true, host = $3, at = $4
@@ -77,7 +80,9 @@ pub(crate) async fn files(
     }
     let name: Option<String> = get(&row, 2)?;
     let schema = name.zip(get(&row, 3)?);
-    Ok(Some(PluginFiles { bundle: published.bundle.clone(), digest, wasm, manifest: get(&row, 1)?, schema }))
+    let signatures = PluginSignatures { wasm: get(&row, 5)?, manifest: get(&row, 6)?, schema: get(&row, 7)? };
+    let (bundle, manifest) = (published.bundle.clone(), get(&row, 1)?);
+    Ok(Some(PluginFiles { bundle, digest, wasm, manifest, schema, signatures }))
 }
 
 /// Writes the bytes of a plugin, a part at a time.
@@ -132,6 +137,9 @@ impl Operation for Publish {
             &schema,
             host,
             &nanos(*now),
+            &files.signatures.wasm,
+            &files.signatures.manifest,
+            &files.signatures.schema,
         ];
         let row = connection.one(PUBLISH, values).await?;
         connection.execute(DROP_PARTS, &[]).await?;

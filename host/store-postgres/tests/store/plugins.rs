@@ -1,6 +1,6 @@
 //! Plugins that all hosts share.
 
-use wasmill_store::{PluginFiles, PublishedPlugin, Store};
+use wasmill_store::{PluginFiles, PluginSignatures, PublishedPlugin, Store};
 use wasmill_store_suite::Fixture;
 use wasmill_store_suite::fixture::{at, plugin};
 
@@ -12,7 +12,8 @@ fn files(bundle: &str, bytes: usize) -> PluginFiles {
     let schema = Some(("in.json".to_owned(), b"{}".to_vec()));
     let wasm = (0..bytes).map(|n| (n % 251) as u8).collect();
     let (bundle, digest) = (bundle.to_owned(), format!("digest of {bundle}"));
-    PluginFiles { bundle, digest, wasm, manifest: Some(b"m".to_vec()), schema }
+    let signatures = PluginSignatures { wasm: Some(b"s".to_vec()), ..PluginSignatures::default() };
+    PluginFiles { bundle, digest, wasm, manifest: Some(b"m".to_vec()), schema, signatures }
 }
 
 async fn publish(store: &Store, name: &str, files: &PluginFiles) -> i64 {

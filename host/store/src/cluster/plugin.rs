@@ -32,4 +32,17 @@ pub struct PluginFiles {
     pub manifest: Option<Vec<u8>>,
     /// The name and the bytes of the schema.
     pub schema: Option<(String, Vec<u8>)>,
+    /// The signatures of these files.
+    pub signatures: PluginSignatures,
+}
+
+/// The signatures of the files of a plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginSignatures {
+    /// Of the plugin file.
+    pub wasm: Option<Vec<u8>>,
+    /// Of the manifest.
+    pub manifest: Option<Vec<u8>>,
+    /// Of the schema.
+    pub schema: Option<Vec<u8>>,
 }

@@ -14,6 +14,7 @@ pub(super) fn section(upload: &Upload) -> Markup {
         ("reach", &permissions.http),
         ("read the variable", &permissions.env),
         ("use the folder", &permissions.dirs),
+        ("use the secret", &permissions.secrets),
         ("import", &changes.imports),
         ("export", &changes.exports),
     ];
@@ -30,6 +31,9 @@ pub(super) fn section(upload: &Upload) -> Markup {
                 @if let Some(kind) = &upload.kind { ", kind " (visible(kind)) }
                 @if let Some(digest) = &upload.digest { ", " code { (brief(digest, 8)) } }
                 @if let Some(digest) = &changes.replaces { " in place of " code { (brief(digest, 8)) } }
+            }
+            @if let Some(secrets) = upload.permissions.as_ref().map(|all| &all.secrets) && !secrets.is_empty() {
+                p.alert { "This plugin may use " @for (index, secret) in secrets.iter().enumerate() { @if index > 0 { ", " } code { (visible(&secret.name)) } } "." }
             }
             @if is_same { p { "Permissions, limits, imports and schema stay as they are." } }
             ul.may {
@@ -54,7 +58,7 @@ fn list(verb: &str, names: &Names) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Changes, PermissionChanges, Setting};
+    use crate::record::{Changes, PermissionChanges, Permissions, Secret, Setting};
 
     #[test]
     fn what_comes_and_goes_is_shown_as_text() {
@@ -74,5 +78,9 @@ mod tests {
                 && !shown.contains("stay as they are")
         );
         assert!(section(&Upload::default()).into_string().contains("stay as they are"));
+        let secret = Secret { name: "STRIPE_KEY".to_owned(), ..Secret::default() };
+        let permissions = Some(Permissions { secrets: vec![secret], ..Permissions::default() });
+        let shown = section(&Upload { permissions, ..Upload::default() }).into_string();
+        assert!(shown.contains("may use <code>STRIPE_KEY</code>"), "{shown}");
     }
 }

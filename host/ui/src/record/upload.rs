@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Permissions;
+
 /// `PUT /plugins/{name}?dry_run=true`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -15,6 +17,7 @@ pub struct Upload {
     pub size_bytes: u64,
     pub compile_ms: u64,
     pub kind: Option<String>,
+    pub permissions: Option<Permissions>,
     pub changes: Changes,
 }
 
@@ -49,6 +52,7 @@ pub struct PermissionChanges {
     pub http: Names,
     pub env: Names,
     pub dirs: Names,
+    pub secrets: Names,
 }
 
 /// A property with its values.

@@ -7,6 +7,8 @@ use std::path::Path;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
+use wasmill_runtime::PluginTrust;
+
 use crate::doctor::data::{may_chown, network_name};
 use crate::doctor::report::Check;
 use crate::settings::Settings;
@@ -51,6 +53,7 @@ pub(super) fn checks(settings: &Settings, may_write: bool) -> Vec<Check> {
         None => Check::ok(NAME, format!("{} in {shown} are readable", files.len())),
     }];
     checks.push(watched(settings));
+    checks.push(trusted(settings, files.iter().map(|(name, _)| name.as_str())));
     if settings.allow_upload
         && may_write
         && let Err(error) = tempfile::tempfile_in(folder)
@@ -83,6 +86,39 @@ fn files(folder: &Path) -> io::Result<Vec<(String, io::Result<File>)>> {
         }
     }
     Ok(files)
+}
+
+/// Says which plugins of the folder a server would not trust.
+fn trusted<'a>(settings: &Settings, names: impl Iterator<Item = &'a str>) -> Check {
+    const NAME: &str = "plugin trust";
+    let trust = match settings.trust() {
+        Ok(trust) => trust,
+        Err(error) => {
+            return Check::fail(NAME, error.to_string(), "serve does not start", "correct --plugin-keys");
+        }
+    };
+    let (what, fix) = match &trust {
+        PluginTrust::Any => return Check::ok(NAME, "every file of the plugins folder may be a plugin"),
+        PluginTrust::Listed(_) => ("listed in trusted.toml", "wasmill plugin trust FILE".to_owned()),
+        PluginTrust::Signed(signed) => (
+            "signed",
+            format!("minisign -S -m FILE, with one of the {} keys of --plugin-keys", signed.keys.count()),
+        ),
+    };
+    let (mut count, mut refused) = (0, Vec::new());
+    for name in names {
+        count += 1;
+        refused.extend(trust.check(&settings.plugins.join(name)).err());
+    }
+    match refused.first() {
+        None => Check::ok(NAME, format!("{count} of {count} plugins are {what}")),
+        Some(first) => Check::warn(
+            NAME,
+            format!("{} of {count} plugins are not trusted, such as: {first}", refused.len()),
+            "these plugins are rejected",
+            fix,
+        ),
+    }
 }
 
 fn watched(settings: &Settings) -> Check {

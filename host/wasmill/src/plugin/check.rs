@@ -2,12 +2,12 @@
 
 use anyhow::{Result, bail, ensure};
 use wasmill_runtime::{
-    LoaderConfig, NameList, PluginConfig, PluginDetails, PluginInfo, PluginState, RuntimeConfig,
-    ScheduleConfig,
+    LoaderConfig, NameList, PluginConfig, PluginDetails, PluginInfo, PluginState, PluginTrust, RuntimeConfig,
+    ScheduleConfig, SignedTrust,
 };
 
 use crate::cli::CheckArgs;
-use crate::exit::read_error;
+use crate::exit::{self, read_error};
 use crate::output::out;
 use crate::run;
 use crate::serve::loader_config::compiler_config;
@@ -30,6 +30,7 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let plugins = LoaderConfig {
         max_limits: Some(settings.max_limits()),
         compiler: Some(compiler_config(&settings)),
+        trust: trust_without_versions(&settings)?,
         // The settings of `run`, so checking a file and then running it compiles it once.
         ..run::plugins(&settings)
     };
@@ -40,6 +41,14 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
         (_, None) => out!("{} is ready", info.name),
     }
     Ok(())
+}
+
+/// Returns which files may be plugins. A check knows no versions of a server: it may run where that has no data folder.
+fn trust_without_versions(settings: &Settings) -> Result<PluginTrust> {
+    Ok(match settings.trust().map_err(|error| exit::settings_error(error.into()))? {
+        PluginTrust::Signed(signed) => PluginTrust::Signed(SignedTrust { versions: None, ..signed }),
+        trust => trust,
+    })
 }
 
 fn print(info: &PluginInfo, details: &PluginDetails) {
@@ -78,6 +87,8 @@ fn print_config(config: &PluginConfig) {
         format!("{} as {} ({access})", dir.host.display(), dir.guest)
     });
     line("dirs", &listed(&dirs.collect::<Vec<_>>()));
+    let secrets = permissions.secrets.iter().map(|(name, rule)| format!("{name} ({rule})"));
+    line("secrets", &listed(&secrets.collect::<Vec<_>>()));
     line("schema", if schema.is_some() { "checked for each task" } else { "none" });
     if let Some(ScheduleConfig { timing, .. }) = schedule {
         line("schedule", &format!("{} in {}", timing.expression(), timing.zone()));

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use wasmill_access::Access;
 use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, DashboardConfig, Listen, Listener, Tls};
 use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
-use wasmill_runtime::Runtime;
+use wasmill_runtime::{LoaderConfig, Runtime};
 use wasmill_scheduler::SchedulerConfig;
 use wasmill_webhooks::WebhookConfig;
 
@@ -68,6 +68,8 @@ impl Checked {
         let webhook_config = webhook_config(settings).map_err(exit::settings_error)?;
         let slots = slots(settings, settings.limits())?;
         let scheduler_config = scheduler_config(settings, slots)?;
+        let plugins_changed = Arc::new(Notify::new());
+        let plugins = loader_config(settings, &plugins_changed).map_err(exit::settings_error)?;
         // Before the tracer is created, so tasks of the last host end before the first span of this one starts.
         let now = clock.now();
         let (tracer, exporter) =
@@ -75,8 +77,7 @@ impl Checked {
         let exporter = exporter.map(|(exporter, work)| (exporter, Box::pin(work) as BoxFuture<'static, ()>));
         // Before the plugins, which may take a minute to compile: another host may use this folder.
         let database = Database::open(settings, &tracer, webhook_config.secrets.fingerprint()).await?;
-        let plugins_changed = Arc::new(Notify::new());
-        let runtime = start_runtime(settings, slots, &plugins_changed).await?;
+        let runtime = start_runtime(settings, slots, plugins).await?;
         let body_budget = BodyBudget::new(runtime.host_bytes());
         let api_config = api_config(settings, &body_budget)?;
         Ok(Self {
@@ -124,9 +125,8 @@ fn scheduler_config(settings: &Settings, slots: u32) -> Result<SchedulerConfig> 
 }
 
 /// Starts the runtime and loads the plugins, on a thread that may block.
-async fn start_runtime(settings: &Settings, slots: u32, plugins_changed: &Arc<Notify>) -> Result<Runtime> {
+async fn start_runtime(settings: &Settings, slots: u32, plugins: LoaderConfig) -> Result<Runtime> {
     let config = runtime_config(settings, slots);
-    let plugins = loader_config(settings, plugins_changed);
     Ok(tokio::task::spawn_blocking(move || Runtime::start(config, &BUILT_IN, plugins)).await??)
 }
 

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Result;
 use tokio::sync::Notify;
 use wasmill_runtime::{CacheConfig, CompilerConfig, LoaderConfig, WatchMode};
 
@@ -15,9 +16,13 @@ use crate::settings::Settings;
 const OWN_BINARY: &str = "/proc/self/exe";
 
 /// Returns where plugins come from, and what they may ask for.
-pub(super) fn loader_config(settings: &Settings, changed: &Arc<Notify>) -> LoaderConfig {
+///
+/// # Errors
+///
+/// Fails if a file that settings name cannot be read.
+pub(super) fn loader_config(settings: &Settings, changed: &Arc<Notify>) -> Result<LoaderConfig> {
     let changed = Arc::clone(changed);
-    LoaderConfig {
+    Ok(LoaderConfig {
         folder: Some(settings.plugins.clone()),
         max_limits: Some(settings.max_limits()),
         watch: settings.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
@@ -26,9 +31,11 @@ pub(super) fn loader_config(settings: &Settings, changed: &Arc<Notify>) -> Loade
         compiler: Some(compiler_config(settings)),
         cache: Some(CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(&settings.data) }),
         input_checks: &INPUT_CHECKS,
+        trust: settings.trust()?,
+        secrets: settings.secrets.secrets(),
         on_change: Arc::new(move || changed.notify_one()),
         ..LoaderConfig::default()
-    }
+    })
 }
 
 /// Returns the compiler settings: this binary runs as a child process with limits.

@@ -8,9 +8,10 @@ use bytesize::ByteSize;
 use clap::{Args, Command, FromArgMatches};
 use wasmill_api::Listen;
 
+use super::file::FileSettings;
 use super::layer::Layer;
 use super::value::shown_duration;
-use super::{Given, Settings, file};
+use super::{Given, Settings, TrustMode, file};
 use crate::exit;
 
 impl Settings {
@@ -28,13 +29,15 @@ impl Settings {
         let path = Self::parse(&given)?.config;
         // A link to nothing is read too, and fails: otherwise a file that is not mounted would mean defaults.
         let is_missing = || path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        let file = if !given.has("config") && is_missing() { Layer::default() } else { file::read(&path)? };
+        let file =
+            if !given.has("config") && is_missing() { FileSettings::default() } else { file::read(&path)? };
         Self::merge(given, file)
     }
 
-    pub(super) fn merge(given: Layer, file: Layer) -> Result<Self> {
-        let layer = given.over(file);
+    pub(super) fn merge(given: Layer, file: FileSettings) -> Result<Self> {
+        let layer = given.over(file.layer);
         let mut settings = Self::parse(&layer)?;
+        settings.secrets = file.secrets;
         settings.raise_maxima(|setting| layer.has(setting));
         settings.check()?;
         Ok(settings)
@@ -69,6 +72,7 @@ impl Settings {
         check_max("log_tail", self.log_tail, "log_tail_max", Some(self.log_tail_max), shown)?;
         check_max("disk", self.disk, "disk_max", Some(self.disk_max), shown)?;
         self.check_tls()?;
+        self.check_trust()?;
         if let Some(debug) = &self.debug_listen {
             ensure!(
                 debug.is_local() || self.debug_remote,
@@ -77,6 +81,19 @@ impl Settings {
                 loopback(debug)
             );
         }
+        Ok(())
+    }
+
+    fn check_trust(&self) -> Result<()> {
+        let is_signed = self.plugin_trust == TrustMode::Signed;
+        ensure!(
+            !is_signed || self.plugin_keys.is_some(),
+            "--plugin-trust signed needs --plugin-keys: the file with the public keys that may sign plugins"
+        );
+        ensure!(
+            is_signed || self.plugin_keys.is_none(),
+            "--plugin-keys needs --plugin-trust signed: otherwise nothing is verified with these keys"
+        );
         Ok(())
     }
 

@@ -15,20 +15,32 @@ use wasmill_runtime::read_text;
 
 use super::Settings;
 use super::layer::Layer;
+use super::secrets::SecretSettings;
 use crate::exit;
 use crate::settings::similar::hint;
 
 /// Maximum size of the file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The table of secrets.
+const SECRETS: &str = "secrets";
+
+/// What a file sets.
+#[derive(Debug, Default)]
+pub(super) struct FileSettings {
+    pub(super) layer: Layer,
+    /// The table `[secrets]`.
+    pub(super) secrets: SecretSettings,
+}
+
 /// Reads a settings file.
-pub(super) fn read(path: &Path) -> Result<Layer> {
+pub(super) fn read(path: &Path) -> Result<FileSettings> {
     let text = read_text(path, FILE_BYTES_MAX)
         .map_err(|error| exit::read_error(format!("settings file {}", path.display()), &error))?;
     parse(without_bom(&text)).with_context(|| format!("invalid settings file {}", path.display()))
 }
 
-pub(super) fn parse(text: &str) -> Result<Layer> {
+pub(super) fn parse(text: &str) -> Result<FileSettings> {
     let parsed = toml::Deserializer::parse(text)
         .and_then(|deserializer| deserializer.deserialize_map(File(&Settings::command())));
     parsed.map_err(|error| {
@@ -41,31 +53,53 @@ pub(super) fn parse(text: &str) -> Result<Layer> {
 struct File<'a>(&'a Command);
 
 impl<'de> Visitor<'de> for File<'_> {
-    type Value = Layer;
+    type Value = FileSettings;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("settings")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Layer, A::Error> {
-        let mut layer = Layer::default();
-        while let Some(setting) = map.next_key_seed(Key(self.0))? {
-            layer.insert(setting.get_id().as_str(), map.next_value_seed(Texts(setting))?);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FileSettings, A::Error> {
+        let mut file = FileSettings::default();
+        while let Some(key) = map.next_key_seed(Key(self.0))? {
+            match key {
+                Some(setting) => {
+                    file.layer.insert(setting.get_id().as_str(), map.next_value_seed(Texts(setting))?);
+                }
+                None => file.secrets = map.next_value_seed(SecretsSeed)?,
+            }
         }
-        Ok(layer)
+        Ok(file)
     }
 }
 
-/// Finds the setting of a key.
+/// Reads the table of secrets.
+struct SecretsSeed;
+
+impl<'de> DeserializeSeed<'de> for SecretsSeed {
+    type Value = SecretSettings;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<SecretSettings, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Table(table) => SecretSettings::read(table).map_err(Error::custom),
+            _ => Err(Error::custom("expected a table of secrets, such as [secrets]")),
+        }
+    }
+}
+
+/// Finds the setting of a key; none for the table of secrets.
 struct Key<'a>(&'a Command);
 
 impl<'de, 'a> DeserializeSeed<'de> for Key<'a> {
-    type Value = &'a Arg;
+    type Value = Option<&'a Arg>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<&'a Arg, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let key = String::deserialize(deserializer)?;
+        if key == SECRETS {
+            return Ok(None);
+        }
         let settings = || self.0.get_arguments().filter(|arg| *arg.get_id() != "config");
-        settings().find(|arg| *arg.get_id() == key.as_str()).ok_or_else(|| {
+        settings().find(|arg| *arg.get_id() == key.as_str()).map(Some).ok_or_else(|| {
             let hint = hint(&key, settings().map(|arg| arg.get_id().as_str()));
             Error::custom(format!("unknown setting {key}; {hint}"))
         })

@@ -75,6 +75,16 @@ impl Takes for ForKeys {
     }
 }
 
+/// Takes the settings of `plugin trust`.
+#[derive(Clone, Debug)]
+pub(crate) struct ForTrust;
+
+impl Takes for ForTrust {
+    fn takes(setting: &str) -> bool {
+        ["config", "plugins"].contains(&setting)
+    }
+}
+
 /// What flags and variables set; [`Settings::load`] adds the file and the defaults.
 #[derive(Clone, Debug)]
 pub(crate) struct Given<T = All> {

@@ -1,17 +1,18 @@
 //! What the settings mean to the parts of the server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use wasmill_access::AuditTarget;
 use wasmill_api::{AccessPolicy, TlsFiles};
 use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT};
-use wasmill_runtime::MaxLimits;
+use wasmill_runtime::{MaxLimits, PluginTrust, SignedTrust, SigningKeys, SigningKeysError};
 use wasmill_scheduler::Retention;
 use wasmill_store::SharedSettings;
 
 use super::value::{shown_duration, shown_size};
-use super::{Settings, WEBHOOK_WAIT_MAX};
+use super::{Settings, TrustMode, WEBHOOK_WAIT_MAX};
 
 /// How the waits between webhook attempts grow: from 5 s, eight attempts spread over 11 to 17 hours.
 const WEBHOOK_WAIT_FACTOR: f64 = 5.0;
@@ -82,6 +83,8 @@ impl Settings {
             ("concurrency", optional(self.concurrency.map(|concurrency| concurrency.to_string()))),
             ("group_tag", optional(self.group_tag.clone())),
             ("allow_upload", self.allow_upload.to_string()),
+            ("secrets", self.secrets.names().collect::<Vec<_>>().join(",")),
+            ("plugin_trust", self.plugin_trust.as_str().to_owned()),
             ("webhook_attempts", self.webhook_attempts.to_string()),
             ("webhook_backoff", time(self.webhook_backoff)),
             ("webhook_timeout", time(self.webhook_timeout)),
@@ -99,6 +102,23 @@ impl Settings {
             trusted_proxies: self.trust_proxy.clone(),
             serves_tls: self.tls_cert.is_some(),
         }
+    }
+
+    /// Returns which files may be plugins.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the keys that may sign them cannot be read.
+    pub(crate) fn trust(&self) -> Result<PluginTrust, SigningKeysError> {
+        Ok(match (self.plugin_trust, &self.plugin_keys) {
+            (TrustMode::Listed, _) => PluginTrust::Listed(self.plugins.clone()),
+            (TrustMode::Signed, Some(keys)) => PluginTrust::Signed(SignedTrust {
+                keys: Arc::new(SigningKeys::read(keys)?),
+                allow_older: self.allow_older,
+                versions: Some(self.data.join("plugin-versions.toml")),
+            }),
+            (TrustMode::Any | TrustMode::Signed, _) => PluginTrust::Any,
+        })
     }
 
     /// Returns where the audit goes.

@@ -198,6 +198,7 @@ impl Sender {
             connect_timeout: *timeout,
             head_timeout: *timeout,
             meter: None,
+            finish_headers: None,
         };
         let (response, _driver) = match self.connector.send(route, request).await {
             Ok(sent) => sent,

@@ -70,7 +70,8 @@ async fn send_metered(rule: &HttpRule, host: &Arc<Metered>) -> Result<Response<W
     let allowed = authorize(&request, std::slice::from_ref(rule)).unwrap();
     let options = RequestOptions::default();
     let host = Arc::clone(host) as Arc<dyn RunHost>;
-    let (response, mut driver) = super::send(&connector, &allowed, request, options, &host, &|| {}).await?;
+    let call = Call { allowed: &allowed, host: &host, secrets: None, prohibited: &|| {} };
+    let (response, mut driver) = super::send(&connector, call, request, options).await?;
     tokio::spawn(async move { driver.join_next().await });
     Ok(response)
 }
