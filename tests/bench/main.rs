@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::parts::{
-    batch, cancel, fairness, files, kinds, large, latency, live, many, plugins, restart, suspended,
+    access, batch, cancel, fairness, files, kinds, large, latency, live, many, plugins, restart, suspended,
     throughput, ui, watched,
 };
 use crate::report::{per_second, row, title};
@@ -30,6 +30,7 @@ fn main() -> Result<()> {
         [] => measure(&load),
         // One part alone: `make bench ARGS=large`.
         ["large"] => load.block_on(large::measure()),
+        ["access"] => load.block_on(access::measure(64)),
         ["batch"] => load.block_on(batch::measure()),
         ["throughput"] => load.block_on(throughput::measure(64)),
         ["latency"] => load.block_on(async {
@@ -44,7 +45,7 @@ fn main() -> Result<()> {
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "unknown part {}; use throughput, large, batch, latency, start, suspended, files, ui, watched, growth or load, or no name for all",
+            "unknown part {}; use throughput, access, large, batch, latency, start, suspended, files, ui, watched, growth or load, or no name for all",
             words.join(" ")
         ),
     }
@@ -68,6 +69,7 @@ fn measure(load: &Runtime) -> Result<()> {
     kinds::measure(cores)?;
     load.block_on(async {
         throughput::measure(64).await?;
+        access::measure(64).await?;
         live::measure(64).await?;
         watched::measure(64).await?;
         ui::measure(64).await?;

@@ -1,5 +1,6 @@
 //! The parts of the benchmark.
 
+pub(crate) mod access;
 pub(crate) mod batch;
 pub(crate) mod cancel;
 pub(crate) mod computing;
