@@ -1,3 +1,5 @@
+//! Placeholders of one run: where they are replaced, and where they are not.
+
 use super::*;
 
 const VALUE: &str = "sk_live_123456";
