@@ -173,7 +173,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills the primary with its machine. What runs meanwhile freezes and goes on: no attempt and no crash is counted.
+    /// Kills the primary with its machine. What runs meanwhile freezes and thaws: no attempt and no crash is counted.
     fn lose_primary(&mut self) -> Result<()> {
         let witness = self.witness()?;
         let began = Instant::now();

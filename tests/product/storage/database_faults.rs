@@ -68,7 +68,7 @@ async fn a_run_outlives_a_restart_a_crash_and_a_killed_process_of_the_database()
 }
 
 #[tokio::test]
-async fn a_host_without_a_free_connection_does_not_start_and_the_others_go_on() {
+async fn a_host_without_a_free_connection_does_not_start_and_the_others_continue() {
     let Some(postgres) = PostgresServer::shared() else { return };
     let url = postgres.create("exhausted");
     let first = server(&url);
@@ -205,7 +205,7 @@ async fn a_full_disk_of_the_database_refuses_tasks_and_loses_none() {
         assert!(accepted.len() < 1_000, "the disk is not full");
     };
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text);
-    assert_eq!(client.get(&format!("/task/{sleeper}")).await.status, StatusCode::OK, "reads go on");
+    assert_eq!(client.get(&format!("/task/{sleeper}")).await.status, StatusCode::OK, "reads work");
     std::fs::remove_file(ballast).expect("removed");
     accepted.push(client.submit(&big).await);
     accepted.push(sleeper);
@@ -235,7 +235,7 @@ async fn a_delete_of_a_task_at_a_stopped_host_is_answered_once_it_is_taken_for_d
     };
     b.pause();
     let began = Instant::now();
-    // One that gives up sooner is told that it goes on; the end of its host is what answers the last one.
+    // One that gives up sooner is told that it continues; the end of its host is what answers the last one.
     eventually("it is deleted", TAKEN_OVER, async || {
         let status = of_a.delete(&format!("/task/{id}")).await.status;
         assert!([204, 404, 503, 202].contains(&status.as_u16()), "{status}");
@@ -306,7 +306,7 @@ async fn when_all_hosts_are_dead_the_next_one_takes_over() {
 }
 
 #[tokio::test]
-async fn a_host_goes_on_while_a_newer_version_changes_the_tables() {
+async fn a_host_continues_while_a_newer_version_changes_the_tables() {
     let Some(postgres) = PostgresServer::shared() else { return };
     let url = postgres.create("newer");
     let (a, b) = (server(&url), server(&url));
@@ -327,7 +327,7 @@ async fn a_host_goes_on_while_a_newer_version_changes_the_tables() {
             postgres.run("newer", step);
         }
     }
-    // One that loses its connections goes on as well.
+    // One that loses its connections continues as well.
     postgres.run("newer", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'newer' AND pid <> pg_backend_pid()");
     ids.push(of_b.submit(&json!({"plugin": "noop"})).await);
     for id in ids.iter().chain([&sleeper]) {

@@ -69,7 +69,7 @@ async fn servers_behind_a_pooler_that_keeps_sessions_live_through_its_end() {
 }
 
 #[tokio::test]
-async fn a_server_that_finds_no_room_in_the_pool_does_not_start_and_the_others_go_on() {
+async fn a_server_that_finds_no_room_in_the_pool_does_not_start_and_the_others_continue() {
     let Some(postgres) = PostgresServer::shared() else { return };
     let Some(pooler) = Pgbouncer::start(postgres, "pool_mode = session\ndefault_pool_size = 7") else {
         return;

@@ -9,7 +9,7 @@ use crate::connection::fault::{Error, Result};
 
 /// The steps from an empty schema to the current one.
 ///
-/// Hosts of the version before go on while a step is made and after it, so a step adds: tables, indexes, and columns with a
+/// Hosts of the version before continue while a step is made and after it, so a step adds: tables, indexes, and columns with a
 /// default. It changes and removes nothing that they read or write; what is no longer used goes with a later version. Values
 /// that they do not know are written by the version after.
 const STEPS: [&str; 6] = [

@@ -76,7 +76,7 @@ async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged() 
 }
 
 #[tokio::test]
-async fn a_host_freezes_while_the_standby_is_away_and_goes_on_when_it_is_back() {
+async fn a_host_freezes_while_the_standby_is_away_and_thaws_when_it_is_back() {
     let Some(server) = PostgresServer::start("") else { return };
     let (store, other) = (host(&server, "a"), host(&server, "b"));
     let id = insert_one(&store).await;
@@ -86,7 +86,7 @@ async fn a_host_freezes_while_the_standby_is_away_and_goes_on_when_it_is_back() 
     eventually("its lease runs out", async || !store.lease().is_valid(term)).await;
     let refused = store.insert(vec![new_task()]).await.expect_err("nothing can be stored");
     assert!(matches!(&refused, StoreError::Unavailable { .. }), "{refused}");
-    assert_eq!(get(&store, id).await.state, TaskState::Running, "reads go on");
+    assert_eq!(get(&store, id).await.state, TaskState::Running, "reads work");
     // Longer than after which a silent host is taken for dead: the others cannot renew either.
     tokio::time::sleep((LEASE * 2).saturating_sub(began.elapsed())).await;
     set_standby(&server, "");
