@@ -1,5 +1,6 @@
 //! Tests of the product: the real binary, over real sockets.
 
+mod access;
 mod cli;
 mod docs;
 mod guests;

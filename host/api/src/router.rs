@@ -190,7 +190,7 @@ mod tests {
                 }
             }
         }
-        // Whoever adds one has to filter it, and to test that: see tests/product/http/tenants.rs.
+        // A change that adds one has to filter it, and to test that: see tests/product/access/tenants.rs.
         let expected = [
             "submitTask",
             "submitTasks",

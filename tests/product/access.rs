@@ -1,0 +1,9 @@
+//! Who may do what: origins, keys and their reach, sessions, limits, TLS, the audit.
+
+mod audit;
+mod keys;
+mod limits;
+mod policy;
+mod sessions;
+mod tenants;
+mod tls;
