@@ -1,6 +1,11 @@
-//! The size of the runtime, which the binary decides.
+//! The size of the runtime, which the binary decides, and sizes that several layers agree on.
 
 use wasmill_model::Limits;
+
+/// The maximum size of a plugin file.
+pub const FILE_BYTES_MAX: u64 = 128 << 20;
+/// The maximum size of a compiled plugin.
+pub(crate) const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
 
 /// The size of the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

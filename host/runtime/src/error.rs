@@ -1,4 +1,6 @@
-//! Why the runtime cannot start, or cannot read a file.
+//! Why the runtime cannot start, or cannot read a file, and how sizes and names are written in messages.
+
+pub(crate) mod format;
 
 use std::io;
 use std::path::PathBuf;

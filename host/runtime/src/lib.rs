@@ -34,14 +34,12 @@ mod engine;
 
 mod config;
 mod error;
-mod format;
-mod limits;
 mod regular_file;
 
 pub use compile::cache::CacheConfig;
 pub use compile::child::compile_child;
 pub use compile::config::CompilerConfig;
-pub use config::RuntimeConfig;
+pub use config::{FILE_BYTES_MAX, RuntimeConfig};
 pub use engine::capacity::{SlotCapacity, slot_capacity};
 pub use engine::memory_reset::MemoryReset;
 pub use engine::pool::guests_bytes_max;
@@ -49,7 +47,6 @@ pub use error::RuntimeError;
 pub use folders::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 pub use folders::rule::DirRule;
 pub use http::roots::connector;
-pub use limits::FILE_BYTES_MAX;
 pub use load::bundle::{BundleScanner, BundleSignatures, PluginBundle};
 pub use load::check::check;
 pub use load::config::{LoaderConfig, OnChange, WatchMode};

@@ -19,7 +19,7 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 use self::allow::Allow;
 use self::schedule::ScheduleTable;
 use self::table::Table;
-use crate::format;
+use crate::error::format;
 use crate::plugin::config::{MaxLimits, PluginConfig, ResultFormat, RetryPolicy};
 use crate::plugin::schema::InputSchema;
 use crate::regular_file;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::format;
+use crate::error::format;
 
 /// The reason for rejecting a dangling link.
 pub(crate) const DANGLING: &str = "it is a link that leads nowhere";

@@ -22,7 +22,7 @@ pub use self::signature::{SIGNATURE_BYTES_MAX, SigningKeys, SigningKeysError};
 use self::signature::{Signatures, Signed};
 pub(crate) use self::version::FileVersion;
 use self::versions::Versions;
-use crate::format;
+use crate::error::format;
 use crate::regular_file;
 
 /// What the name of a file with signatures ends in.

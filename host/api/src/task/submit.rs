@@ -62,7 +62,7 @@ pub(crate) const FIELDS: [&str; 16] = [
     "group",
 ];
 
-/// The plugin of a request that names none.
+/// The plugin of a request without one.
 const DEFAULT_PLUGIN: &str = "io-stub";
 
 pub(crate) async fn submit(
@@ -87,8 +87,7 @@ pub(crate) async fn submit(
     }
     let sending = sender.clone();
     let run_check = run_check(&api, move |api, budget| check(api, &sending, &bytes, now, budget)).await?;
-    let task = NewTask { trace: caller, submitted_by: sender.id().cloned(), ..run_check? };
-    let tasks = vec![task];
+    let tasks = vec![NewTask { trace: caller, submitted_by: sender.id().cloned(), ..run_check? }];
     lookup::check_dependencies(&api, &sender, &tasks, |_, place| format!("/depends_on/{place}")).await?;
     let submitted = api.store.submit(tasks, request.map(|request| (request, now))).await?;
     api.scheduler.wake();

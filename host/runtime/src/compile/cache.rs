@@ -17,8 +17,8 @@ use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::format;
-use crate::limits::ARTIFACT_BYTES_MAX;
+use crate::config::ARTIFACT_BYTES_MAX;
+use crate::error::format;
 use crate::regular_file;
 
 /// The default size of the cache.

@@ -14,12 +14,12 @@ use wasmtime::Engine;
 use wasmtime::wasmparser::Parser;
 
 use crate::compile::config::CompilerConfig;
+use crate::config::FILE_BYTES_MAX;
 use crate::config::RuntimeConfig;
 use crate::engine::engines::{self, Engines};
 use crate::engine::memory_reset::MemoryReset;
 use crate::engine::profile::Profile;
-use crate::format;
-use crate::limits::FILE_BYTES_MAX;
+use crate::error::format;
 
 /// The first argument of the child; the second is the request.
 pub(crate) const SUBCOMMAND: &str = "compile";

@@ -15,11 +15,11 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use crate::compile::child::{CompileRequest, SUBCOMMAND, precompile};
 use crate::compile::config::CompilerConfig;
 use crate::compile::kill_handle::KillHandle;
+use crate::config::ARTIFACT_BYTES_MAX;
 use crate::config::RuntimeConfig;
 use crate::engine::engines::Engines;
 use crate::engine::profile::Profile;
-use crate::format;
-use crate::limits::ARTIFACT_BYTES_MAX;
+use crate::error::format;
 
 /// The maximum ratio of compiled code to wasm; it is four or five for most files.
 const ARTIFACT_BYTES_PER_BYTE: u64 = 64;

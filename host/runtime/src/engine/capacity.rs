@@ -134,8 +134,8 @@ impl Machine {
     }
 
     fn address_reason(&self, limits: &Limits) -> String {
-        let slot = crate::format::bytes(AddressReservation::narrow(limits).bytes_per_slot());
-        let space = crate::format::bytes(self.address_bytes);
+        let slot = crate::error::format::bytes(AddressReservation::narrow(limits).bytes_per_slot());
+        let space = crate::error::format::bytes(self.address_bytes);
         let fix =
             if self.address_space_is_limited { "ulimit -v unlimited" } else { "lower the memory limit" };
         format!("each slot takes {slot} of address space and {space} are free; for more: {fix}")

@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::io::Errno;
 use wasmill_model::{LogStream, RunHost};
 
+use crate::error::format;
 use crate::folders::granted::GrantedFolder;
-use crate::format;
 use crate::plugin::context::PluginContext;
 
 /// The size counted for creating a file, a folder or a link; roughly what it takes on disk.

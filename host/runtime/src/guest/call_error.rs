@@ -2,7 +2,7 @@
 
 use wasmill_model::{Cause, Failure};
 
-use crate::format;
+use crate::error::format;
 
 /// The host ends the run with this failure.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wasmill_model::{Cause, Failure, LogTail};
 
-use crate::format;
+use crate::error::format;
 use crate::guest::output::{Overflow, Sink};
 use crate::memory::Account;
 use crate::plugin::config::Permissions;

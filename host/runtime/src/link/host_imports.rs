@@ -11,7 +11,7 @@ use wasmtime::component::Resource;
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::{DynPollable, Pollable};
 
-use crate::format;
+use crate::error::format;
 use crate::guest::call_error::{RunEnded, host_fault};
 use crate::guest::state::Guest;
 use crate::link::bindings::wasmill::task::types::{Dependency, Outcome, RunContext, SaveError};

@@ -12,7 +12,7 @@ use wasmtime_wasi::{I32Exit, p1, p2};
 
 use crate::engine::engines::Engines;
 use crate::engine::profile::Profile;
-use crate::format;
+use crate::error::format;
 use crate::guest::state::Guest;
 use crate::link::bindings::plugin::PluginPre;
 use crate::link::bindings::suspendable::SuspendablePluginPre;

@@ -10,8 +10,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::format;
-use crate::limits::FILE_BYTES_MAX;
+use crate::config::FILE_BYTES_MAX;
+use crate::error::format;
 use crate::load::folder::Fingerprint;
 use crate::manifest::{self, MANIFEST_BYTES_MAX, SCHEMA_BYTES_MAX};
 use crate::regular_file;

@@ -5,7 +5,7 @@
 use wasmtime::wasmparser::component_types::ComponentEntityType;
 use wasmtime::wasmparser::types::Types;
 
-use crate::format;
+use crate::error::format;
 use crate::link::entry_points::{JOB, MAIN, RESUMABLE_JOB};
 use crate::link::proposals::{CONFIG, LOGGING};
 use crate::load::wasm_summary::WasmSummary;

@@ -11,9 +11,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::config::FILE_BYTES_MAX;
+use crate::error::format;
 use crate::folders::granted::{Identity, granted_identity};
-use crate::format;
-use crate::limits::FILE_BYTES_MAX;
 use crate::load::ignored_files::IgnoredFiles;
 use crate::regular_file::{self, DANGLING};
 use crate::trust::VoucherFiles;

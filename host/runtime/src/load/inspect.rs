@@ -11,7 +11,7 @@ use crate::engine::capacity::{MEMORIES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_
 use crate::engine::engines::Engines;
 use crate::engine::pool::CORE_INSTANCES_PER_COMPONENT;
 use crate::engine::profile::Profile;
-use crate::format;
+use crate::error::format;
 use crate::link::entry_points::START;
 use crate::load::component_kind::{self, WASI_0_3};
 use crate::load::wasm_summary::WasmSummary;

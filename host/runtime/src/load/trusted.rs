@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::format;
-use crate::limits::FILE_BYTES_MAX;
+use crate::config::FILE_BYTES_MAX;
+use crate::error::format;
 use crate::load::bundle::PluginBundle;
 use crate::regular_file;
 use crate::trust::{ListError, PluginTrust, Trust, list, plain_name};

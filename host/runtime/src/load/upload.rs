@@ -13,7 +13,7 @@ use tempfile::{Builder, TempPath};
 use wasmill_model::PluginName;
 
 use crate::compile::kill_handle::KillHandle;
-use crate::format;
+use crate::error::format;
 use crate::load::folder::{self, Fingerprint, PLUGINS_MAX};
 use crate::load::loader::{Loaded, Loader};
 use crate::load::registry::{InService, Registry};

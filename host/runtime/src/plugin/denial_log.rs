@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmill_model::PluginName;
 
+use crate::error::format;
 use crate::folders::rule::DirRule;
-use crate::format;
 use crate::plugin::kind::PluginKind;
 
 /// Denials logged per plugin; further ones are not logged.

@@ -1,6 +1,6 @@
 //! A bounded list of names from a file.
 
-use crate::format;
+use crate::error::format;
 
 /// Names kept per file.
 const NAMES_MAX: usize = 100;

@@ -14,7 +14,7 @@ use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Value, json};
 
 use self::metered::{Allowance, BudgetExceeded, Metered, MeteredJson, metered};
-use crate::format;
+use crate::error::format;
 
 /// Violations reported per input.
 const VIOLATIONS_MAX: usize = 20;

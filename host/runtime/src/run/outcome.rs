@@ -12,7 +12,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
 use crate::engine::engines;
-use crate::format;
+use crate::error::format;
 use crate::guest::call_error::{ExitedWithoutCode, RunEnded, host_fault};
 use crate::guest::handle_bytes::FIELDS_BYTES_MAX;
 use crate::guest::state::{Guest, HANDLES_MAX};

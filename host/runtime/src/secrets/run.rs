@@ -10,7 +10,7 @@ use wasmill_egress::Endpoint;
 use wasmill_model::LogStream;
 use zeroize::Zeroizing;
 
-use crate::format;
+use crate::error::format;
 use crate::secrets::redactor::Redactor;
 use crate::secrets::rule::{SecretForm, SecretRule};
 use crate::secrets::source::SecretValue;

@@ -5,7 +5,7 @@ use wasmill_model::{Cause, Failure};
 use wasmtime::component::Linker;
 use wasmtime::{Caller, Extern, Result};
 
-use crate::format;
+use crate::error::format;
 use crate::guest::call_error::RunEnded;
 use crate::guest::state::Guest;
 use crate::observe::instance_status::HostCall;
