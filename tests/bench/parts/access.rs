@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use wasmill_access::{Access, KeyFile, KeyFiles, NewKey, Scope};
-use wasmill_model::SystemClock;
+use wasmill_model::{Reach, SystemClock};
 use wasmill_tests::{Authority, Server, wasmill};
 
 use crate::report::{middle, per_second, row, title};
@@ -99,6 +99,7 @@ fn check_of_a_key() -> Result<Duration> {
         scopes,
         expires: None,
         rate: None,
+        reach: Reach::default(),
     })?;
     let keys = KeyFiles::new(folder.path(), None, None)?.read()?;
     let access = Access::new(keys, true, Arc::new(SystemClock));
