@@ -77,7 +77,7 @@ macro_rules! conformance {
                 the_tasks_ahead_are_counted_in_the_order_of_claims;
             fairness: plugins_are_served_round_robin, groups_are_served_round_robin, a_priority_counts_within_its_group,
                 a_group_waits_for_one_task_of_a_longer_queue, a_scheduled_task_of_a_group_waits_until_its_time,
-                a_group_survives_retries_requeues_and_restarts, a_plugin_at_its_quota_blocks_no_other,
+                a_group_survives_retries_requeues_and_restarts, a_plugin_at_its_quota_blocks_no_other, a_plugin_with_more_groups_than_its_quota_leaves_no_slot_empty,
                 a_group_without_available_tasks_is_skipped, a_task_of_a_group_runs_after_the_clock_went_back,
                 thousands_of_groups_are_all_served;
             idempotency: a_repeated_request_gets_its_first_answer, an_idempotency_key_used_for_another_request_is_refused,

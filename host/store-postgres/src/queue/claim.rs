@@ -26,11 +26,12 @@ use crate::writer::quarantine;
 /// continues behind where the last one stopped.
 ///
 /// $1 to $3: plugins, their maximum number of tasks, and the memory of one run. $4: tasks in all. $5: memory in all.
-/// $6 and $7: plugin and group at which the last claim stopped, empty before the first, which takes the group that has
-/// waited longest first. $8: the time. $9: the host.
+/// $6 and $7: plugin and group at which the last claim stopped, or the plugin at which the first one starts, which $10
+/// tells apart. $8: the time. $9: the host.
 ///
-/// In the order of turns. The last row has no task, and tells whether a task did not fit into the memory, and whether a group had more tasks
-/// than its part.
+/// In the order of turns. The last row has no task, and tells whether a task did not fit into the memory, and whether
+/// there may be more: a group had more tasks than its part, or a plugin more groups than its quota, which may have been
+/// looked at in place of those of other plugins.
 const CLAIM: &str = "
     WITH RECURSIVE quota AS MATERIALIZED (
         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS q (plugin, tasks_max, memory)),
@@ -45,11 +46,13 @@ const CLAIM: &str = "
         FROM step s WHERE s.task_group IS NOT NULL),
     queue AS MATERIALIZED (
         SELECT *, greatest(2, ceil($4::bigint / count(*) OVER ()::numeric))::bigint AS part FROM (
-            SELECT *, (plugin, task_group) <= ($6::text COLLATE \"C\", $7::text COLLATE \"C\") AS wrapped FROM step
+            SELECT *, CASE WHEN $10 THEN plugin < $6::text COLLATE \"C\"
+                ELSE (plugin, task_group) <= ($6::text COLLATE \"C\", $7::text COLLATE \"C\") END AS wrapped
+            FROM step
             WHERE task_group IS NOT NULL
             ORDER BY wrapped, plugin, task_group LIMIT $4) AS first),
     candidate AS MATERIALIZED (
-        SELECT q.plugin, q.tasks_max, q.memory, q.task_group, q.wrapped, q.part, t.seq, min(t.sort_key) OVER (PARTITION BY q.plugin, q.task_group) AS oldest,
+        SELECT q.plugin, q.tasks_max, q.memory, q.task_group, q.wrapped, q.part, t.seq,
             row_number() OVER (PARTITION BY q.plugin, q.task_group ORDER BY t.sort_key, t.seq) AS lap
         FROM queue q CROSS JOIN LATERAL (
             SELECT seq, sort_key FROM task
@@ -60,7 +63,7 @@ const CLAIM: &str = "
     in_order AS MATERIALIZED (
         SELECT seq, plugin, task_group, row_number() OVER w AS nth, sum(memory) OVER w AS used
         FROM of_plugin WHERE nth <= tasks_max
-        WINDOW w AS (ORDER BY lap, wrapped, CASE WHEN $6 = '' THEN oldest END, plugin, task_group ROWS UNBOUNDED PRECEDING)),
+        WINDOW w AS (ORDER BY lap, wrapped, plugin, task_group ROWS UNBOUNDED PRECEDING)),
     picked AS MATERIALIZED (SELECT * FROM in_order WHERE nth <= $4 AND used <= $5::bigint),
     claimed AS (
         UPDATE task SET state = 'running', host = $9, claim_token = claim_token + 1,
@@ -81,8 +84,26 @@ const CLAIM: &str = "
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         EXISTS (SELECT FROM in_order WHERE nth <= $4 AND used > $5::bigint),
-        EXISTS (SELECT FROM candidate WHERE lap = part AND part < tasks_max), NULL
+        EXISTS (SELECT FROM candidate WHERE lap = part AND part < tasks_max)
+            OR EXISTS (SELECT FROM of_plugin WHERE nth > tasks_max), NULL
     ORDER BY 28";
+
+/// Finds the plugin of which a task has waited longest: the first claim of a host starts there. It goes on in the order
+/// of the circle, since any other one would give a group a second turn before others have their first.
+const LONGEST_WAITING: &str = "
+    WITH RECURSIVE step (plugin, task_group) AS (
+        SELECT plugin, (SELECT task_group FROM task t WHERE t.state = 'available' AND t.plugin = q.plugin
+            ORDER BY task_group LIMIT 1) FROM unnest($1::text[]) AS q (plugin)
+        UNION ALL
+        SELECT s.plugin, (SELECT task_group FROM task t
+            WHERE t.state = 'available' AND t.plugin = s.plugin AND t.task_group > s.task_group
+            ORDER BY task_group LIMIT 1)
+        FROM step s WHERE s.task_group IS NOT NULL)
+    SELECT s.plugin FROM step s CROSS JOIN LATERAL (
+        SELECT sort_key FROM task
+        WHERE state = 'available' AND plugin = s.plugin AND task_group = s.task_group
+        ORDER BY sort_key, seq LIMIT 1) t
+    WHERE s.task_group IS NOT NULL ORDER BY t.sort_key, s.plugin COLLATE \"C\" LIMIT 1";
 
 #[derive(Debug)]
 pub(crate) struct ClaimReady {
@@ -186,11 +207,20 @@ impl ClaimReady {
         }
         let tasks = size(self.tasks_max - claims.claimed.len());
         let room = i64::try_from(*memory).unwrap_or(i64::MAX);
-        let (plugin, group) = batch.turn.clone();
-        let now = nanos(self.now);
+        let (mut plugin, group) = batch.turn.clone();
+        let is_first = plugin.is_empty();
+        if is_first {
+            let found = batch.connection.optional(LONGEST_WAITING, &[&plugins]).await?;
+            let Some(row) = found else { return Ok(false) };
+            plugin = get(&row, 0)?;
+        }
+        let (now, host) = (nanos(self.now), batch.host);
         let rows = batch
             .connection
-            .query(CLAIM, &[&plugins, &most, &weights, &tasks, &room, &plugin, &group, &now, &batch.host])
+            .query(
+                CLAIM,
+                &[&plugins, &most, &weights, &tasks, &room, &plugin, &group, &now, &host, &is_first],
+            )
             .await?;
         let Some((end, rows)) = rows.split_last() else { return Ok(false) };
         for row in rows {

@@ -126,6 +126,18 @@ pub async fn a_plugin_at_its_quota_blocks_no_other(fixture: &impl Fixture) {
     assert_eq!(one_by_one(&store, &["a"], 99, 1).await.len(), 59);
 }
 
+pub async fn a_plugin_with_more_groups_than_its_quota_leaves_no_slot_empty(fixture: &impl Fixture) {
+    let store = fixture.open();
+    for group in 0..20 {
+        insert(&store, [of("a", &group.to_string(), 0)]).await;
+    }
+    let b = insert(&store, (0..3).map(|_| of("b", "0", 1))).await;
+    let one = [ClaimQuota { tasks_max: 1, ..ClaimQuota::from(plugin("a")) }, ClaimQuota::from(plugin("b"))];
+    // Fewer tasks than there are groups of the plugin that comes first.
+    let claims = store.claim(&one, 4, at(1)).await.expect("claimed");
+    assert_eq!(ids(&claims)[1..], b);
+}
+
 pub async fn a_group_without_available_tasks_is_skipped(fixture: &impl Fixture) {
     let store = fixture.open();
     let x = insert(&store, [of("a", "x", 0), of("a", "y", 0), of("a", "x", 0)]).await;
