@@ -1,5 +1,6 @@
 //! What outlives the process.
 
+mod askers;
 mod data_folder;
 mod database_faults;
 mod disk;

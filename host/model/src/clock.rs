@@ -1,5 +1,6 @@
 //! Wall-clock time behind a trait, so that tests control it.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +16,12 @@ pub type TimeDelta = chrono::TimeDelta;
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time in UTC.
     fn now(&self) -> Timestamp;
+}
+
+impl fmt::Debug for dyn Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 /// The system clock.

@@ -1,8 +1,9 @@
 //! How to open the database. Plain data only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::Tracer;
+use wasmill_model::{Clock, SystemClock, Tracer};
 use wasmill_store::SharedSettings;
 
 use crate::address::Address;
@@ -37,6 +38,8 @@ pub struct PostgresConfig {
     pub lease: Duration,
     /// The settings that other hosts should share.
     pub settings: SharedSettings,
+    /// The clock for what the store does by itself: it puts back tasks of dead hosts, and registers anew.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl PostgresConfig {
@@ -53,6 +56,7 @@ impl PostgresConfig {
             place,
             lease: LEASE,
             settings: SharedSettings::new(),
+            clock: Arc::new(SystemClock),
         }
     }
 }

@@ -96,6 +96,7 @@ impl Database {
             place,
             lease,
             settings,
+            clock,
             ..
         } = config;
         let stats = Arc::new(WriterStats::new(WriterState::default(), AllPluginCounts::default()));
@@ -108,6 +109,7 @@ impl Database {
             place,
             others: others.clone(),
             lease_period: lease,
+            clock: clock.clone(),
             stats: stats.clone(),
             live_runs: live_runs.clone(),
             abandoned: abandoned.clone(),
@@ -118,7 +120,7 @@ impl Database {
         let handle = runtime.handle().clone();
         let writer = Writer::start(runtime, batcher)?;
         let watched = Arc::new(WatchedLogs::default());
-        handle.spawn(Keeper::new(server.clone(), others.clone(), writer.queue(), lease).run());
+        handle.spawn(Keeper::new(server.clone(), others.clone(), writer.queue(), lease, clock).run());
         handle.spawn(Relay::new(server, others.clone(), live_runs.clone(), watched.clone()).run());
         let postgres =
             Postgres { readers, writer, stats, live_runs, abandoned, others, watched, waiting_max };

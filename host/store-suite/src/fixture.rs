@@ -30,6 +30,35 @@ pub trait Fixture {
     }
 }
 
+/// A database that several hosts share, each at a place that [`Fixture::open_with`] counts as 0.
+pub trait SharedFixture: Fixture {
+    /// Starts a host; one that was at this place is dead.
+    fn start_at(&self, place: usize, waiting_max: u64, now: Timestamp) -> Store;
+
+    /// Sets the clock of all hosts: they put back the tasks of dead ones by themselves.
+    fn set_time(&self, now: Timestamp);
+
+    /// Makes one of the next commits of the host at this place go wrong.
+    fn disturb(&self, place: usize, fault: Fault);
+
+    /// Cuts the connections of the host at this place, until it is told otherwise.
+    fn cut(&self, place: usize, is_cut: bool);
+
+    /// Revokes a registration, as another host does that has not seen it renewed.
+    fn revoke(&self, term: i64) -> impl Future<Output = ()>;
+}
+
+/// What goes wrong with a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is lost, and the commit never arrives.
+    LoseCommit,
+    /// The connection is lost, and the commit was done.
+    LoseAnswer,
+    /// The host stops before the commit, while the others wait for it.
+    StopInTurn,
+}
+
 /// Operations in the short form that most tests need.
 pub trait StoreExt {
     /// Submits tasks without an idempotency key.

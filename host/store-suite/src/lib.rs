@@ -8,4 +8,4 @@ pub mod fixture;
 pub mod random;
 pub mod turns;
 
-pub use fixture::{Fixture, StoreExt};
+pub use fixture::{Fixture, SharedFixture, StoreExt};

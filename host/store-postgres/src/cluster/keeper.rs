@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
-use wasmill_model::{Clock, SystemClock, boot_time};
+use wasmill_model::{Clock, boot_time};
 use wasmill_store::{HostReport, Recovery};
 
 use crate::cluster::membership::{Rescue, Suspect};
@@ -43,6 +43,7 @@ pub(crate) struct Keeper {
     queue: WriterQueue,
     /// How long a lease is valid.
     period: Duration,
+    clock: Arc<dyn Clock>,
     connection: Option<Arc<Connection>>,
     /// The last renewal of each other host, and since when it is known.
     seen: HashMap<i64, (i64, Duration)>,
@@ -54,12 +55,19 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(server: Server, others: Arc<Others>, queue: WriterQueue, period: Duration) -> Self {
+    pub(crate) fn new(
+        server: Server,
+        others: Arc<Others>,
+        queue: WriterQueue,
+        period: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             server,
             others,
             queue,
             period,
+            clock,
             connection: None,
             seen: HashMap::new(),
             looked_at: Duration::ZERO,
@@ -162,13 +170,13 @@ impl Keeper {
     /// Takes hosts for dead and puts back their tasks, while the lease is renewed.
     fn rescue(&mut self, suspects: Vec<Suspect>) {
         if self.rescuing.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.rescuing = Some(tokio::spawn(rescue(self.queue.clone(), suspects)));
+            self.rescuing = Some(tokio::spawn(rescue(self.queue.clone(), suspects, self.clock.clone())));
         }
     }
 
     async fn check_clock(&mut self, connection: &Connection) -> Result<()> {
         let database: i64 = connection.one(CLOCK, &[]).await?.get(0);
-        let difference_ms = SystemClock.now().timestamp_millis() - database;
+        let difference_ms = self.clock.now().timestamp_millis() - database;
         let is_off = difference_ms.abs() > CLOCK_DIFFERENCE_MAX_MS;
         if is_off && !self.is_clock_off {
             tracing::warn!(
@@ -182,14 +190,14 @@ impl Keeper {
     }
 }
 
-async fn rescue(queue: WriterQueue, suspects: Vec<Suspect>) {
+async fn rescue(queue: WriterQueue, suspects: Vec<Suspect>, clock: Arc<dyn Clock>) {
     let mut all = Recovery::default();
     let hosts = suspects.len();
     let mut suspects = suspects.into_iter();
     loop {
         let suspect = suspects.next();
         let is_last = suspect.is_none();
-        let Ok(put_back) = queue.write(Rescue { suspect, now: SystemClock.now() }).await else { break };
+        let Ok(put_back) = queue.write(Rescue { suspect, now: clock.now() }).await else { break };
         all.requeued += put_back.requeued;
         all.failed += put_back.failed;
         all.stopped += put_back.stopped;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
-use wasmill_model::fault_point;
+use wasmill_model::{Clock, fault_point};
 use wasmill_store::StoreError;
 use wasmill_store::commit::{AbandonedClaims, Committed, Effects, OutageLog, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
@@ -44,6 +44,7 @@ pub(crate) struct Batcher {
     others: Arc<Others>,
     /// How long a lease is valid.
     lease_period: Duration,
+    clock: Arc<dyn Clock>,
     /// The registration of this host.
     host: i64,
     /// The number of this connection.
@@ -81,6 +82,7 @@ pub(crate) struct Start {
     pub(crate) place: Place,
     pub(crate) others: Arc<Others>,
     pub(crate) lease_period: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<WriterStats>,
     pub(crate) live_runs: Arc<LiveRuns>,
     pub(crate) abandoned: Arc<AbandonedClaims>,
@@ -109,13 +111,15 @@ struct Unknown {
 
 impl Batcher {
     pub(crate) fn new(start: Start) -> Self {
-        let Start { server, connection, place, others, lease_period, stats, live_runs, abandoned } = start;
+        let Start { server, connection, place, others, lease_period, clock, stats, live_runs, abandoned } =
+            start;
         Self {
             server,
             connection: Some(connection),
             place,
             others,
             lease_period,
+            clock,
             host: 0,
             epoch: 0,
             batch: 0,

@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use wasmill_model::{NewTask, TaskState, Timestamp, Transition};
-use wasmill_store::{CancelOutcome, ClaimQuota, EventKind, Host, Received, RemoveOutcome, Store, StoreError};
+use wasmill_store::{
+    CancelOutcome, ClaimQuota, DueOutcome, EventKind, Host, Received, RemoveOutcome, Store, StoreError,
+};
 use wasmill_store_postgres::PostgresConfig;
 use wasmill_store_suite::Fixture;
+use wasmill_store_suite::conformance::schedules;
 use wasmill_store_suite::fixture::{
     StoreExt, at, claim, claim_one, end_stopped, get, ids, insert_one, new_task, plugin,
 };
@@ -13,7 +16,7 @@ use wasmill_store_suite::fixture::{
 use crate::cluster::{Schema, start};
 
 /// How long a lease is valid in these tests. A machine that is busy may take a while to renew one.
-const LEASE: Duration = Duration::from_secs(3);
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// Opens the store of a host at this place.
 pub(crate) fn host(schema: &Schema, place: &str) -> Store {
@@ -252,6 +255,22 @@ async fn limits_of_waiting_tasks_and_unique_keys_hold_over_all_hosts() {
     };
     let (of_a, of_b) = tokio::join!(a.insert(vec![keyed()]), b.insert(vec![keyed()]));
     assert!(of_a.is_ok() != of_b.is_ok(), "{of_a:?} {of_b:?}");
+}
+
+#[tokio::test]
+async fn a_scheduled_run_starts_once_though_all_hosts_look() {
+    let schema = Schema::new();
+    let (a, b) = (host(&schema, "a"), host(&schema, "b"));
+    let mut schedule = schedules::put(&a, schedules::new("s"), at(0)).await;
+    for run in 1..=10 {
+        let due = schedules::run_due(&schedule, 1);
+        let (of_a, of_b) = tokio::join!(a.run_due(due.clone()), b.run_due(due));
+        let outcomes = [of_a.expect("written"), of_b.expect("written")];
+        let started = outcomes.iter().filter(|outcome| matches!(outcome, DueOutcome::Started { .. })).count();
+        assert_eq!((started, outcomes.contains(&DueOutcome::Changed)), (1, true), "{outcomes:?}");
+        schedule = b.schedule(schedules::name("s")).await.expect("read").expect("there");
+        eventually("a counts it", async || a.counts().await.expect("read").waiting == run).await;
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod plugins;
 #[allow(dead_code, unreachable_pub, reason = "the product tests use all of it")]
 mod postgres;
 mod proxy;
+mod shared;
 #[path = "../../../../tests/harness/skip.rs"]
 #[allow(unreachable_pub, reason = "the product tests use it")]
 mod skip;

@@ -12,12 +12,12 @@ use crate::fixture::{Fixture, StoreExt, at, get, new_task, plugin};
 
 const MOST: u64 = 100;
 
-fn name(name: &str) -> ScheduleName {
+pub fn name(name: &str) -> ScheduleName {
     name.parse().expect("a valid name")
 }
 
 /// A schedule that is due every minute; second 0 of these tests is 20 s after a full one.
-fn new(of: &str) -> NewSchedule {
+pub fn new(of: &str) -> NewSchedule {
     NewSchedule {
         name: name(of),
         from_manifest: false,
@@ -29,7 +29,7 @@ fn new(of: &str) -> NewSchedule {
     }
 }
 
-async fn put(store: &Store, new: NewSchedule, now: Timestamp) -> Schedule {
+pub async fn put(store: &Store, new: NewSchedule, now: Timestamp) -> Schedule {
     match store.put_schedule(new, MOST, now).await.expect("written") {
         PutOutcome::Created(schedule) | PutOutcome::Replaced(schedule) => schedule,
         refused => panic!("{refused:?}"),
@@ -45,7 +45,7 @@ fn task_of(of: &str) -> NewTask {
 }
 
 /// Plans one run of a schedule, which is due.
-fn run_due(schedule: &Schedule, count: usize) -> DueRuns {
+pub fn run_due(schedule: &Schedule, count: usize) -> DueRuns {
     let first = schedule.next_at.expect("due");
     let due = |index: usize| first + TimeDelta::minutes(i64::try_from(index).expect("few"));
     let of = schedule.name.as_str();

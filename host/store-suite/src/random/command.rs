@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::fixture::Fault;
+
 pub(super) const PLUGINS: [&str; 2] = ["a", "b"];
 pub(super) const WAITING_MAX: usize = 12;
 
@@ -20,8 +22,39 @@ pub(super) enum Command {
     Again(usize),
 }
 
+/// What is done at a database with several hosts.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Ask(Command),
+    Change(HostCommand),
+}
+
+/// What happens to a host; the number picks its place.
+#[derive(Clone, Debug)]
+pub(super) enum HostCommand {
+    /// A host starts, unless there is one.
+    Start(usize),
+    /// It leaves, and says so.
+    Leave(usize),
+    /// It is killed, and another one starts at its place.
+    Kill(usize),
+    /// Others take it for dead though it lives.
+    Revoke(usize),
+    /// It cannot reach the database until others have taken it for dead, and longer.
+    CutOff(usize),
+    /// It reaches the database again.
+    Mend(usize),
+    /// One of its next commits goes wrong.
+    Disturb(usize, Fault),
+    /// The asked host pauses or resumes a plugin, or all.
+    Pause(usize, bool),
+}
+
 /// The most tasks of plugin `b` that may wait.
 pub(super) const WAITING_MAX_OF_B: usize = 5;
+
+/// How many tasks of plugin `b` may run on all hosts together.
+pub(super) const CONCURRENCY_OF_B: usize = 2;
 
 /// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none, what to wait for,
 /// a webhook for completed and cancelled, or none, a group or none.
@@ -82,5 +115,27 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Tick),
         2 => any::<bool>().prop_map(Command::Deliver),
         1 => any::<usize>().prop_map(Command::Again),
+    ]
+}
+
+/// A step, and a number that picks the host that is asked.
+pub(super) fn step() -> impl Strategy<Value = (usize, Step)> {
+    let step = prop_oneof![8 => command().prop_map(Step::Ask), 2 => host_command().prop_map(Step::Change)];
+    (any::<usize>(), step)
+}
+
+fn host_command() -> impl Strategy<Value = HostCommand> {
+    let place = any::<usize>();
+    let fault = prop_oneof![Just(Fault::LoseCommit), Just(Fault::LoseAnswer), Just(Fault::StopInTurn)];
+    prop_oneof![
+        3 => place.prop_map(HostCommand::Start),
+        2 => place.prop_map(HostCommand::Leave),
+        2 => place.prop_map(HostCommand::Kill),
+        2 => place.prop_map(HostCommand::Revoke),
+        1 => place.prop_map(HostCommand::CutOff),
+        2 => place.prop_map(HostCommand::Mend),
+        4 => (place, fault).prop_map(|(place, fault)| HostCommand::Disturb(place, fault)),
+        3 => (0..=PLUGINS.len(), prop::bool::weighted(0.3))
+            .prop_map(|(plugin, paused)| HostCommand::Pause(plugin, paused)),
     ]
 }

@@ -1,6 +1,7 @@
 //! Compares the store with the model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use wasmill_model::TaskState;
 use wasmill_store::{Counts, Filter, FinishedCounts, ListQuery, PluginCounts};
@@ -10,6 +11,9 @@ use crate::random::command::PLUGINS;
 use crate::random::known::Known;
 use crate::random::world::World;
 
+/// A busy machine gets this long; then the comparison says what differs.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
 impl<F: Fixture> World<F> {
     /// Compares what is counted by plugin with the tasks there are, and with those that ever ended.
     pub(super) async fn compare_tallies(&self) {
@@ -18,24 +22,7 @@ impl<F: Fixture> World<F> {
         for name in PLUGINS {
             let of_plugin =
                 |state| self.tasks.values().filter(move |task| task.plugin == name && task.state == state);
-            let ended = |state: TaskState| *self.ended.get(&(name, state.as_str())).unwrap_or(&0);
-            let removed = |state: TaskState| *self.removed.get(&(name, state.as_str())).unwrap_or(&0);
-            let removed = FinishedCounts {
-                completed: removed(TaskState::Completed),
-                failed: removed(TaskState::Failed),
-                cancelled: removed(TaskState::Cancelled),
-            };
-            let expected = PluginCounts {
-                blocked: of_plugin(TaskState::Blocked).count() as u64,
-                scheduled: of_plugin(TaskState::Scheduled).count() as u64,
-                suspended: of_plugin(TaskState::Suspended).count() as u64,
-                available: of_plugin(TaskState::Available).count() as u64,
-                running: of_plugin(TaskState::Running).count() as u64,
-                completed: ended(TaskState::Completed),
-                failed: ended(TaskState::Failed),
-                cancelled: ended(TaskState::Cancelled),
-                removed,
-            };
+            let expected = self.expected(name);
             let stored = expected.stored();
             let completed = of_plugin(TaskState::Completed).count() as u64;
             let failed = of_plugin(TaskState::Failed).count() as u64;
@@ -45,6 +32,42 @@ impl<F: Fixture> World<F> {
             let queued = [TaskState::Available, TaskState::Scheduled].into_iter().flat_map(of_plugin);
             let first = queued.map(|task| at(task.ready_at)).min();
             assert_eq!(oldest.get(&plugin(name)).copied(), first);
+        }
+    }
+
+    /// Returns what is to be counted for a plugin.
+    fn expected(&self, name: &'static str) -> PluginCounts {
+        let is_so = |task: &&Known, state| task.plugin == name && task.state == state;
+        let count = |state| self.tasks.values().filter(|task| is_so(task, state)).count() as u64;
+        let ended = |state: TaskState| *self.ended.get(&(name, state.as_str())).unwrap_or(&0);
+        let removed = |state: TaskState| *self.removed.get(&(name, state.as_str())).unwrap_or(&0);
+        PluginCounts {
+            blocked: count(TaskState::Blocked),
+            scheduled: count(TaskState::Scheduled),
+            suspended: count(TaskState::Suspended),
+            available: count(TaskState::Available),
+            running: count(TaskState::Running),
+            completed: ended(TaskState::Completed),
+            failed: ended(TaskState::Failed),
+            cancelled: ended(TaskState::Cancelled),
+            removed: FinishedCounts {
+                completed: removed(TaskState::Completed),
+                failed: removed(TaskState::Failed),
+                cancelled: removed(TaskState::Cancelled),
+            },
+        }
+    }
+
+    /// Waits until the asked host has seen what others did; a host knows at once what it did itself.
+    pub(super) async fn catch_up(&self) {
+        let deadline = Instant::now() + CATCH_UP;
+        let is_behind = || {
+            let counts: BTreeMap<_, _> = self.store().plugin_counts().into_iter().collect();
+            let of = |name| counts.get(&plugin(name)).copied().unwrap_or_default();
+            PLUGINS.into_iter().any(|name| of(name) != self.expected(name))
+        };
+        while self.is_shared() && is_behind() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -59,6 +82,7 @@ impl<F: Fixture> World<F> {
     }
 
     pub(super) async fn compare(&self) {
+        self.catch_up().await;
         self.compare_tallies().await;
         self.compare_due().await;
         let counts =

@@ -65,6 +65,7 @@ impl<F: Fixture> World<F> {
                 attempt: 0,
                 host_crashes: 0,
                 claims: 0,
+                place: 0,
                 priority: wish.priority,
                 tagged: wish.tagged,
                 key: wish.key,

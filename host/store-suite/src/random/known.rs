@@ -12,6 +12,8 @@ pub(super) struct Known {
     pub(super) attempt: u32,
     pub(super) host_crashes: u32,
     pub(super) claims: usize,
+    /// The place of the host that claimed it last.
+    pub(super) place: usize,
     pub(super) priority: i64,
     pub(super) tagged: bool,
     pub(super) key: Option<usize>,

@@ -1,30 +1,34 @@
 //! The store and the model beside it, and what each command does to both.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use wasmill_model::{DependencyResult, HOST_CRASHES_MAX, TaskId, TaskState, Transition};
+use wasmill_model::{HOST_CRASHES_MAX, TaskId, TaskState, Transition};
 use wasmill_store::{
-    AttemptOutcome, CancelOutcome, Claim, Delivery, DeliveryAttempt, DependencyResults, DueQuery,
-    RemoveOutcome, Store,
+    AttemptOutcome, CancelOutcome, Claim, Delivery, DeliveryAttempt, DueQuery, RemoveOutcome, Store,
+    Subscriber,
 };
 
-use crate::fixture::{Fixture, StoreExt, at, failure, plugin, prune, since};
+use crate::fixture::{Fixture, StoreExt, at, failure, prune, since};
 use crate::random::command::{Command, PLUGINS, WAITING_MAX, Wish};
 use crate::random::known::{Known, Queue};
 use crate::turns::Turns;
 
 pub(super) struct World<F> {
     pub(super) fixture: F,
-    pub(super) store: Option<Store>,
+    /// The hosts by their places; one in all if the database has no others.
+    pub(super) hosts: Vec<Host>,
+    /// The place of the host that is asked.
+    pub(super) asked_at: usize,
     pub(super) tasks: BTreeMap<TaskId, Known>,
-    /// Every claim ever given out, with its number among those of its task.
-    pub(super) claims: Vec<(Claim, usize)>,
+    /// Every claim ever given out.
+    pub(super) claims: Vec<Granted>,
     /// How many tasks of each plugin ever ended, and how.
     pub(super) ended: BTreeMap<(&'static str, &'static str), u64>,
     /// How many ended tasks of each plugin were deleted or forgotten, and how they had ended.
     pub(super) removed: BTreeMap<(&'static str, &'static str), u64>,
-    pub(super) turns: Turns<Queue>,
+    /// Plugins that are paused, and whether all are.
+    pub(super) paused: BTreeSet<Option<&'static str>>,
     /// All that was asked for.
     pub(super) asked: Vec<Vec<Wish>>,
     /// What was asked for under each key, and what the answer was.
@@ -33,19 +37,62 @@ pub(super) struct World<F> {
     pub(super) now: i64,
 }
 
+/// A host, or a place for one.
+#[derive(Default)]
+pub(super) struct Host {
+    pub(super) store: Option<Store>,
+    /// How many hosts have started at this place.
+    pub(super) starts: usize,
+    /// Whether it cannot reach the database, and others took it for dead.
+    pub(super) is_cut_off: bool,
+    pub(super) turns: Turns<Queue>,
+    /// Receives its events since it started.
+    pub(super) events: Option<Subscriber>,
+}
+
+impl Host {
+    /// Returns true if it can be asked.
+    pub(super) fn is_up(&self) -> bool {
+        self.store.is_some() && !self.is_cut_off
+    }
+
+    /// Replaces the host at this place.
+    pub(super) fn start(&mut self, store: Store) {
+        self.starts += 1;
+        self.is_cut_off = false;
+        // Turns are kept in memory only.
+        self.turns.forget();
+        self.events = Some(store.subscribe_all());
+        self.store = Some(store);
+    }
+}
+
+/// A claim that was given out.
+pub(super) struct Granted {
+    pub(super) claim: Claim,
+    /// Its number among the claims of its task.
+    pub(super) nth: usize,
+    /// The place of the host that got it, and which host of that place it is.
+    pub(super) place: usize,
+    pub(super) start: usize,
+}
+
 impl<F: Fixture> World<F> {
     /// Opens a store in a fresh database.
     pub(super) fn new() -> Self {
         let fixture = F::new();
         let (store, _) = fixture.open_at(WAITING_MAX as u64, at(0));
+        let mut host = Host::default();
+        host.start(store);
         Self {
             fixture,
-            store: Some(store),
+            hosts: vec![host],
+            asked_at: 0,
             tasks: BTreeMap::new(),
             claims: Vec::new(),
             ended: BTreeMap::new(),
             removed: BTreeMap::new(),
-            turns: Turns::default(),
+            paused: BTreeSet::new(),
             asked: Vec::new(),
             requests: BTreeMap::new(),
             inserted: 0,
@@ -54,7 +101,24 @@ impl<F: Fixture> World<F> {
     }
 
     pub(super) fn store(&self) -> &Store {
-        self.store.as_ref().expect("open between commands")
+        self.hosts[self.asked_at].store.as_ref().expect("open between commands")
+    }
+
+    /// Returns true if other hosts may have the database, too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.hosts.len() > 1
+    }
+
+    /// Returns true if another host is live.
+    pub(super) fn has_others(&self) -> bool {
+        self.hosts.iter().filter(|host| host.is_up()).count() > 1
+    }
+
+    /// Returns the store that got a claim; once that is gone, the one that is asked sends what comes late.
+    fn store_of(&self, granted: &Granted) -> &Store {
+        let host = &self.hosts[granted.place];
+        let is_there = host.is_up() && host.starts == granted.start;
+        if is_there { host.store.as_ref().expect("it is up") } else { self.store() }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -83,72 +147,6 @@ impl<F: Fixture> World<F> {
             Command::Deliver(well) => self.deliver(well).await,
             Command::Again(task) => self.again(task).await,
         }
-    }
-
-    pub(super) async fn claim(&mut self, only: Option<&str>, limit: usize) {
-        let names: Vec<_> =
-            PLUGINS.into_iter().filter(|name| only.is_none_or(|only| only == *name)).collect();
-        let plugins: Vec<_> = names.iter().map(|name| plugin(name)).collect();
-        let claims = self.store().claim(&plugins, limit, at(self.now)).await.expect("claimed");
-        let now = self.now;
-        for task in self.tasks.values_mut() {
-            if task.state == TaskState::Scheduled && task.ready_at <= now {
-                task.state = TaskState::Available;
-            }
-        }
-        let is_ready = |task: &&Known| task.state == TaskState::Available && names.contains(&task.plugin);
-        let ready = self.tasks.values().filter(is_ready).count();
-        assert_eq!(claims.claimed.len(), ready.min(limit));
-        let mut with_results = Vec::new();
-        for claimed in claims.claimed {
-            let id = claimed.claim.id;
-            self.take_turn(id, &names);
-            let task = self.tasks.get_mut(&id).expect("it was stored");
-            task.state = TaskState::Running;
-            task.attempt += 1;
-            task.claims += 1;
-            assert_eq!(claimed.attempt, task.attempt);
-            assert_eq!(claimed.pass_results, task.pass_results);
-            self.claims.push((claimed.claim, task.claims));
-            if claimed.pass_results {
-                with_results.push(id);
-            }
-        }
-        for id in with_results {
-            let (claim, _) = self.claims.iter().rfind(|(claim, _)| claim.id == id).expect("claimed");
-            assert_eq!(self.store().dependency_results(claim).await, Ok(self.dependency_results(id)));
-        }
-    }
-
-    /// The results of its dependencies that a task receives.
-    pub(super) fn dependency_results(&self, id: TaskId) -> DependencyResults {
-        let mut dependency_results = Vec::new();
-        for (id, outcome) in &self.tasks[&id].on {
-            let outcome = outcome.expect("it has ended");
-            let result = match self.tasks.get(id) {
-                None if outcome == TaskState::Completed => return DependencyResults::Gone(*id),
-                on => on.and_then(|on| on.result.clone()),
-            };
-            dependency_results.push(DependencyResult { id: *id, outcome, result });
-        }
-        DependencyResults::Results(dependency_results)
-    }
-
-    /// Checks that this task may be the next to start: it is the first of its queue, and of the others that have
-    /// an available task, none is passed over by this queue twice.
-    pub(super) fn take_turn(&mut self, id: TaskId, names: &[&str]) {
-        let mut queues: BTreeMap<Queue, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
-        for (id, task) in &self.tasks {
-            if task.state == TaskState::Available && names.contains(&task.plugin) {
-                let (position, seq) = task.position();
-                queues.entry(task.queue()).or_default().push((position, seq, *id));
-            }
-        }
-        let queue = self.tasks[&id].queue();
-        let first = queues.get(&queue).and_then(|tasks| tasks.iter().min());
-        assert_eq!(first.map(|(_, _, first)| *first), Some(id));
-        let available = queues.into_keys().collect();
-        self.turns.serve(queue, &available);
     }
 
     /// Does an ended task once more.
@@ -188,7 +186,8 @@ impl<F: Fixture> World<F> {
     }
 
     pub(super) async fn finish(&mut self, number: usize, next: usize) {
-        let Some((claim, token)) = self.claims.get(number % self.claims.len().max(1)) else { return };
+        let Some(granted) = self.claims.get(number % self.claims.len().max(1)) else { return };
+        let (claim, store) = (&granted.claim, self.store_of(granted));
         let retry_at = self.now + 2;
         let was_killed = next == 4;
         let next = match next {
@@ -198,17 +197,17 @@ impl<F: Fixture> World<F> {
             _ => Transition::Requeued,
         };
         let finished = if was_killed {
-            self.store().finish_stopped(claim, None, at(self.now)).await
+            store.finish_stopped(claim, None, at(self.now)).await
         } else {
-            self.store().finish(claim, next.clone(), None, at(self.now)).await
+            store.finish(claim, next.clone(), None, at(self.now)).await
         };
-        let task = self.tasks.get_mut(&claim.id);
-        let holds = |task: &&mut Known| task.state == TaskState::Running && task.claims == *token;
+        let (id, nth) = (claim.id, granted.nth);
+        let task = self.tasks.get_mut(&id);
+        let holds = |task: &&mut Known| task.state == TaskState::Running && task.claims == nth;
         let task = task.filter(holds);
         assert_eq!(finished, Ok(task.as_ref().is_some_and(|task| task.stop.is_none())));
         let Some(task) = task else { return };
         if let Some(removes) = task.stop {
-            let id = claim.id;
             return self.stop(id, removes);
         }
         task.state = next.state();
@@ -220,7 +219,7 @@ impl<F: Fixture> World<F> {
                     task.result = Some(result.clone());
                 }
                 task.end(self.now);
-                let (plugin, id) = (task.plugin, claim.id);
+                let plugin = task.plugin;
                 self.ended(plugin, next.state());
                 self.tell(id, next.state());
             }
@@ -323,12 +322,20 @@ impl<F: Fixture> World<F> {
     }
 
     pub(super) fn reopen(&mut self) {
-        self.store = None;
-        // Turns are kept in memory only.
-        self.turns.forget();
+        self.hosts[self.asked_at].store = None;
+        let put_back = self.crash(self.asked_at);
+        let (store, recovery) = self.fixture.open_at(WAITING_MAX as u64, at(self.now));
+        assert_eq!((recovery.requeued, recovery.failed, recovery.stopped), put_back);
+        self.hosts[self.asked_at].start(store);
+    }
+
+    /// Puts back what ran at the place of a host that is dead; returns how many tasks run again, failed, and were
+    /// stopped.
+    pub(super) fn crash(&mut self, place: usize) -> (u64, u64, u64) {
         let (mut requeued, mut failed) = (0, 0);
         let (mut given_up, mut stopped) = (Vec::new(), Vec::new());
-        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.state == TaskState::Running) {
+        let ran_there = |task: &Known| task.state == TaskState::Running && task.place == place;
+        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| ran_there(task)) {
             if let Some(removes) = task.stop {
                 stopped.push((*id, removes));
                 continue;
@@ -351,9 +358,7 @@ impl<F: Fixture> World<F> {
         for (id, removes) in stopped {
             self.stop(id, removes);
         }
-        let (store, recovery) = self.fixture.open_at(WAITING_MAX as u64, at(self.now));
-        assert_eq!((recovery.requeued, recovery.failed, recovery.stopped), (requeued, failed, count));
-        self.store = Some(store);
+        (requeued, failed, count)
     }
 
     /// Counts a task that has just ended.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use wasmill_model::{Clock, SystemClock};
 
 use super::{Batcher, Unknown};
 use crate::connection::database::Connection;
@@ -64,7 +63,7 @@ impl Batcher {
             tracing::warn!(
                 "this host is no longer registered, and others may run its tasks; it registers anew"
             );
-            self.register(&connection, SystemClock.now()).await?;
+            self.register(&connection, self.clock.now()).await?;
         }
         tracing::info!("connected to the database again");
         self.connection = Some(Arc::clone(&connection));
