@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_tests::{Client, PROGRAM, Server, skip};
+use wasmill_tests::{Authority, Client, PROGRAM, PostgresServer, Server, TlsClient, skip, wasmill};
 
 /// Fetches the metrics.
 struct Page(String);
@@ -275,11 +275,62 @@ pub(crate) async fn busy_server() -> (Server, String) {
     (server, page)
 }
 
+/// Returns the metrics of a server with a certificate.
+async fn metrics_with_certificate() -> String {
+    let authority = Authority::new();
+    let folder = Server::folder_with_guests();
+    authority.issue().write(folder.path());
+    let flags = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+    let server = Server::start_in(folder, &flags).expect("a server");
+    let mut client = TlsClient::connect(server.address(), &authority).await.expect("it serves");
+    let (status, page) = client.get("/metrics").await.expect("metrics");
+    assert_eq!(status, StatusCode::OK, "{page}");
+    page
+}
+
+/// Returns the metrics of a server with a key that ends and has a rate; on PostgreSQL, if that is installed.
+async fn metrics_with_key() -> (String, bool) {
+    let url = PostgresServer::shared().map(|postgres| postgres.create("monitored"));
+    let database = url.as_deref().map(|url| ["--database", url, "--database-migrate"]);
+    let server = Server::start(database.as_ref().map_or(&[], |args| args.as_slice()));
+    let key = ["key", "create", "scraper", "--scope", "metrics", "--expires", "30d", "--rate", "10/s"];
+    let made = wasmill(server.folder(), &key);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let client = server.client().with_key(made.out.trim());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let page = client.get("/metrics").await;
+        if page.text.contains("wasmill_key_expires_seconds{") {
+            return (page.text, url.is_some());
+        }
+        assert!(Instant::now() < deadline, "the key is not known: {}", page.text);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Returns the metrics that a text selects by labels, such as `a{b="c"}`, each with one label and value or several.
+fn selected(text: &str) -> Vec<(&str, &str, Vec<&str>)> {
+    let mut selected = Vec::new();
+    for (start, _) in text.match_indices("wasmill_") {
+        let rest = &text[start..];
+        let Some((metric, labels)) = rest.split_once('{') else { continue };
+        let is_name = metric.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        let Some((labels, _)) = labels.split_once('}').filter(|_| is_name) else { continue };
+        for label in labels.split(',') {
+            let Some((name, values)) = label.split_once('=') else { continue };
+            let values = values.trim_start_matches('~').trim_matches('"').split('|').collect();
+            selected.push((metric, name, values));
+        }
+    }
+    selected
+}
+
 #[tokio::test]
 async fn every_metric_of_dashboard_and_alerts_exists() {
     let (_server, page) = busy_server().await;
-    let page = Page(page);
-    let names = page.names();
+    let (with_key, has_lease) = metrics_with_key().await;
+    let pages = Page([page, metrics_with_certificate().await, with_key].concat());
+    let names = pages.names();
     let dashboard: Value = read(&docs("monitoring/grafana-dashboard.json")).parse().expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     assert!(panels.len() > 10, "a dashboard shows something");
@@ -287,8 +338,21 @@ async fn every_metric_of_dashboard_and_alerts_exists() {
         let text = read(&docs(file));
         let named = metrics_named(&text);
         assert!(named.len() > 5, "{file} names metrics");
-        for metric in named {
-            assert!(names.contains(metric), "{file} names {metric}, which is not exported:\n{}", page.0);
+        for metric in named.iter().filter(|metric| has_lease || !metric.contains("_lease_remaining_")) {
+            assert!(names.contains(metric), "{file} names {metric}, which is not exported:\n{}", pages.0);
+        }
+        for (metric, label, values) in selected(&text.replace("\\\"", "\"")) {
+            // What a reader chooses, what a request or a run decides, and negations, which need no such sample.
+            let is_free = ["instance", "plugin", "job", "code", "route", "outcome"].contains(&label);
+            if is_free || label.ends_with('!') {
+                continue;
+            }
+            for value in values {
+                let is_so = |line: &str| {
+                    line.starts_with(&format!("{metric}{{")) && line.contains(&format!("{label}=\"{value}\""))
+                };
+                assert!(pages.0.lines().any(is_so), "{file} selects {metric}, {label}={value}:\n{}", pages.0);
+            }
         }
     }
 }
