@@ -62,7 +62,7 @@ test-postgres: build ## Run the product tests with the tasks in PostgreSQL
 	WASMILL_TEST_DATABASE=own RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --locked --workspace \
 	  --exclude wasmill-scheduler --test product -- --skip cli:: --skip docs:: --skip http::browser:: $(ARGS)
 
-bench: build ## Run the benchmarks: floors, throughput, latency, plugins (one part: ARGS=large, ARGS=access)
+bench: build ## Run the benchmarks: floors, throughput, latency, plugins (one part: ARGS=large, ARGS=access, ARGS=cluster)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)
 
 bench-growth: build ## Measure the cost of a task beside many others, and write docs/explanation/growth.md (GROWTH_SLOTS, GROWTH_STORED)

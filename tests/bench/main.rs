@@ -12,21 +12,31 @@ mod load;
 mod parts;
 mod report;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::parts::cluster::{self, Sizes};
 use crate::parts::{
     access, batch, cancel, fairness, files, kinds, large, latency, live, many, plugins, restart, suspended,
     throughput, ui, watched,
 };
 use crate::report::{per_second, row, title};
 
+/// Keeps the tasks of test servers in PostgreSQL.
+const TEST_DATABASE: &str = "WASMILL_TEST_DATABASE";
+
 fn main() -> Result<()> {
     wasmill_tests::document::ignore();
     // Cargo says that this is a benchmark, which it knows.
     let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let load = Builder::new_current_thread().enable_all().build()?;
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+    ensure!(
+        !matches!(words[..], [] | ["large" | "suspended" | "growth"])
+            || std::env::var_os(TEST_DATABASE).is_none(),
+        "{TEST_DATABASE} is set, and this part fills the tables of the embedded database; use cluster for PostgreSQL"
+    );
+    match words[..] {
         [] => measure(&load),
         // One part alone: `make bench ARGS=large`.
         ["large"] => load.block_on(large::measure()),
@@ -41,11 +51,13 @@ fn main() -> Result<()> {
         ["suspended"] => load.block_on(suspended::measure()),
         ["files"] => load.block_on(files::measure()),
         ["ui"] => load.block_on(ui::measure(64)),
+        ["cluster"] => load.block_on(cluster::measure(Sizes::FULL)),
+        ["cluster", "quick"] => load.block_on(cluster::measure(Sizes::QUICK)),
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "unknown part {}; use throughput, access, large, batch, latency, start, suspended, files, ui, watched, growth or load, or no name for all",
+            "unknown part {}; use throughput, access, large, batch, latency, start, suspended, files, ui, watched, cluster, growth or load, or no name for all but cluster and suspended",
             words.join(" ")
         ),
     }

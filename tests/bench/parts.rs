@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod batch;
 pub(crate) mod cancel;
+pub(crate) mod cluster;
 pub(crate) mod computing;
 pub(crate) mod fairness;
 pub(crate) mod files;

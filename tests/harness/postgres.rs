@@ -146,6 +146,16 @@ impl PostgresServer {
         ));
     }
 
+    /// Returns the id of its main process, the parent of all others.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn pid(&self) -> u32 {
+        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
+        file.lines().next().and_then(|pid| pid.parse().ok()).expect("a process id")
+    }
+
     /// Returns the folder of its socket.
     pub fn folder(&self) -> &Path {
         &self.folder

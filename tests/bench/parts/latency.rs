@@ -109,7 +109,8 @@ async fn deletes(client: &Client, what: &str, input: &Value) -> Result<()> {
     Ok(())
 }
 
-fn between(from: &Value, to: &Value) -> Result<Duration> {
+/// Returns how much later the second of two times is that a record has.
+pub(crate) fn between(from: &Value, to: &Value) -> Result<Duration> {
     let parse =
         |time: &Value| -> Result<wasmill_model::Timestamp> { Ok(time.as_str().unwrap_or_default().parse()?) };
     Ok((parse(to)? - parse(from)?).to_std().unwrap_or_default())

@@ -87,15 +87,35 @@ class Wasmill(Peer):
         words += ["--data", place.folder / "data", "--plugins", plugins, "--log", "warn"]
         if asleep or concurrency < 100:
             words += ["--slots", concurrency]
+        words += self.words(place)
         worker = Program(words, place.folder / "worker.log", place.environment(), waits=False, cwd=place.folder)
         servers.await_port(self.ports[place.folder], worker)
         return worker
+
+    def words(self, _place):
+        """Returns further words of the command line."""
+        return []
 
     def client(self, place):
         words = [self.load, "load", "tasks", f"127.0.0.1:{self.ports[place.folder]}"]
         client = Program(words, place.folder / "client.log")
         client.ask("ready", patience=60)
         return client
+
+
+class WasmillOnPostgres(Wasmill):
+    name, label = "wasmill-postgres", "Wasmill on PostgreSQL"
+    durability = "PostgreSQL, fsync on"
+
+    def __init__(self):
+        self.server = servers.Postgres
+
+    def install(self):
+        super().install()
+        self.version += f", {servers.Postgres.version()}"
+
+    def words(self, place):
+        return ["--database", place.server.environment["PG_URL"], "--database-migrate"]
 
 
 class Node(Peer):
@@ -271,6 +291,7 @@ class WasmtimeServe(Peer):
 
 ALL = [
     Wasmill(),
+    WasmillOnPostgres(),
     BullMq(synced=True),
     BullMq(synced=False),
     Celery(synced=True),
