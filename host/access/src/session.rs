@@ -62,26 +62,54 @@ impl SessionSecret {
         }
     }
 
+    /// Returns its bytes, for other hosts that check the same sessions.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+
+    /// Creates the secret of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless there are 32.
+    pub fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
+        let why = || format!("a secret of sessions has {SECRET_BYTES} bytes");
+        bytes.try_into().map(Self).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, why()))
+    }
+
+    /// Makes it the secret of a data folder, in place of another one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be written.
+    pub fn save(&self, data: &Path) -> io::Result<()> {
+        self.write(data)?.persist(session_file(data))?;
+        Ok(())
+    }
+
     fn read(path: &Path) -> io::Result<Self> {
         let mut bytes = Vec::new();
         File::open(path)?.take(SECRET_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        let secret = bytes.try_into().map_err(|_| {
-            let why = format!(
+        let why = || {
+            format!(
                 "{} is not a file of {SECRET_BYTES} bytes; delete it, and all sign in anew",
                 path.display()
-            );
-            io::Error::new(io::ErrorKind::InvalidData, why)
-        });
-        secret.map(Self)
+            )
+        };
+        Self::from_bytes(bytes).map_err(|error| io::Error::new(error.kind(), why()))
+    }
+
+    fn write(&self, data: &Path) -> io::Result<NamedTempFile> {
+        let mut file = NamedTempFile::new_in(data)?;
+        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(&self.0)?;
+        file.as_file().sync_all()?;
+        Ok(file)
     }
 
     fn create(data: &Path) -> io::Result<Self> {
         let secret = Self::random();
-        let mut file = NamedTempFile::new_in(data)?;
-        file.as_file().set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(&secret.0)?;
-        file.as_file().sync_all()?;
-        match file.persist_noclobber(session_file(data)) {
+        match secret.write(data)?.persist_noclobber(session_file(data)) {
             Ok(_) => Ok(secret),
             // Another process was faster.
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {

@@ -9,4 +9,5 @@ pub(crate) mod keeper;
 pub(crate) mod membership;
 pub(crate) mod others;
 pub(crate) mod place;
+pub(crate) mod secret;
 pub(crate) mod turn;

@@ -6,6 +6,7 @@ pub(crate) mod capacity;
 mod checked;
 pub(crate) mod loader_config;
 pub(crate) mod protected;
+mod sessions;
 mod supervisor;
 pub(crate) mod webhook_config;
 
@@ -30,6 +31,7 @@ use wasmill_webhooks::Webhooks;
 
 use self::banner::print_banner;
 use self::checked::Checked;
+use self::sessions::SharedSessions;
 use self::supervisor::Supervisor;
 use crate::database::Database;
 use crate::process::{self, StopSignals};
@@ -82,6 +84,9 @@ async fn run(
     reload_on_hang_up(&mut stop, checked.tls.clone());
     let (store, recovery) = start_store(checked.database, now).await?;
     let audit = start_audit(&settings)?;
+    let mut sessions = SharedSessions::new(store.clone(), checked.access.clone(), settings.data.clone());
+    // Before anything is served: whoever has signed in at another host is not sent away for a moment.
+    sessions.look().await;
     let wasm = checked.runtime;
     let scheduler = Scheduler::new(
         checked.scheduler_config,
@@ -127,6 +132,7 @@ async fn run(
     if let Some(tls) = checked.tls {
         supervisor.run("certificate", tls.follow(Arc::clone(&api.clock)));
     }
+    supervisor.run("shared sessions", sessions.run());
     run_background_tasks(&mut supervisor, api, settings.retention(), plugins_changed);
     supervisor.run("server", serve);
     print_banner(&settings, &server, &checked.access, &wasm, slots, recovery.waiting);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use wasmill_tests::{Answer, Client, Server, sleep, wasmill};
+use wasmill_tests::{Answer, Client, PostgresServer, Server, sleep, wasmill};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -197,4 +197,53 @@ async fn an_open_server_asks_nobody_to_sign_in() {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     assert_eq!(answer.headers["location"], "./");
     assert!(answer.headers.get("set-cookie").is_none() && !server.folder().join("data/session.key").exists());
+}
+
+/// Waits until a session has this status at a server.
+async fn until_session(client: &Client, cookie: &str, status: StatusCode) {
+    until(client, &[("cookie", cookie)], status).await;
+}
+
+#[tokio::test]
+async fn a_session_of_one_host_counts_at_all_and_ends_at_all() {
+    let Some(postgres) = PostgresServer::shared() else { return };
+    let url = postgres.create("sessions");
+    let servers: [Server; 2] =
+        std::array::from_fn(|_| Server::start(&["--database", &url, "--database-migrate"]));
+    let [a, b] = &servers;
+    let key = create(a, "ada", "admin");
+    fs::copy(a.folder().join("data/keys.toml"), b.folder().join("data/keys.toml")).expect("copied");
+    for server in &servers {
+        until(&server.client(), &[], StatusCode::UNAUTHORIZED).await;
+    }
+    // Both have a secret, of which one counts at both.
+    let signed_in_at = async |server: &Server| {
+        let answer = sign_in(&server.client(), &format!("key={key}&next=/ui/tasks"), &[]).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+        cookie(&answer)
+    };
+    let secret = |server: &Server| fs::read(server.folder().join("data/session.key")).ok();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while secret(a).is_none() || secret(a) != secret(b) {
+        assert!(Instant::now() < deadline, "they do not agree");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let session = signed_in_at(a).await;
+    until_session(&b.client(), &session, StatusCode::OK).await;
+    until_session(&a.client(), &signed_in_at(b).await, StatusCode::OK).await;
+    // A restart takes what the others have, also without a file of its own.
+    let before = secret(a);
+    let [a, mut b] = servers;
+    b.kill();
+    fs::remove_file(b.folder().join("data/session.key")).expect("removed");
+    let b = b.start_beside().expect("a server");
+    until_session(&b.client(), &session, StatusCode::OK).await;
+    assert_eq!(secret(&b), before);
+    // Deleting the file of a host that is up ends all sessions everywhere.
+    fs::remove_file(a.folder().join("data/session.key")).expect("removed");
+    for server in [&a, &b] {
+        until_session(&server.client(), &session, StatusCode::UNAUTHORIZED).await;
+    }
+    let session = signed_in_at(&a).await;
+    until_session(&b.client(), &session, StatusCode::OK).await;
 }

@@ -12,13 +12,14 @@ use crate::connection::fault::{Error, Result};
 /// Hosts of the version before continue while a step is made and after it, so a step adds: tables, indexes, and columns with a
 /// default. It changes and removes nothing that they read or write; what is no longer used goes with a later version. Values
 /// that they do not know are written by the version after.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("0001_schema.sql"),
     include_str!("0002_live.sql"),
     include_str!("0003_settings.sql"),
     include_str!("0004_inbox.sql"),
     include_str!("0005_plugins.sql"),
     include_str!("0006_signatures.sql"),
+    include_str!("0007_secret.sql"),
 ];
 
 /// The version that this build writes and reads.

@@ -5,6 +5,7 @@ use wasmill_model::{TaskId, Timestamp};
 use wasmill_store::{Cluster, Host, HostReport, Lease, StopRequest, StoreError};
 
 use crate::cluster::membership;
+use crate::cluster::secret::{self, Share};
 use crate::postgres::Postgres;
 use crate::read::queries;
 use crate::writer::events::PublishProgress;
@@ -22,6 +23,21 @@ impl Cluster for Postgres {
     async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
         let own = self.others.lease.term();
         self.readers.read(async move |connection| membership::hosts(&connection, own).await).await
+    }
+
+    async fn share_secret(
+        &self,
+        name: &'static str,
+        own: Vec<u8>,
+        replaced: Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let stored = self.readers.read(async move |connection| secret::find(&connection, name).await).await?;
+        let is_agreed =
+            stored.as_ref().is_some_and(|stored| *stored == own || replaced.as_ref() != Some(stored));
+        if is_agreed {
+            return Ok(stored);
+        }
+        self.writer.write(Share { name, own, replaced }).await
     }
 
     async fn publish_progress(&self, now: Timestamp) {

@@ -258,6 +258,24 @@ async fn limits_of_waiting_tasks_and_unique_keys_hold_over_all_hosts() {
 }
 
 #[tokio::test]
+async fn hosts_agree_on_a_secret() {
+    let schema = Schema::new();
+    let (a, b) = (host(&schema, "a"), host(&schema, "b"));
+    let share = async |store: &Store, own: u8, replaced: Option<u8>| {
+        let replaced = replaced.map(|byte| vec![byte]);
+        store.share_secret("s", vec![own], replaced).await.expect("shared").expect("stored")
+    };
+    let (of_a, of_b) = tokio::join!(share(&a, 1, None), share(&b, 2, None));
+    assert_eq!(of_a, of_b);
+    let (first, other) = (of_a[0], 3 - of_a[0]);
+    // Only who knows the one that is stored replaces it.
+    assert_eq!(share(&b, 7, Some(other)).await, [first]);
+    assert_eq!(share(&b, 7, Some(first)).await, [7]);
+    assert_eq!(share(&a, first, Some(first)).await, [7]);
+    assert_eq!(share(&a, 7, Some(7)).await, [7]);
+}
+
+#[tokio::test]
 async fn a_scheduled_run_starts_once_though_all_hosts_look() {
     let schema = Schema::new();
     let (a, b) = (host(&schema, "a"), host(&schema, "b"));

@@ -19,6 +19,18 @@ pub trait Cluster {
     /// Returns all hosts, the one that registered first at the top.
     async fn hosts(&self) -> Result<Vec<Host>, StoreError>;
 
+    /// Returns the secret that all hosts share under this name. Stores this one if there is none yet, or if the stored
+    /// one is that which it replaces; durable on return. `None` if no other host can open the database, which then
+    /// stores none.
+    async fn share_secret(
+        &self,
+        _name: &'static str,
+        _own: Vec<u8>,
+        _replaced: Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
     /// Publishes pending progress, at most 1,000 tasks per call. The caller decides how often.
     async fn publish_progress(&self, now: Timestamp);
 
