@@ -85,16 +85,12 @@ async fn run(
     let (store, recovery) = start_store(checked.database, now).await?;
     let audit = start_audit(&settings)?;
     let mut sessions = SharedSessions::new(store.clone(), checked.access.clone(), settings.data.clone());
-    // Before anything is served: whoever has signed in at another host is not sent away for a moment.
+    // Before anything is served, so that a browser that has signed in at another host is not refused for a moment.
     sessions.look().await;
     let wasm = checked.runtime;
-    let scheduler = Scheduler::new(
-        checked.scheduler_config,
-        store.clone(),
-        Arc::new(wasm.clone()),
-        Arc::clone(&clock),
-        guests,
-    );
+    let runner = Arc::new(wasm.clone());
+    let scheduler =
+        Scheduler::new(checked.scheduler_config, store.clone(), runner, Arc::clone(&clock), guests);
     scheduler.load_paused().await?;
     let webhooks = Webhooks::new(checked.webhook_config, store.clone(), Arc::clone(&clock));
     let api = Api::new(ApiParts {
