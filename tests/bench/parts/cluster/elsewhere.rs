@@ -1,5 +1,8 @@
 //! A client that asks one host, and a task that another one runs.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,11 +14,12 @@ use super::Sizes;
 use super::bare::Floors;
 use super::database::Postgres;
 use crate::parts::latency::between;
-use crate::parts::throughput::submit_for;
+use crate::parts::throughput::{drained, submit_for};
 use crate::report::{Spread, row, title};
 
-/// Clients that submit meanwhile.
+/// Clients that submit meanwhile, and for how long before they look whether it is over.
 const BESIDE: usize = 8;
+const BURST: Duration = Duration::from_millis(500);
 
 pub(super) async fn measure(postgres: &Postgres, floors: &Floors, sizes: Sizes) -> Result<()> {
     let database = postgres.create();
@@ -32,11 +36,20 @@ pub(super) async fn measure(postgres: &Postgres, floors: &Floors, sizes: Sizes) 
     ));
     row("submit to start (created_at to started_at)", &starts(&client, sizes.samples).await?.to_string());
     deletes(&client, &runs, sizes, "").await?;
-    let load = tokio::spawn(submit_for(runs.address(), BESIDE, Duration::from_secs(3_600)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let load = tokio::spawn(submit_until(runs.address(), Arc::clone(&is_over)));
     deletes(&client, &runs, sizes, &format!(", {BESIDE} clients submit")).await?;
-    ensure!(!load.is_finished(), "the others submitted to the end");
-    load.abort();
+    is_over.store(true, Ordering::Relaxed);
+    load.await??;
     client.delete(&format!("/task/{blocker}")).await;
+    drained(&client).await;
+    Ok(())
+}
+
+async fn submit_until(server: SocketAddr, is_over: Arc<AtomicBool>) -> Result<()> {
+    while !is_over.load(Ordering::Relaxed) {
+        submit_for(server, BESIDE, BURST).await?;
+    }
     Ok(())
 }
 
