@@ -92,7 +92,8 @@ fn failure(message: String) -> Failure {
 }
 
 fn expanded(text: &str) -> String {
-    std::env::vars().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), &value))
+    std::env::vars()
+        .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), &value))
 }
 
 fn spill(text: &str) {
@@ -116,11 +117,8 @@ fn send_all(requests: &[Request], backwards: &[String]) -> String {
 }
 
 fn send(request: &Request) -> Result<String, String> {
-    let headers: Vec<_> = request
-        .headers
-        .iter()
-        .map(|(name, value)| (expanded(name), expanded(value).into_bytes()))
-        .collect();
+    let headers: Vec<_> =
+        request.headers.iter().map(|(name, value)| (expanded(name), expanded(value).into_bytes())).collect();
     let (mut scheme, mut authority) = (request.scheme.clone(), request.authority.clone());
     let mut path = expanded(&request.path);
     let mut outcome = String::new();
@@ -160,7 +158,8 @@ fn send_once(
     coming.subscribe().block();
     let response = coming.get().expect("it was waited for").expect("it is taken once");
     let response = response.map_err(|error| format!("{error:?}"))?;
-    let location = response.headers().get("location").first().map(|value| String::from_utf8_lossy(value).into_owned());
+    let location =
+        response.headers().get("location").first().map(|value| String::from_utf8_lossy(value).into_owned());
     let incoming = response.consume().expect("it is taken once");
     let stream = incoming.stream().expect("it is taken once");
     loop {
@@ -180,8 +179,7 @@ fn count_in_memory(backwards: &[u8]) -> usize {
         unsafe { std::ptr::read_volatile(address as *const u8) }
     };
     // From 1: no pointer of Rust is null.
-    (1..bytes - backwards.len()).filter(|start| {
-        backwards.iter().rev().enumerate().all(|(offset, byte)| at(start + offset) == *byte)
-    })
-    .count()
+    (1..bytes - backwards.len())
+        .filter(|start| backwards.iter().rev().enumerate().all(|(offset, byte)| at(start + offset) == *byte))
+        .count()
 }
