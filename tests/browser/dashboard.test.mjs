@@ -303,7 +303,7 @@ test("an upload shows what changes before it is taken, and a schedule is made", 
   assert.match(await page.textContent("#s-hourly"), /5 minutes after every hour/);
 }));
 
-test("a server that goes and comes back is told and found again", async () => {
+test("a server that goes and comes back is reported and found again", async () => {
   const own = await start();
   const {context, page} = await open(browser);
   try {

@@ -41,7 +41,7 @@ pub trait SharedFixture: Fixture {
     /// Makes one of the next commits of the host at this place go wrong.
     fn disturb(&self, place: usize, fault: Fault);
 
-    /// Cuts the connections of the host at this place, until it is told otherwise.
+    /// Cuts the connections of the host at this place, until it is restored.
     fn cut(&self, place: usize, is_cut: bool);
 
     /// Revokes a registration, as another host does that has not seen it renewed.

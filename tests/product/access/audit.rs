@@ -103,7 +103,7 @@ async fn no_secret_and_no_payload_is_in_the_audit() {
     assert!(server.terminate().success(), "{}", server.log());
     let lines = lines(&server, &[]);
     assert_eq!((&lines[0]["did"], &lines[0]["who"]), (&json!("putSchedule"), &Value::Null), "{lines:?}");
-    // That there is a key now may be told before, after, or no more.
+    // That there is a key now may be written before, after, or no more.
     let of_requests: Vec<_> = lines.iter().filter(|line| line["did"] != "keyNew").collect();
     assert_eq!((of_requests.len(), &of_requests[1]["path"]), (2, &json!("/pause")), "{lines:?}");
     let text = std::fs::read_to_string(server.folder().join("data/audit.log")).expect("a file");

@@ -267,15 +267,15 @@ async fn the_events_of_a_tenant_are_of_its_tasks() {
             admin.until(id, "completed").await;
             assert_eq!(admin.delete(&format!("/task/{id}")).await.status, StatusCode::NO_CONTENT);
         }
-        let mut told = Vec::new();
-        while told.len() < 4 * own.len() {
+        let mut seen = Vec::new();
+        while seen.len() < 4 * own.len() {
             let event = stream.next().await.expect("an event");
             let task = event.data["task"].as_str().expect("a task").to_owned();
             assert!(own.contains(&task), "{event:?}");
-            told.push((task, event.name));
+            seen.push((task, event.name));
         }
         for id in &own {
-            let names: Vec<_> = told.iter().filter(|(task, _)| task == id).map(|(_, name)| &**name).collect();
+            let names: Vec<_> = seen.iter().filter(|(task, _)| task == id).map(|(_, name)| &**name).collect();
             assert_eq!(names, ["created", "started", "completed", "deleted"], "{id}");
         }
         let refused = tenant.get("/events?sample=5").await;

@@ -235,7 +235,7 @@ async fn a_delete_of_a_task_at_a_stopped_host_is_answered_once_it_is_taken_for_d
     };
     b.pause();
     let began = Instant::now();
-    // One that gives up sooner is told that it continues; the end of its host is what answers the last one.
+    // One that gives up sooner learns that it continues; the end of its host is what answers the last one.
     eventually("it is deleted", TAKEN_OVER, async || {
         let status = of_a.delete(&format!("/task/{id}")).await.status;
         assert!([204, 404, 503, 202].contains(&status.as_u16()), "{status}");

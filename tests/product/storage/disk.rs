@@ -90,7 +90,7 @@ async fn a_full_disk_is_logged_once_and_loses_nothing() {
     assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
     // Its guest ends now; its outcome waits in memory and keeps the slot.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(client.get(&format!("/task/{id}")).await.str("state"), "running", "reads go on");
+    assert_eq!(client.get(&format!("/task/{id}")).await.str("state"), "running", "reads are served");
     assert_eq!(client.slots_used().await, 1);
     let reported = errors(&server);
     assert!(reported.iter().any(|line| line.contains("full")), "{reported:?}");

@@ -69,7 +69,7 @@ impl Redactor {
         Some((found.start(), found.end(), &self.forms[found.pattern().as_usize()].1))
     }
 
-    /// Returns true if a secret may begin with these bytes, and go on.
+    /// Returns true if a secret may begin with these bytes and be longer.
     pub(super) fn may_continue(&self, bytes: &[u8]) -> bool {
         self.forms
             .iter()

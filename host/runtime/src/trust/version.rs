@@ -20,7 +20,7 @@ pub(crate) struct FileVersion {
 pub(crate) struct Version(Vec<u64>);
 
 impl Version {
-    /// Returns the number at a position; a version goes on with zeros.
+    /// Returns the number at a position; a version continues with zeros.
     fn at(&self, position: usize) -> u64 {
         self.0.get(position).copied().unwrap_or(0)
     }

@@ -88,7 +88,7 @@ const CLAIM: &str = "
             OR EXISTS (SELECT FROM of_plugin WHERE nth > tasks_max), NULL
     ORDER BY 28";
 
-/// Finds the plugin of which a task has waited longest: the first claim of a host starts there. It goes on in the order
+/// Finds the plugin of which a task has waited longest: the first claim of a host starts there. It continues in the order
 /// of the circle, since any other one would give a group a second turn before others have their first.
 const LONGEST_WAITING: &str = "
     WITH RECURSIVE step (plugin, task_group) AS (

@@ -51,7 +51,7 @@ pub(crate) struct Batcher {
     epoch: i64,
     /// The number of the last transaction.
     batch: i64,
-    /// The number of the last one that its callers were told is durable.
+    /// The number of the last one that its callers know to be durable.
     durable: i64,
     /// How many transactions are known to be committed.
     published: u64,

@@ -50,7 +50,7 @@ async fn a_commit_whose_wait_for_the_standby_is_cancelled_is_not_acknowledged() 
     let Some(server) = PostgresServer::start("") else { return };
     let store = host(&server, "a");
     insert_one(&store).await;
-    // The standby never comes: nobody can tell, and the client is told so.
+    // The standby never comes: the outcome is unknown, and the client gets that answer.
     set_standby(&server, "nobody");
     let of_task = store.clone();
     let submit = tokio::spawn(async move { of_task.insert(vec![new_task()]).await });

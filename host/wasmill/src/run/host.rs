@@ -8,7 +8,7 @@ use wasmill_model::{BoxFuture, LogStream, Meter, Progress, RunHost, Usage};
 
 use crate::terminal::status_line::SharedStatusLine;
 
-/// Maximum bytes of a log line shown as one; the rest goes on the next.
+/// Maximum bytes of a log line shown as one; the rest is shown on the next.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// The host of all attempts of one run.

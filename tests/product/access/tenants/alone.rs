@@ -115,7 +115,7 @@ impl Side {
         let headers: Vec<_> = key.into_iter().collect();
         let answer =
             tenant.send_with(request.method.clone(), &path, &headers, body).await.expect("an answer");
-        self.told(&answer)
+        self.normalized(&answer)
     }
 
     /// Replaces the names of a request.
@@ -131,7 +131,7 @@ impl Side {
     }
 
     /// Returns what an answer tells, without times and with names for ids.
-    fn told(&mut self, answer: &Answer) -> String {
+    fn normalized(&mut self, answer: &Answer) -> String {
         let headers = ["location", "idempotent-replayed", "content-type", "allow", "retry-after", "link"];
         let headers = headers.map(|name| answer.headers.get(name).map(|value| value.to_str().expect("text")));
         let headers: Vec<_> = headers.into_iter().flatten().map(|value| self.named(value)).collect();
@@ -142,29 +142,29 @@ impl Side {
 
     /// Replaces ids by names, times by `TIME` and cursors by `CURSOR`.
     fn named(&mut self, text: &str) -> String {
-        let (mut told, mut rest) = (String::new(), text);
+        let (mut normalized, mut rest) = (String::new(), text);
         while let Some(first) = rest.chars().next() {
             if let Some(id) = rest.get(..36).filter(|id| is_id(id)) {
                 let next =
                     format!("task-{}", self.names.values().filter(|name| name.starts_with("task-")).count());
-                told += self.names.entry(id.to_owned()).or_insert(next);
+                normalized += self.names.entry(id.to_owned()).or_insert(next);
                 rest = &rest[36..];
             } else if rest.get(..11).is_some_and(is_time) {
-                told += "TIME";
+                normalized += "TIME";
                 rest = rest[11..].trim_start_matches(|c: char| c.is_ascii_digit() || ":.".contains(c));
             } else if let Some(behind) = rest.strip_prefix("io work result = ") {
                 // It is random.
-                told += "RESULT";
+                normalized += "RESULT";
                 rest = behind.trim_start_matches(|c: char| c.is_ascii_digit());
             } else if let Some(behind) = rest.strip_prefix("cursor=") {
-                told += "CURSOR";
+                normalized += "CURSOR";
                 rest = behind.trim_start_matches(|c: char| c.is_ascii_hexdigit());
             } else {
-                told.push(first);
+                normalized.push(first);
                 rest = &rest[first.len_utf8()..];
             }
         }
-        told
+        normalized
     }
 
     /// Lets everything run that can, and waits until it has.
@@ -416,14 +416,14 @@ impl Pair {
     async fn ask_both(&mut self) {
         let mut request = self.request();
         for _ in 0..3 {
-            let told = (self.alone.ask(&request).await, self.crowded.ask(&request).await);
+            let normalized = (self.alone.ask(&request).await, self.crowded.ask(&request).await);
             assert!(
-                told.0 == told.1,
+                normalized.0 == normalized.1,
                 "{request:?} of a key that reaches {:?}: {}",
                 self.reach.args(),
-                difference(&told.0, &told.1)
+                difference(&normalized.0, &normalized.1)
             );
-            if request.method != Method::GET || !told.0.contains("CURSOR") {
+            if request.method != Method::GET || !normalized.0.contains("CURSOR") {
                 return;
             }
             // Without a cursor, a longer page shows what follows.

@@ -18,7 +18,7 @@ const LAST_BATCH: &str = "SELECT batch FROM writer WHERE host = $1";
 /// How long the server may take to resume. It waits for the last transaction, which is ended, and for the standby.
 const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The number of no transaction: whoever has it reads what others have changed.
+/// The number of no transaction: a host that has it reads what others have changed.
 const NONE_KNOWN: i64 = -1;
 
 /// How often an idle writer tries to connect.
@@ -55,7 +55,7 @@ impl Batcher {
         if !self.is_revoked && batch.is_some_and(|batch| batch < self.durable) {
             tracing::error!(
                 "the database has lost transactions that it had acknowledged, as a failover to a standby does that did \
-                 not have them; what clients were told of them may be wrong, and tasks may run again"
+                 not have them; answers about them may be wrong, and tasks may run again"
             );
             self.is_revoked = true;
         }

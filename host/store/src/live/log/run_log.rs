@@ -185,7 +185,7 @@ impl RunLines {
         }
     }
 
-    /// Takes the lines of a part. Those that were not complete go on.
+    /// Takes the lines of a part. Those that were not complete continue.
     fn of(part: Part<'_>, bytes_max: usize) -> Result<Self, Damaged> {
         let Part { earlier, first, dropped, mut records, .. } = part;
         let mut lines = Self { first, dropped, ..Self::new(earlier, bytes_max) };

@@ -1,4 +1,4 @@
-//! The `wasmill` binary: parses the command line and runs one command.
+//! The code of the `wasmill` binary: parses the command line and runs one command.
 
 mod built_in;
 mod cli;
@@ -28,7 +28,8 @@ use crate::cli::{Command, DatabaseCommand};
 use crate::exit::Exit;
 use crate::output::note;
 
-fn main() -> ExitCode {
+/// Runs the command of this process's arguments, and returns its exit code.
+pub fn main() -> ExitCode {
     let cli = environment::parse();
     terminal::style::set_color(cli.color);
     let exit = run_command(cli.command).unwrap_or_else(|error| {
