@@ -3,30 +3,14 @@
 
 use wasmill_model::{TaskState, Transition};
 use wasmill_store::{CancelOutcome, RemoveOutcome, Store};
-use wasmill_store_suite::Fixture;
 use wasmill_store_suite::fixture::{StoreExt, at, claim_one, get, insert_one};
 
-use crate::cluster::{Schema, start};
-use crate::proxy::Proxy;
+use crate::proxy::Bed;
 
 /// More messages than any operation has, with its preparation.
 const MESSAGES_MAX: i64 = 1_000;
 
-/// A store whose write connection is cut.
-struct Bed {
-    schema: Schema,
-    proxy: Proxy,
-    store: Store,
-}
-
 impl Bed {
-    fn new() -> Self {
-        let schema = Schema::new();
-        let proxy = Proxy::start(schema.folder());
-        let store = start(schema.config(&proxy.url(), "one"), at(0)).0;
-        Self { schema, proxy, store }
-    }
-
     /// Does something with the connection cut at each of its messages in turn, until it has fewer.
     async fn cut_everywhere(&self, operation: impl AsyncFn(&Store)) {
         for message in 0..MESSAGES_MAX {

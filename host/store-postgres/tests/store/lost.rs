@@ -3,28 +3,13 @@
 use std::time::{Duration, Instant};
 
 use wasmill_model::{TaskState, Transition};
-use wasmill_store::{Filter, Store, StoreError};
-use wasmill_store_suite::Fixture;
+use wasmill_store::{Filter, StoreError};
 use wasmill_store_suite::fixture::{StoreExt, at, claim, claim_one, get, insert_one, new_task};
 
-use crate::cluster::{Schema, start};
-use crate::proxy::{Mode, Proxy};
-
-/// A store whose connections go through a proxy.
-struct Bed {
-    schema: Schema,
-    proxy: Proxy,
-    store: Store,
-}
+use crate::cluster::start;
+use crate::proxy::{Bed, Mode};
 
 impl Bed {
-    fn new() -> Self {
-        let schema = Schema::new();
-        let proxy = Proxy::start(schema.folder());
-        let store = start(schema.config(&proxy.url(), "one"), at(0)).0;
-        Self { schema, proxy, store }
-    }
-
     /// Returns how many tasks there are.
     async fn tasks(&self) -> usize {
         self.store.find(Filter::default(), None, 100).await.expect("read").0.len()

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use wasmill_store::Store;
+use wasmill_store_suite::Fixture;
+use wasmill_store_suite::fixture::at;
+
+use crate::cluster::{Schema, start};
 
 /// What the proxy does with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,22 @@ const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
 /// In the first message of a write connection.
 const OF_WRITER: &[u8] = b"wasmill writer";
+
+/// A store whose connections go through a proxy.
+pub(crate) struct Bed {
+    pub(crate) schema: Schema,
+    pub(crate) proxy: Proxy,
+    pub(crate) store: Store,
+}
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        let schema = Schema::new();
+        let proxy = Proxy::start(schema.folder());
+        let store = start(schema.config(&proxy.url(), "one"), at(0)).0;
+        Self { schema, proxy, store }
+    }
+}
 
 /// A proxy on a thread of its own.
 pub(crate) struct Proxy {
