@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Client, MISBEHAVE, NOOP, ServerFolder, warm_cache};
+use crate::{Client, MISBEHAVE, NOOP, ServerFolder, warm_cache, wasmill};
 
 /// Deadline for the start and the stop of a server.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -306,6 +306,25 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix(metric_value)).expect("a figure");
         let kib: u64 = line.trim_start_matches(':').trim_end_matches("kB").trim().parse().expect("a number");
         kib << 10
+    }
+
+    /// Creates a key with these options, and waits until the server knows it, as its audit says: a request with a key that
+    /// is not known yet would count as one with a wrong key. Returns its text.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be created, or the server does not take it.
+    pub fn create_key(&self, name: &str, options: &[&str]) -> String {
+        let made = wasmill(self.folder(), &[&["key", "create", name], options].concat());
+        assert_eq!(made.code, 0, "{}", made.err);
+        let (audit, path) = (self.folder().join("data/audit.log"), format!("\"path\":\"{name} "));
+        let is_new = |line: &str| line.contains("\"keyNew\"") && line.contains(&path);
+        let start = Instant::now();
+        while !std::fs::read_to_string(&audit).is_ok_and(|lines| lines.lines().any(is_new)) {
+            assert!(start.elapsed() < DEADLINE, "the server does not know the key {name}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        made.out.trim().to_owned()
     }
 
     /// Returns the folder of its data and plugins.

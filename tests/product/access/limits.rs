@@ -11,30 +11,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wasmill_tests::{Client, Server, command, skip, sleep, wasmill};
 
-/// Creates a key of a server and waits until it counts.
-async fn client_with(server: &Server, name: &str, args: &[&str]) -> Client {
-    let made = wasmill(server.folder(), &[&["key", "create", name], args].concat());
-    assert_eq!(made.code, 0, "{}", made.err);
-    let client = server.client().with_key(made.out.trim());
-    let start = Instant::now();
-    // In this order, since an open server does not count: the request that ends the wait, which needs no scope, costs one
-    // of its rate, and those of a key that is not known yet cost nothing.
-    while server_is_open(server).await || client.get("/task/nothing").await.str("code") == "key-unknown" {
-        assert!(start.elapsed() < Duration::from_secs(30), "the key does not count");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    client
-}
-
-async fn server_is_open(server: &Server) -> bool {
-    server.client().get("/stats").await.status == StatusCode::OK
+/// Returns a client with a new key of a server.
+fn client_with(server: &Server, name: &str, options: &[&str]) -> Client {
+    server.client().with_key(&server.create_key(name, options))
 }
 
 #[tokio::test]
 async fn one_key_at_its_rate_slows_nobody_else() {
     let server = Server::start(&[]);
-    let other = client_with(&server, "other", &["--scope", "admin"]).await;
-    let limited = client_with(&server, "limited", &["--scope", "watch", "--rate", "50/d"]).await;
+    let other = client_with(&server, "other", &["--scope", "admin"]);
+    let limited = client_with(&server, "limited", &["--scope", "watch", "--rate", "50/d"]);
     let requests: Vec<_> = (0..1_000)
         .map(|_| {
             let limited = limited.clone();
@@ -55,20 +41,20 @@ async fn one_key_at_its_rate_slows_nobody_else() {
         }
         assert_eq!(other.get("/healthz").await.status, StatusCode::OK);
     }
-    // One request found that the key counts; none was lost or counted twice.
-    assert_eq!((passed, refused), (49, 951));
+    // None was lost or counted twice.
+    assert_eq!((passed, refused), (50, 950));
     for _ in 0..100 {
         assert_eq!(other.get("/stats").await.status, StatusCode::OK);
     }
     let metrics = other.get("/metrics").await.text;
     let line =
         metrics.lines().find(|line| line.starts_with("wasmill_key_refused_requests_total{key=\"limited\""));
-    assert!(line.is_some_and(|line| line.ends_with(" 951.0")), "{line:?}");
+    assert!(line.is_some_and(|line| line.ends_with(" 950.0")), "{line:?}");
     let listed: Value =
         serde_json::from_str(&wasmill(server.folder(), &["key", "list", "--json"]).out).expect("JSON");
     assert_eq!((&listed[0]["rate"], &listed[1]["rate"]), (&json!("50/86400s"), &Value::Null), "{listed}");
     // A change of the files does not fill it again, and a rotation keeps the rate.
-    client_with(&server, "third", &["--scope", "watch"]).await;
+    client_with(&server, "third", &["--scope", "watch"]);
     assert_eq!(limited.get("/stats").await.str("code"), "too-many-requests");
     let rotated = wasmill(server.folder(), &["key", "rotate", "limited"]);
     assert_eq!(rotated.code, 0, "{}", rotated.err);
@@ -81,25 +67,22 @@ async fn one_key_at_its_rate_slows_nobody_else() {
 #[tokio::test]
 async fn each_task_of_a_batch_counts_against_the_rate() {
     let server = Server::start(&[]);
-    let limited = client_with(&server, "limited", &["--scope", "submit,read", "--rate", "10/d"]).await;
+    let limited = client_with(&server, "limited", &["--scope", "submit,read", "--rate", "10/d"]);
     let batch = |tasks: usize| Value::from(vec![sleep(1); tasks]);
-    // One was used up before.
-    assert_eq!(limited.post("/task/batch", &batch(6)).await.status, StatusCode::CREATED);
+    assert_eq!(limited.post("/task/batch", &batch(7)).await.status, StatusCode::CREATED);
     let refused = limited.post("/task/batch", &batch(4)).await;
     assert_eq!((refused.status.as_u16(), refused.str("code")), (429, "too-many-requests"));
     // The request itself was counted; nothing was stored, and two are left.
     assert_eq!(limited.post("/task/batch", &batch(2)).await.status, StatusCode::CREATED);
     assert_eq!(limited.post("/task", &sleep(1)).await.str("code"), "too-many-requests");
-    assert_eq!(server.query("SELECT count(*) FROM task"), ["8"]);
+    assert_eq!(server.query("SELECT count(*) FROM task"), ["9"]);
 }
 
 #[tokio::test]
 async fn a_page_counts_as_one_request() {
     let server = Server::start(&[]);
-    // One is used up before.
-    let limited =
-        client_with(&server, "limited", &["--scope", "watch,read", "--rate", "4/d"]).await.undocumented();
-    for _ in 0..3 {
+    let limited = client_with(&server, "limited", &["--scope", "watch,read", "--rate", "4/d"]).undocumented();
+    for _ in 0..4 {
         assert_eq!(limited.get("/ui/").await.status, StatusCode::OK);
     }
     assert_eq!(limited.get("/ui/").await.status, StatusCode::TOO_MANY_REQUESTS);

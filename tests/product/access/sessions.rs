@@ -10,12 +10,6 @@ use wasmill_tests::{Answer, Client, PostgresServer, Server, sleep, wasmill};
 const FORM: &str = "application/x-www-form-urlencoded";
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
-fn create(server: &Server, name: &str, scope: &str) -> String {
-    let made = wasmill(server.folder(), &["key", "create", name, "--scope", scope]);
-    assert_eq!(made.code, 0, "{}", made.err);
-    made.out.trim().to_owned()
-}
-
 async fn until(client: &Client, headers: &[(&str, &str)], status: StatusCode) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -42,7 +36,7 @@ fn cookie(answer: &Answer) -> String {
 /// Starts a server with a key of this scope, and signs in.
 async fn signed_in(scope: &str) -> (Server, Client, String, String) {
     let server = Server::start(&[]);
-    let (client, key) = (server.client(), create(&server, "ada", scope));
+    let (client, key) = (server.client(), server.create_key("ada", &["--scope", scope]));
     until(&client, &[], StatusCode::UNAUTHORIZED).await;
     let answer = sign_in(&client, &format!("key={key}&next=/ui/tasks"), &[]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
@@ -129,7 +123,7 @@ async fn a_session_ends_with_its_key_and_with_the_secret_that_signed_it() {
     // The secret of the data folder is in force, and a restart signs nobody out.
     let secret = server.folder().join("data/session.key");
     assert!(secret.is_file(), "{secret:?}");
-    let key = create(&server, "eve", "read");
+    let key = server.create_key("eve", &["--scope", "read"]);
     until(&client.clone().with_key(&key), &[], StatusCode::OK).await;
     let again = self::cookie(&sign_in(&client, &format!("key={key}"), &[]).await);
     let server = server.stop_and_restart();
@@ -138,7 +132,7 @@ async fn a_session_ends_with_its_key_and_with_the_secret_that_signed_it() {
     assert_eq!(wasmill(server.folder(), &["key", "revoke", "eve"]).code, 0);
     until(&client, &[("cookie", &again)], StatusCode::UNAUTHORIZED).await;
 
-    let key = create(&server, "mallory", "read");
+    let key = server.create_key("mallory", &["--scope", "read"]);
     until(&client.clone().with_key(&key), &[], StatusCode::OK).await;
     let last = self::cookie(&sign_in(&client, &format!("key={key}"), &[]).await);
     until(&client, &[("cookie", &last)], StatusCode::OK).await;
@@ -211,7 +205,7 @@ async fn a_session_of_one_host_counts_at_all_and_ends_at_all() {
     let servers: [Server; 2] =
         std::array::from_fn(|_| Server::start(&["--database", &url, "--database-migrate"]));
     let [a, b] = &servers;
-    let key = create(a, "ada", "admin");
+    let key = a.create_key("ada", &["--scope", "admin"]);
     fs::copy(a.folder().join("data/keys.toml"), b.folder().join("data/keys.toml")).expect("copied");
     for server in &servers {
         until(&server.client(), &[], StatusCode::UNAUTHORIZED).await;

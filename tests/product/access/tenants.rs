@@ -2,41 +2,23 @@
 
 mod alone;
 
-use std::time::{Duration, Instant};
-
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Client, CommandOutput, Server, wasmill};
-
-/// Creates a key of a server and returns its text.
-fn create(server: &Server, name: &str, scopes: &str, reach: &[&str]) -> String {
-    let made = key(server, &[&["create", name, "--scope", scopes], reach].concat());
-    assert_eq!(made.code, 0, "{}", made.err);
-    made.out.trim().to_owned()
-}
 
 fn key(server: &Server, args: &[&str]) -> CommandOutput {
     wasmill(server.folder(), &[&["key"], args].concat())
 }
 
-/// Returns a client with a new key, once the server knows it.
-async fn client(server: &Server, name: &str, scopes: &str, reach: &[&str]) -> Client {
-    let client = server.client().with_key(&create(server, name, scopes, reach));
-    let deadline = Instant::now() + Duration::from_secs(30);
-    // A server that knows no key yet serves everybody.
-    while server.client().get("/task").await.status == StatusCode::OK
-        || client.get("/task").await.status == StatusCode::UNAUTHORIZED
-    {
-        assert!(Instant::now() < deadline, "the server does not know the key {name}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    client
+/// Returns a client with a new key of a server.
+fn client(server: &Server, name: &str, scopes: &str, reach: &[&str]) -> Client {
+    server.client().with_key(&server.create_key(name, &[&["--scope", scopes], reach].concat()))
 }
 
 /// Starts a server with a key that may do everything.
-async fn server(args: &[&str]) -> (Server, Client) {
+fn server(args: &[&str]) -> (Server, Client) {
     let server = Server::start(args);
-    let admin = client(&server, "ops", "admin", &[]).await;
+    let admin = client(&server, "ops", "admin", &[]);
     (server, admin)
 }
 
@@ -44,7 +26,7 @@ const UNKNOWN: &str = "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061";
 
 #[tokio::test]
 async fn a_key_says_what_it_reaches() {
-    let (server, _) = server(&[]).await;
+    let (server, _) = server(&[]);
     let reach = ["--plugin", "noop,img-*", "--group", "t1", "--tag", "eu \"1\"", "--json"];
     let made = key(&server, &[&["create", "ci", "--scope", "submit,read"], &reach[..]].concat());
     let made: Value = serde_json::from_str(&made.out).expect("JSON");
@@ -75,10 +57,10 @@ async fn a_key_says_what_it_reaches() {
 
 #[tokio::test]
 async fn what_is_submitted_gets_the_group_and_the_tags_of_its_key() {
-    let (server, admin) = server(&["--group-tag", "of:"]).await;
-    let one = client(&server, "one", "submit,read", &["--group", "t1", "--tag", "eu"]).await;
-    let two = client(&server, "two", "submit,read", &["--group", "t1", "--group", "t2"]).await;
-    let plugins = client(&server, "plugins", "submit,read", &["--plugin", "no*"]).await;
+    let (server, admin) = server(&["--group-tag", "of:"]);
+    let one = client(&server, "one", "submit,read", &["--group", "t1", "--tag", "eu"]);
+    let two = client(&server, "two", "submit,read", &["--group", "t1", "--group", "t2"]);
+    let plugins = client(&server, "plugins", "submit,read", &["--plugin", "no*"]);
     let labels = async |client: &Client, task: Value| {
         let record = client.get(&format!("/task/{}", client.submit(&task).await)).await;
         (record.json["group"].clone(), record.json["tags"].clone())
@@ -123,7 +105,7 @@ async fn answer(client: &Client, method: &Method, path: &str, id: &str) -> (Stat
 
 #[tokio::test]
 async fn a_task_outside_a_reach_is_unknown_on_every_route() {
-    let (server, admin) = server(&[]).await;
+    let (server, admin) = server(&[]);
     let document = admin.document().await.expect("a document");
     let outside = admin.submit(&json!({"plugin": "misbehave", "group": "t2", "delay": "1h"})).await;
     let ended = admin.submit(&json!({"plugin": "noop", "group": "t2"})).await;
@@ -133,8 +115,7 @@ async fn a_task_outside_a_reach_is_unknown_on_every_route() {
         for (number, reach) in
             [&["--group", "t1"][..], &["--plugin", "io-*"], &["--tag", "eu"]].iter().enumerate()
         {
-            tenants
-                .push(client(&server, &format!("{scopes}-{number}").replace(',', "-"), scopes, reach).await);
+            tenants.push(client(&server, &format!("{scopes}-{number}").replace(',', "-"), scopes, reach));
         }
     }
     let mut tried = 0;
@@ -167,10 +148,10 @@ async fn a_task_outside_a_reach_is_unknown_on_every_route() {
 
 #[tokio::test]
 async fn what_concerns_all_refuses_a_key_with_a_reach() {
-    let (server, admin) = server(&["--allow-upload"]).await;
+    let (server, admin) = server(&["--allow-upload"]);
     let document = admin.document().await.expect("a document");
-    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]).await;
-    let operator = client(&server, "img", "read,plugins", &["--plugin", "img-*"]).await;
+    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]);
+    let operator = client(&server, "img", "read,plugins", &["--plugin", "img-*"]);
     admin.put_schedule("nightly", &json!({"cron": "0 3 * * *", "task": {"plugin": "noop"}})).await;
     let mut refused = Vec::new();
     for (method, path, operation) in document.operations() {
@@ -225,8 +206,8 @@ async fn what_concerns_all_refuses_a_key_with_a_reach() {
 
 #[tokio::test]
 async fn a_tenant_sees_nothing_of_the_links_that_others_make() {
-    let (server, admin) = server(&[]).await;
-    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]).await;
+    let (server, admin) = server(&[]);
+    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]);
     let other = admin.submit(&json!({"plugin": "noop", "group": "t2", "delay": "1h"})).await;
     let linked = json!({"plugin": "noop", "group": "t1", "depends_on": [other]});
     let own = admin.submit(&linked).await;
@@ -251,9 +232,9 @@ async fn a_tenant_sees_nothing_of_the_links_that_others_make() {
 
 #[tokio::test]
 async fn the_events_of_a_tenant_are_of_its_tasks() {
-    let (server, admin) = server(&[]).await;
+    let (server, admin) = server(&[]);
     for (name, reach) in [("group", &["--group", "t1"][..]), ("plugin", &["--plugin", "noo*"])] {
-        let tenant = client(&server, name, "watch", reach).await;
+        let tenant = client(&server, name, "watch", reach);
         let mut stream = tenant.follow("/events", None).await;
         assert_eq!(stream.status, StatusCode::OK);
         let others = json!({"plugin": "misbehave", "group": "t2", "input": {"do": "echo", "text": "x"}});
@@ -285,8 +266,8 @@ async fn the_events_of_a_tenant_are_of_its_tasks() {
 
 #[tokio::test]
 async fn a_change_of_its_reach_ends_the_streams_of_a_key() {
-    let (server, admin) = server(&[]).await;
-    let tenant = client(&server, "one", "read", &["--group", "t1"]).await;
+    let (server, admin) = server(&[]);
+    let tenant = client(&server, "one", "read", &["--group", "t1"]);
     let id = admin.submit(&json!({"plugin": "noop", "group": "t1", "delay": "1h"})).await;
     let path = format!("/task/{id}/events");
     let mut stream = tenant.follow(&path, None).await;
@@ -300,8 +281,8 @@ async fn a_change_of_its_reach_ends_the_streams_of_a_key() {
 
 #[tokio::test]
 async fn no_spelling_of_an_id_shows_what_another_key_submitted() {
-    let (server, admin) = server(&[]).await;
-    let other = client(&server, "other", "submit", &[]).await;
+    let (server, admin) = server(&[]);
+    let other = client(&server, "other", "submit", &[]);
     let id = admin.submit(&json!({"plugin": "misbehave", "input": {"do": "echo", "text": "a secret"}})).await;
     admin.until(&id, "completed").await;
     for spelled in [id.clone(), id.replacen('0', "%30", 1), id.to_uppercase(), id.replace('-', "%2D")] {
@@ -316,8 +297,8 @@ async fn no_spelling_of_an_id_shows_what_another_key_submitted() {
 
 #[tokio::test]
 async fn the_pages_show_a_tenant_its_own() {
-    let (server, admin) = server(&[]).await;
-    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]).await;
+    let (server, admin) = server(&[]);
+    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]);
     let own = admin.submit(&json!({"plugin": "noop", "group": "t1", "tags": ["mine"], "delay": "1h"})).await;
     let other =
         admin.submit(&json!({"plugin": "noop", "group": "t2", "tags": ["theirs"], "delay": "1h"})).await;

@@ -93,9 +93,9 @@ struct Side {
 impl Side {
     async fn start(reach: &Reach, args: &[&str]) -> Self {
         let server = Server::start(args);
-        let admin = client(&server, "ops", "admin", &[]).await;
-        let all = client(&server, "all", "read,submit,cancel", &reach.args()).await;
-        let own = client(&server, "own", "watch,submit", &reach.args()).await;
+        let admin = client(&server, "ops", "admin", &[]);
+        let all = client(&server, "all", "read,submit,cancel", &reach.args());
+        let own = client(&server, "own", "watch,submit", &reach.args());
         admin.post("/pause", &json!({})).await;
         Self { server, admin, tenants: [all, own], names: HashMap::new() }
     }
