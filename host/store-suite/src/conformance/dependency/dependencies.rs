@@ -294,7 +294,7 @@ pub async fn a_blocked_task_is_not_claimed(fixture: &impl Fixture) {
 
 /// A chain of cancels and one task with many dependents: both are resolved, also by the next host.
 pub async fn a_long_chain_and_many_dependents_are_resolved(fixture: &impl Fixture) {
-    const MANY: usize = 10_000;
+    const MANY: usize = 4_000;
     let (store, _) = fixture.open_at(3 * MANY as u64, at(0));
     let head = insert_one(&store).await;
     let mut chain = vec![new_task()];
