@@ -11,8 +11,8 @@ use crate::proxy::Bed;
 const MESSAGES_MAX: i64 = 1_000;
 
 impl Bed {
-    /// Does something with the connection cut at each of its messages in turn, until it has fewer.
-    async fn cut_everywhere(&self, operation: impl AsyncFn(&Store)) {
+    /// Does something with the connection cut at each of its messages in turn, until it has fewer. Returns how often.
+    async fn cut_everywhere(&self, operation: impl AsyncFn(&Store)) -> usize {
         for message in 0..MESSAGES_MAX {
             let cuts = self.proxy.cuts();
             self.proxy.cut_at(message);
@@ -21,7 +21,7 @@ impl Bed {
             if self.proxy.cuts() == cuts {
                 println!("cut at each of {message} messages");
                 assert!(message > 5, "an operation has more messages");
-                return;
+                return message as usize + 1;
             }
         }
         panic!("an operation has more than {MESSAGES_MAX} messages");
@@ -47,42 +47,42 @@ fn done() -> Transition {
 #[tokio::test]
 async fn a_submit_that_is_cut_at_any_message_is_stored_once() {
     let bed = Bed::new();
-    let tasks = std::cell::Cell::new(0);
-    bed.cut_everywhere(async |store: &Store| {
-        insert_one(store).await;
-        tasks.set(tasks.get() + 1);
-    })
-    .await;
-    bed.check(tasks.get(), "available").await;
+    let tasks = bed
+        .cut_everywhere(async |store: &Store| {
+            insert_one(store).await;
+        })
+        .await;
+    bed.check(tasks, "available").await;
 }
 
 #[tokio::test]
 async fn a_claim_and_an_end_that_are_cut_at_any_message_happen_once() {
     let bed = Bed::new();
-    let tasks = std::cell::Cell::new(0);
-    bed.cut_everywhere(async |store: &Store| {
-        insert_one(store).await;
-        let claimed = claim_one(store, at(1)).await;
-        assert_eq!(claimed.attempt, 1);
-        assert_eq!(store.finish(&claimed.claim, done(), None, at(2)).await, Ok(true));
-        tasks.set(tasks.get() + 1);
-    })
-    .await;
-    bed.check(tasks.get(), "completed").await;
+    let tasks = bed
+        .cut_everywhere(async |store: &Store| {
+            insert_one(store).await;
+            let claimed = claim_one(store, at(1)).await;
+            assert_eq!(claimed.attempt, 1);
+            assert_eq!(store.finish(&claimed.claim, done(), None, at(2)).await, Ok(true));
+        })
+        .await;
+    bed.check(tasks, "completed").await;
 }
 
 #[tokio::test]
 async fn a_cancel_that_is_cut_at_any_message_happens_once() {
     let bed = Bed::new();
-    let tasks = std::cell::Cell::new(0);
-    bed.cut_everywhere(async |store: &Store| {
-        let id = insert_one(store).await;
-        assert_eq!(store.cancel(id, at(1)).await, Ok(CancelOutcome::Cancelled { was: TaskState::Available }));
-        assert_eq!(get(store, id).await.state, TaskState::Cancelled);
-        tasks.set(tasks.get() + 1);
-    })
-    .await;
-    bed.check(tasks.get(), "cancelled").await;
+    let tasks = bed
+        .cut_everywhere(async |store: &Store| {
+            let id = insert_one(store).await;
+            assert_eq!(
+                store.cancel(id, at(1)).await,
+                Ok(CancelOutcome::Cancelled { was: TaskState::Available })
+            );
+            assert_eq!(get(store, id).await.state, TaskState::Cancelled);
+        })
+        .await;
+    bed.check(tasks, "cancelled").await;
 }
 
 #[tokio::test]

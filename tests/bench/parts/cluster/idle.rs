@@ -12,7 +12,7 @@ use crate::report::{row, title};
 /// Little of everything, so that many fit on one machine.
 const ARGS: [&str; 4] = ["--slots", "2", "--memory-total", "256MiB"];
 
-/// How long hosts settle after the last one has started.
+/// How long hosts run after the last one has started, before they are measured.
 const SETTLED: Duration = Duration::from_secs(5);
 
 pub(super) async fn measure(postgres: &Postgres, sizes: Sizes) -> Result<()> {
