@@ -27,6 +27,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use wasmill_access::Access;
+use wasmill_model::BoxFuture;
 use wasmill_runtime::CLIENT_DESCRIPTORS;
 
 use self::access_policy::Decision;
@@ -117,7 +118,7 @@ impl Server {
         access: Access,
         body_budget: BodyBudget,
         config: ServerConfig,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> (Self, BoxFuture<'static, ()>) {
         let listen = listener.listen().clone();
         let (stop, stopped) = oneshot::channel();
         let (finishing, finished) = oneshot::channel::<()>();
@@ -128,10 +129,10 @@ impl Server {
         };
         let router = TowerToHyperService::new(router);
         let shared = Arc::new(Shared { router, access_policy, access, body_budget, timeouts });
-        let run = async move {
+        let run = Box::pin(async move {
             accept(listener, shared, config, stopped).await;
             drop(finishing);
-        };
+        });
         (Self { listen, stop, finished }, run)
     }
 

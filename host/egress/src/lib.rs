@@ -5,6 +5,7 @@
 //! follow the same rules. It pools no connections and uses no proxy. Callers decide which addresses besides public
 //! ones are allowed.
 
+mod base_url;
 mod connections;
 mod connector;
 mod destination;
@@ -15,6 +16,7 @@ mod request;
 mod resolver;
 mod tls;
 
+pub use base_url::BaseUrl;
 pub use connections::{ConnectionQuota, Traffic, TrafficMeter};
 pub use connector::{ConnectError, Connector};
 pub use destination::{AllowedDestination, InvalidDestination};

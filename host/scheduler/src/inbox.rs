@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{Clock, NewTask, PluginName, Timestamp};
+use wasmill_model::{BoxFuture, Clock, NewTask, PluginName, Timestamp};
 use wasmill_store::{InboxOutcome, InboxRequest, InboxTask, Store, StoreError};
 
 use crate::scheduler::Scheduler;
@@ -35,26 +35,33 @@ pub enum InboxRefusal {
 pub type Accept = Arc<dyn Fn(&InboxRequest, Timestamp) -> Result<NewTask, InboxRefusal> + Send + Sync>;
 
 /// Turns rows of the inbox into tasks until a drain starts or the store is closed.
-pub async fn run_inbox(store: Store, clock: Arc<dyn Clock>, scheduler: Scheduler, accept: Accept) {
-    loop {
-        let has_left = tokio::select! {
-            biased;
-            () = scheduler.draining() => return,
-            has_left = async {
-                store.wait_for_inbox().await;
-                take_all(&store, &*clock, &scheduler, &accept).await
-            } => has_left,
-        };
-        match has_left {
-            Ok(false) => {}
-            Err(StoreError::Closed) => return,
-            // The store has logged a failure.
-            Ok(true) | Err(_) => tokio::select! {
+pub fn run_inbox(
+    store: Store,
+    clock: Arc<dyn Clock>,
+    scheduler: Scheduler,
+    accept: Accept,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        loop {
+            let has_left = tokio::select! {
+                biased;
                 () = scheduler.draining() => return,
-                () = tokio::time::sleep(RETRY) => {}
-            },
+                has_left = async {
+                    store.wait_for_inbox().await;
+                    take_all(&store, &*clock, &scheduler, &accept).await
+                } => has_left,
+            };
+            match has_left {
+                Ok(false) => {}
+                Err(StoreError::Closed) => return,
+                // The store has logged a failure.
+                Ok(true) | Err(_) => tokio::select! {
+                    () = scheduler.draining() => return,
+                    () = tokio::time::sleep(RETRY) => {}
+                },
+            }
         }
-    }
+    })
 }
 
 /// Takes what there is; returns true if rows stay that have to wait.

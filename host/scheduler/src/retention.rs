@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
-use wasmill_model::{Clock, TimeDelta, Timestamp};
+use wasmill_model::{BoxFuture, Clock, TimeDelta, Timestamp};
 use wasmill_store::{FinishedCounts, PruneCursor, PruneStep, Pruned, RetentionBounds, Store, StoreError};
 
 /// How often to scan for tasks to prune; more often if the retention period is short.
@@ -49,55 +49,57 @@ pub struct Retention {
 
 impl Retention {
     /// Prunes until the store is closed.
-    pub async fn run(self, store: Store, clock: Arc<dyn Clock>) {
-        let interval = self
-            .keep_for
-            .map_or(PRUNE_INTERVAL, |keep_for| (keep_for / 10).clamp(PRUNE_INTERVAL_MIN, PRUNE_INTERVAL));
-        let mut before = (clock.now(), Instant::now());
-        let mut is_over_limit = false;
-        loop {
-            if !store.is_on_duty() {
-                sleep(interval).await;
-                before = (clock.now(), Instant::now());
-                continue;
-            }
-            let now = (clock.now(), Instant::now());
-            let is_clock_steady = is_clock_steady(before, now);
-            if !is_clock_steady {
-                tracing::warn!("the system clock jumped; skipping pruning by age");
-            }
-            before = now;
-            if is_clock_steady {
-                match prune_idempotency_keys(&store, now.0).await {
-                    Ok(()) => {}
-                    Err(StoreError::Closed) => return,
-                    Err(error) => tracing::debug!(%error, "failed to prune idempotency keys"),
-                }
-            }
-            // A task that was protected before may be free now, so each scan starts at the oldest.
-            let mut pruner = Pruner::new(&store, self.keep_now(now.0, is_clock_steady));
-            let until = now.1 + interval;
+    pub fn run(self, store: Store, clock: Arc<dyn Clock>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let interval = self
+                .keep_for
+                .map_or(PRUNE_INTERVAL, |keep_for| (keep_for / 10).clamp(PRUNE_INTERVAL_MIN, PRUNE_INTERVAL));
+            let mut before = (clock.now(), Instant::now());
+            let mut is_over_limit = false;
             loop {
-                match pruner.run().await {
-                    Ok(()) => {}
-                    Err(StoreError::Closed) => return,
-                    // The store has logged it; the next scan retries.
-                    Err(error) => tracing::debug!(%error, "failed to prune"),
+                if !store.is_on_duty() {
+                    sleep(interval).await;
+                    before = (clock.now(), Instant::now());
+                    continue;
                 }
-                // Tasks that get too old from here on wait for the next scan.
-                pruner.bounds.ended_since = None;
-                if self.keep_max.is_none() || Instant::now() + COUNT_INTERVAL > until {
-                    break;
+                let now = (clock.now(), Instant::now());
+                let is_clock_steady = is_clock_steady(before, now);
+                if !is_clock_steady {
+                    tracing::warn!("the system clock jumped; skipping pruning by age");
                 }
-                sleep(COUNT_INTERVAL).await;
+                before = now;
+                if is_clock_steady {
+                    match prune_idempotency_keys(&store, now.0).await {
+                        Ok(()) => {}
+                        Err(StoreError::Closed) => return,
+                        Err(error) => tracing::debug!(%error, "failed to prune idempotency keys"),
+                    }
+                }
+                // A task that was protected before may be free now, so each scan starts at the oldest.
+                let mut pruner = Pruner::new(&store, self.keep_now(now.0, is_clock_steady));
+                let until = now.1 + interval;
+                loop {
+                    match pruner.run().await {
+                        Ok(()) => {}
+                        Err(StoreError::Closed) => return,
+                        // The store has logged it; the next scan retries.
+                        Err(error) => tracing::debug!(%error, "failed to prune"),
+                    }
+                    // Tasks that get too old from here on wait for the next scan.
+                    pruner.bounds.ended_since = None;
+                    if self.keep_max.is_none() || Instant::now() + COUNT_INTERVAL > until {
+                        break;
+                    }
+                    sleep(COUNT_INTERVAL).await;
+                }
+                if pruner.dropped > 0 {
+                    let dropped = pruner.dropped;
+                    tracing::warn!(dropped, "dropped pending webhook deliveries: too old or too many");
+                }
+                is_over_limit = self.log_limit_change(&store, is_over_limit);
+                sleep_until(until.max(Instant::now() + PRUNE_INTERVAL_MIN.min(interval))).await;
             }
-            if pruner.dropped > 0 {
-                let dropped = pruner.dropped;
-                tracing::warn!(dropped, "dropped pending webhook deliveries: too old or too many");
-            }
-            is_over_limit = self.log_limit_change(&store, is_over_limit);
-            sleep_until(until.max(Instant::now() + PRUNE_INTERVAL_MIN.min(interval))).await;
-        }
+        })
     }
 
     /// Returns what to keep at `now`; nothing counts as too old while the clock is not trusted.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-use wasmill_model::{Clock, PluginName, Runner, TaskId, TaskState, fault_point};
+use wasmill_model::{BoxFuture, Clock, PluginName, Runner, TaskId, TaskState, fault_point};
 use wasmill_store::{CancelOutcome, RemoveOutcome, Store, StoreError};
 
 use crate::cluster::follow_cluster;
@@ -61,13 +61,15 @@ impl Scheduler {
     }
 
     /// Claims tasks and runs them until a drain is done. Call [`Scheduler::load_paused`] first.
-    pub async fn run(self) {
-        let shared = &self.shared;
-        let dispatch = async {
-            let _dispatching = shared.dispatching.lock().await;
-            dispatch(shared).await;
-        };
-        tokio::join!(dispatch, publish_progress(shared), follow_cluster(shared));
+    pub fn run(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let shared = &self.shared;
+            let dispatch = async {
+                let _dispatching = shared.dispatching.lock().await;
+                dispatch(shared).await;
+            };
+            tokio::join!(dispatch, publish_progress(shared), follow_cluster(shared));
+        })
     }
 
     /// Signals that tasks may be available. A lost wake-up costs at most one poll interval.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use wasmill_model::{
-    Clock, Histogram, LATENCY_SECONDS, MissedPolicy, NewTask, ScheduleName, TaskId, TimeDelta, Timestamp,
-    Timing,
+    BoxFuture, Clock, Histogram, LATENCY_SECONDS, MissedPolicy, NewTask, ScheduleName, TaskId, TimeDelta,
+    Timestamp, Timing,
 };
 use wasmill_store::{DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, Schedule, Store, StoreError};
 
@@ -132,20 +132,22 @@ impl Schedules {
     }
 
     /// Starts due runs until a drain starts or the store is closed.
-    pub async fn run(self, scheduler: Scheduler, prepare: Prepare) {
-        loop {
-            let wait = tokio::select! {
-                biased;
-                () = scheduler.draining() => return,
-                wait = self.tick(&scheduler, &prepare) => wait,
-            };
-            let Some(wait) = wait else { return };
-            tokio::select! {
-                () = scheduler.draining() => return,
-                () = self.shared.wakeup.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+    pub fn run(self, scheduler: Scheduler, prepare: Prepare) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            loop {
+                let wait = tokio::select! {
+                    biased;
+                    () = scheduler.draining() => return,
+                    wait = self.tick(&scheduler, &prepare) => wait,
+                };
+                let Some(wait) = wait else { return };
+                tokio::select! {
+                    () = scheduler.draining() => return,
+                    () = self.shared.wakeup.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
             }
-        }
+        })
     }
 
     /// Starts due runs and returns how long to sleep; `None` once the store is closed.

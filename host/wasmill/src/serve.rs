@@ -27,6 +27,7 @@ use wasmill_model::{BoxFuture, Clock, Timestamp};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Retention, Scheduler, Schedules, run_inbox};
 use wasmill_store::{Recovery, Store};
+use wasmill_traces::Exporter;
 use wasmill_webhooks::Webhooks;
 
 use self::banner::print_banner;
@@ -36,7 +37,6 @@ use self::supervisor::Supervisor;
 use crate::database::Database;
 use crate::process::{self, StopSignals};
 use crate::settings::{Given, Settings};
-use crate::telemetry::traces::Exporter;
 use crate::{exit, telemetry};
 
 /// Maximum connections to the debug port, and how long its requests may delay the shutdown.
@@ -128,7 +128,7 @@ async fn run(
     if let Some(tls) = checked.tls {
         supervisor.run("certificate", tls.follow(Arc::clone(&api.clock)));
     }
-    supervisor.run("shared sessions", sessions.run());
+    supervisor.run("shared sessions", Box::pin(sessions.run()));
     run_background_tasks(&mut supervisor, api, settings.retention(), plugins_changed);
     supervisor.run("server", serve);
     print_banner(&settings, &server, &checked.access, &wasm, slots, recovery.waiting);
@@ -207,7 +207,7 @@ async fn start_store(database: Database, now: Timestamp) -> Result<(Store, Recov
 fn run_followers_of_keys(supervisor: &mut Supervisor, follow: BoxFuture<'static, ()>, api: &Api) {
     supervisor.run("keys", follow);
     let audited = audit_keys(api.access.clone(), api.audit.clone(), Arc::clone(&api.clock));
-    supervisor.run("audit of keys", audited);
+    supervisor.run("audit of keys", Box::pin(audited));
 }
 
 /// Runs what works beside the requests and the tasks until the server stops.
@@ -217,8 +217,8 @@ fn run_background_tasks(
     retention: Retention,
     plugins_changed: Arc<Notify>,
 ) {
-    supervisor.run("store writer", wait_store_closed(api.store.clone()));
-    supervisor.run("runtime threads", wait_thread_ended(api.runtime.thread_ended()));
+    supervisor.run("store writer", Box::pin(wait_store_closed(api.store.clone())));
+    supervisor.run("runtime threads", Box::pin(wait_thread_ended(api.runtime.thread_ended())));
     supervisor.run("retention", retention.run(api.store.clone(), Arc::clone(&api.clock)));
     supervisor.run("webhooks", api.webhooks.clone().run());
     supervisor.run("schedules", api.schedules.clone().run(api.scheduler.clone(), task_factory(&api)));
@@ -226,7 +226,7 @@ fn run_background_tasks(
     supervisor.run("inbox", run_inbox(store, clock, scheduler, inbox_factory(&api)));
     supervisor.run("history", sample_history(api.clone()));
     supervisor.run("shared plugins", Arc::clone(&api.sharing).run());
-    supervisor.run("plugins", follow_plugins(api, plugins_changed));
+    supervisor.run("plugins", Box::pin(follow_plugins(api, plugins_changed)));
 }
 
 /// The components to stop, in order.
@@ -315,7 +315,7 @@ fn api_server(
     api: &Api,
     settings: &Settings,
     body_budget: BodyBudget,
-) -> (Server, impl Future<Output = ()> + Send + 'static) {
+) -> (Server, BoxFuture<'static, ()>) {
     let config =
         ServerConfig { connections_per_address: settings.connections_per_address, ..ServerConfig::default() };
     let (router, access) = (router(api.clone()), api.access.clone());
@@ -328,7 +328,7 @@ fn debug_server(
     debug: DebugState,
     settings: &Settings,
     body_budget: BodyBudget,
-) -> (Server, impl Future<Output = ()> + Send + 'static) {
+) -> (Server, BoxFuture<'static, ()>) {
     let config = ServerConfig {
         connections_max: DEBUG_CONNECTIONS_MAX,
         stop_timeout: DEBUG_STOP_TIMEOUT,

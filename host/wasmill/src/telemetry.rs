@@ -1,6 +1,4 @@
-//! Log lines on stderr, for people or machines; warnings and errors are counted.
-
-pub(crate) mod traces;
+//! Log lines on stderr, for people or machines, where warnings and errors are counted; and traces for a collector.
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::Arc;
@@ -11,7 +9,12 @@ use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 use wasmill_api::LogEvents;
+use wasmill_egress::ConnectionQuota;
+use wasmill_model::{Clock, Tracer};
+use wasmill_runtime::connector;
+use wasmill_traces::Export;
 
+use crate::environment;
 use crate::settings::LogFormat;
 use crate::terminal::status_line::SharedStatusLine;
 
@@ -32,6 +35,16 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<Arc<LogEvents>> {
     };
     started.context("failed to start logging")?;
     Ok(events)
+}
+
+/// Creates the tracer, and the exporter with its loop if the setting or the environment names a collector.
+///
+/// # Errors
+///
+/// Fails if the address or the certificates of the collector are invalid.
+pub(crate) fn traces(endpoint: Option<&str>, clock: &Arc<dyn Clock>) -> Result<(Tracer, Option<Export>)> {
+    environment::check_utf8("OTEL_")?;
+    wasmill_traces::prepare(endpoint, clock, |roots| connector(roots, ConnectionQuota::Own))
 }
 
 /// Counts errors and warnings.

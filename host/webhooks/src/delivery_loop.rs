@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
-use wasmill_model::{Clock, TaskId, TimeDelta, Timestamp};
+use wasmill_model::{BoxFuture, Clock, TaskId, TimeDelta, Timestamp};
 use wasmill_store::{Delivery, DueQuery, Store, StoreError};
 
 use crate::attempt::{STORE_RETRY, Sender};
@@ -41,9 +41,11 @@ impl Webhooks {
     }
 
     /// Delivers due webhooks until stopped.
-    pub async fn run(self) {
-        let _delivering = self.delivering.lock().await;
-        delivery_loop(&self.sender, self.stop.subscribe()).await;
+    pub fn run(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let _delivering = self.delivering.lock().await;
+            delivery_loop(&self.sender, self.stop.subscribe()).await;
+        })
     }
 
     /// Starts no more deliveries, and waits a moment for open ones.

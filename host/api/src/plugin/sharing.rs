@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify};
-use wasmill_model::{Clock, PluginName};
+use wasmill_model::{BoxFuture, Clock, PluginName};
 use wasmill_runtime::{BundleScanner, BundleSignatures, PluginBundle, PluginInfo, PluginState, Runtime};
 use wasmill_store::{PluginFiles, PluginSignatures, PublishedPlugin, Store, StoreError};
 
@@ -59,19 +59,21 @@ impl PluginSharing {
     }
 
     /// Shares plugins until the server stops.
-    pub async fn run(self: Arc<Self>) {
-        if !self.store.shares_plugins() {
-            return std::future::pending().await;
-        }
-        loop {
-            if let Err(error) = self.look(None).await {
-                if error == StoreError::Closed {
-                    return;
-                }
-                tracing::debug!(%error, "failed to share the plugins of this host");
+    pub fn run(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if !self.store.shares_plugins() {
+                return std::future::pending().await;
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
+            loop {
+                if let Err(error) = self.look(None).await {
+                    if error == StoreError::Closed {
+                        return;
+                    }
+                    tracing::debug!(%error, "failed to share the plugins of this host");
+                }
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        })
     }
 
     /// Publishes what has changed in the folder, or was uploaded, and puts into service what others have published.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use wasmill_access::FileStamp;
-use wasmill_model::{Clock, TimeDelta, Timestamp};
+use wasmill_model::{BoxFuture, Clock, TimeDelta, Timestamp};
 
 use super::Tls;
 use super::files::TlsFiles;
@@ -29,28 +29,30 @@ fn stamps(files: &TlsFiles) -> Stamps {
 
 impl Tls {
     /// Follows the files until the server stops.
-    pub async fn follow(self, clock: Arc<dyn Clock>) {
-        // They may have changed since they were read.
-        let mut seen = None;
-        let mut warned = None;
-        loop {
-            warned = self.warn_of_end(clock.now(), warned);
-            // It ends early if somebody asks for it.
-            let _ = timeout(LOOK_INTERVAL, self.current.look.notified()).await;
-            let files = self.current.files.clone();
-            // They may be on a mount that hangs.
-            let looked = spawn_blocking(move || {
-                let stamps = stamps(&files);
-                (seen != Some(stamps)).then(|| (stamps, Pair::read(&files)))
-            });
-            // It fails only if it panicked, or if the runtime ends.
-            let Ok(looked) = looked.await else { return };
-            if let Some((stamps, read)) = looked {
-                self.put_in_force(read);
-                seen = Some(stamps);
-                warned = None;
+    pub fn follow(self, clock: Arc<dyn Clock>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // They may have changed since they were read.
+            let mut seen = None;
+            let mut warned = None;
+            loop {
+                warned = self.warn_of_end(clock.now(), warned);
+                // It ends early if somebody asks for it.
+                let _ = timeout(LOOK_INTERVAL, self.current.look.notified()).await;
+                let files = self.current.files.clone();
+                // They may be on a mount that hangs.
+                let looked = spawn_blocking(move || {
+                    let stamps = stamps(&files);
+                    (seen != Some(stamps)).then(|| (stamps, Pair::read(&files)))
+                });
+                // It fails only if it panicked, or if the runtime ends.
+                let Ok(looked) = looked.await else { return };
+                if let Some((stamps, read)) = looked {
+                    self.put_in_force(read);
+                    seen = Some(stamps);
+                    warned = None;
+                }
             }
-        }
+        })
     }
 
     fn put_in_force(&self, read: Result<Pair, TlsError>) {

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hyper::Uri;
 use wasmill_api::Listen;
-use wasmill_egress::Endpoint;
+use wasmill_egress::{BaseUrl, Endpoint};
 
 /// What comes before the path of a Unix socket.
 const UNIX: &str = "unix:";
@@ -35,17 +34,8 @@ impl FromStr for Address {
             }
             return Ok(Self::of_socket(path.into()));
         }
-        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: Uri = full.parse().map_err(|error| invalid(&format!("{error}")))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(invalid("it must start with http://, https:// or unix:"));
-        }
-        if uri.query().is_some() {
-            return Err(invalid("it must not contain a query"));
-        }
-        let endpoint =
-            Endpoint::of(&uri).ok_or_else(|| invalid("it needs a host, a valid port if any, and no user"))?;
-        Ok(Self { endpoint, prefix: uri.path().trim_end_matches('/').to_owned(), socket: None })
+        let url: BaseUrl = text.parse().map_err(|why: String| invalid(&why))?;
+        Ok(Self { endpoint: url.endpoint, prefix: url.prefix, socket: None })
     }
 }
 
@@ -83,25 +73,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_address_is_a_url_or_host_and_port() {
-        for (text, tls, host, port, prefix) in [
-            ("http://127.0.0.1:8080", false, "127.0.0.1", 8080, ""),
-            ("http://127.0.0.1:8080/", false, "127.0.0.1", 8080, ""),
-            ("127.0.0.1:9000", false, "127.0.0.1", 9000, ""),
-            ("localhost:9000", false, "localhost", 9000, ""),
-            ("http://[::1]:81", false, "::1", 81, ""),
-            ("http://[::1]", false, "::1", 80, ""),
-            ("tasks.example.com", false, "tasks.example.com", 80, ""),
-            ("https://tasks.example.com", true, "tasks.example.com", 443, ""),
-            ("https://example.com:8443/wasmill/", true, "example.com", 8443, "/wasmill"),
-        ] {
-            let address: Address = text.parse().unwrap();
-            let endpoint = Endpoint { tls, host: host.to_owned(), port };
-            assert_eq!(address, Address { endpoint, prefix: prefix.to_owned(), socket: None }, "{text}");
-        }
-    }
-
-    #[test]
     fn a_server_address_may_be_the_path_of_a_socket() {
         let address: Address = "unix:/run/wasmill.sock".parse().unwrap();
         assert_eq!(address.socket.as_deref(), Some(std::path::Path::new("/run/wasmill.sock")));
@@ -111,17 +82,7 @@ mod tests {
 
     #[test]
     fn an_invalid_server_address_is_rejected() {
-        for text in [
-            "",
-            "unix:",
-            "http://",
-            "ftp://host",
-            "http://me:secret@host",
-            "http://host/?a=b",
-            "a b",
-            "host:x",
-            "host:",
-        ] {
+        for text in ["", "unix:", "ftp://host", "http://host/?a=b"] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.contains("is not a server address"), "{error}");
         }

@@ -11,6 +11,7 @@ use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, DashboardConfig, Listen, Li
 use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{LoaderConfig, Runtime};
 use wasmill_scheduler::SchedulerConfig;
+use wasmill_traces::Export;
 use wasmill_webhooks::WebhookConfig;
 
 use super::access::prepare_access;
@@ -21,7 +22,7 @@ use crate::built_in::BUILT_IN;
 use crate::database::Database;
 use crate::exit;
 use crate::settings::Settings;
-use crate::telemetry::traces::{self, Exporter};
+use crate::telemetry;
 
 /// Time limit for receiving a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,7 +44,7 @@ pub(super) struct Checked {
     /// When the start began.
     pub(super) now: Timestamp,
     pub(super) tracer: Tracer,
-    pub(super) exporter: Option<(Exporter, BoxFuture<'static, ()>)>,
+    pub(super) exporter: Option<Export>,
     pub(super) database: Database,
     /// The runtime, with all plugins loaded.
     pub(super) runtime: Runtime,
@@ -73,8 +74,7 @@ impl Checked {
         // Before the tracer is created, so tasks of the last host end before the first span of this one starts.
         let now = clock.now();
         let (tracer, exporter) =
-            traces::prepare(settings.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
-        let exporter = exporter.map(|(exporter, work)| (exporter, Box::pin(work) as BoxFuture<'static, ()>));
+            telemetry::traces(settings.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
         // Before the plugins, which may take a minute to compile: another host may use this folder.
         let database = Database::open(settings, &tracer, webhook_config.secrets.fingerprint()).await?;
         let runtime = start_runtime(settings, slots, plugins).await?;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use anyhow::{Error, anyhow};
 use tokio::task::{Id, JoinSet};
+use wasmill_model::BoxFuture;
 
 /// The background tasks of one server; dropping it aborts them.
 #[derive(Default)]
@@ -16,8 +17,8 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs a background task.
-    pub(crate) fn run(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a background task. It is boxed where it is written, and so compiled, optimised, with that crate.
+    pub(crate) fn run(&mut self, name: &'static str, work: BoxFuture<'static, ()>) {
         let handle = self.loops.spawn(work);
         self.names.insert(handle.id(), name);
     }
@@ -26,7 +27,7 @@ impl Supervisor {
     pub(crate) fn run_optional<T>(
         &mut self,
         name: &'static str,
-        component: Option<(T, impl Future<Output = ()> + Send + 'static)>,
+        component: Option<(T, BoxFuture<'static, ()>)>,
     ) -> Option<T> {
         let (handle, work) = component?;
         self.run(name, work);
@@ -69,9 +70,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_reported_even_while_the_server_stops() {
         let mut supervisor = Supervisor::default();
-        supervisor.run("idle", std::future::pending());
-        supervisor.run("ends", std::future::ready(()));
-        supervisor.run("breaks", async { panic!("on {}", "purpose") });
+        supervisor.run("idle", Box::pin(std::future::pending()));
+        supervisor.run("ends", Box::pin(std::future::ready(())));
+        supervisor.run("breaks", Box::pin(async { panic!("on {}", "purpose") }));
         let failure = supervisor.wait_for_failure(|| true).await;
         assert_eq!(failure.to_string(), "background task 'breaks' panicked: on purpose");
     }
@@ -79,8 +80,8 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_ends_is_reported_unless_the_server_stops() {
         let mut supervisor = Supervisor::default();
-        supervisor.run("idle", std::future::pending());
-        supervisor.run("ends", std::future::ready(()));
+        supervisor.run("idle", Box::pin(std::future::pending()));
+        supervisor.run("ends", Box::pin(std::future::ready(())));
         let failure = supervisor.wait_for_failure(|| false).await;
         assert_eq!(failure.to_string(), "background task 'ends' ended unexpectedly");
     }
@@ -89,10 +90,11 @@ mod tests {
     async fn tasks_end_with_their_supervisor() {
         let (held, mut dropped) = tokio::sync::oneshot::channel::<()>();
         let mut supervisor = Supervisor::default();
-        supervisor.run("idle", async move {
+        let idle = async move {
             let _held = held;
             std::future::pending::<()>().await;
-        });
+        };
+        supervisor.run("idle", Box::pin(idle));
         drop(supervisor);
         assert!((&mut dropped).await.is_err());
     }

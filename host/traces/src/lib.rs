@@ -7,6 +7,7 @@ mod collector;
 mod otlp;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,10 @@ use hyper::{Request, StatusCode};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use wasmill_egress::{self as egress, ConnectionQuota, Connector, Route};
-use wasmill_model::{Clock, Span, Tracer};
-use wasmill_runtime::connector;
+use wasmill_egress::{self as egress, Connector, Route};
+use wasmill_model::{BoxFuture, Clock, Span, Tracer};
 
 use self::collector::Collector;
-use crate::environment;
 
 /// The first and the longest wait before a request is retried, and the longest that a collector may ask for.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -36,29 +35,32 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of a response that are read.
 const RESPONSE_BYTES_MAX: usize = 64 << 10;
 
+/// An exporter, and its loop to spawn.
+pub type Export = (Exporter, BoxFuture<'static, ()>);
+
 /// Closes the export.
-pub(crate) struct Exporter {
+pub struct Exporter {
     closing: CancellationToken,
     ended: oneshot::Receiver<()>,
 }
 
 /// Creates the tracer, and the exporter with its loop for the collector that the setting or the environment names;
-/// without one, the tracer is off.
+/// without one, the tracer is off. `connect` creates a connector that also trusts the certificates of a file.
 ///
 /// # Errors
 ///
 /// Fails if the collector's address or certificates are invalid.
-pub(crate) fn prepare(
+pub fn prepare(
     endpoint: Option<&str>,
     clock: &Arc<dyn Clock>,
-) -> Result<(Tracer, Option<(Exporter, impl Future<Output = ()> + Send + use<>)>)> {
-    environment::check_utf8("OTEL_")?;
+    connect: impl FnOnce(Option<&Path>) -> Result<Connector, String>,
+) -> Result<(Tracer, Option<Export>)> {
     let Some(collector) = collector::find(endpoint, &|name| std::env::var(name).ok())? else {
         return Ok((Tracer::default(), None));
     };
-    let roots = collector.certificate.as_deref().filter(|_| collector.address.endpoint.tls);
-    let connector = connector(roots, ConnectionQuota::Own)
-        .map_err(|why| anyhow!("failed to read OTEL_EXPORTER_OTLP_CERTIFICATE: {why}"))?;
+    let roots = collector.certificate.as_deref().filter(|_| collector.endpoint.tls);
+    let connector =
+        connect(roots).map_err(|why| anyhow!("failed to read OTEL_EXPORTER_OTLP_CERTIFICATE: {why}"))?;
     let (spans_ready, batch_full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let notify = (Arc::clone(&spans_ready), Arc::clone(&batch_full));
     let batch_max = collector.batch_max;
@@ -80,16 +82,16 @@ pub(crate) fn prepare(
         is_failing: false,
     };
     let (ending, ended) = oneshot::channel::<()>();
-    let send = async move {
+    let send = Box::pin(async move {
         sender.send().await;
         drop(ending);
-    };
+    });
     Ok((tracer, Some((Exporter { closing, ended }, send))))
 }
 
 impl Exporter {
     /// Exports the remaining spans, if the collector accepts them in time.
-    pub(crate) async fn close(mut self) {
+    pub async fn close(mut self) {
         self.closing.cancel();
         if timeout(CLOSE_TIMEOUT, &mut self.ended).await.is_err() {
             tracing::warn!("dropped the last spans: the collector did not respond within {CLOSE_TIMEOUT:?}");
@@ -180,7 +182,7 @@ impl Sender {
     }
 
     async fn post(&self, body: Bytes) -> ExportOutcome {
-        let Collector { address, path, headers, timeout, encoding, .. } = &self.collector;
+        let Collector { endpoint, path, headers, timeout, encoding, .. } = &self.collector;
         let mut request = Request::post(path)
             .header(USER_AGENT, egress::USER_AGENT)
             .header(CONTENT_TYPE, encoding.content_type());
@@ -193,7 +195,7 @@ impl Sender {
         };
         request.headers_mut().extend(headers.clone());
         let route = Route {
-            endpoint: &address.endpoint,
+            endpoint,
             is_allowed: &|_| true,
             connect_timeout: *timeout,
             head_timeout: *timeout,

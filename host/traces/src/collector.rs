@@ -4,15 +4,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
-use wasmill_egress::is_reserved;
+use wasmill_egress::{BaseUrl, Endpoint, is_reserved};
 use wasmill_model::{Sampler, SpanId};
 
-use super::otlp::{Encoding, Resource};
-use crate::client::Address;
+use crate::otlp::{Encoding, Resource};
 
 /// The path below the base URL of a collector.
 const PATH: &str = "/v1/traces";
@@ -28,21 +27,21 @@ const LOCAL: &str = "http://localhost:4318";
 const SERVICE: &str = "wasmill";
 
 /// A collector and how to reach it.
-pub(super) struct Collector {
-    pub(super) address: Address,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Collector {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
     /// Certificates trusted in addition to the public roots.
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) timeout: Duration,
-    pub(super) encoding: Encoding,
-    pub(super) is_gzipped: bool,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) timeout: Duration,
+    pub(crate) encoding: Encoding,
+    pub(crate) is_gzipped: bool,
     /// Maximum spans per request.
-    pub(super) batch_max: usize,
+    pub(crate) batch_max: usize,
     /// How long spans wait to be batched.
-    pub(super) batch_delay: Duration,
-    pub(super) resource: Resource,
-    pub(super) sampler: Sampler,
+    pub(crate) batch_delay: Duration,
+    pub(crate) resource: Resource,
+    pub(crate) sampler: Sampler,
 }
 
 /// Reads an environment variable.
@@ -50,8 +49,8 @@ type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Collector {
     /// Returns the URL of requests.
-    pub(super) fn url(&self) -> String {
-        format!("{}{}", self.address.endpoint.origin(), self.path)
+    pub(crate) fn url(&self) -> String {
+        format!("{}{}", self.endpoint.origin(), self.path)
     }
 }
 
@@ -60,7 +59,7 @@ impl Collector {
 /// # Errors
 ///
 /// Fails if the address is invalid.
-pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Collector>> {
+pub(crate) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Collector>> {
     let read = |name: &str| read(name).filter(|value| !value.is_empty());
     // The variable for traces takes precedence over the one for all signals.
     let either = |name: &str| {
@@ -72,9 +71,8 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
         None => from_environment(&read),
     };
     let Some((name, url, below)) = named else { return Ok(None) };
-    let address: Address =
-        url.parse().map_err(anyhow::Error::msg).with_context(|| format!("invalid value for {name}"))?;
-    let path = match format!("{}{below}", address.prefix) {
+    let base: BaseUrl = url.parse().map_err(|why| anyhow!("invalid value for {name}: '{url}': {why}"))?;
+    let path = match format!("{}{below}", base.prefix) {
         path if path.is_empty() => "/".to_owned(),
         path => path,
     };
@@ -92,7 +90,7 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
     let batch_max = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"));
     let batch_delay = millis("OTEL_BSP_SCHEDULE_DELAY", read("OTEL_BSP_SCHEDULE_DELAY"));
     Ok(Some(Collector {
-        address,
+        endpoint: base.endpoint,
         path,
         headers: headers(&either("HEADERS").unwrap_or_default())?,
         certificate: either("CERTIFICATE").map(PathBuf::from),

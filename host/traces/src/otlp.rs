@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize, Serializer};
 use wasmill_model::{Span, SpanAttribute, SpanKind, Timestamp};
 
 /// Attributes of this process, such as `service.name`.
-pub(super) type Resource = Vec<(String, String)>;
+pub(crate) type Resource = Vec<(String, String)>;
 
 /// How requests and responses are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Json,
     Protobuf,
 }
 
 impl Encoding {
-    pub(super) fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Protobuf => "application/x-protobuf",
@@ -144,7 +144,7 @@ fn decimal<S: Serializer>(number: &impl Display, serializer: S) -> Result<S::Ok,
 }
 
 /// Returns the body of a request that exports these spans.
-pub(super) fn request(resource: &Resource, spans: &[Span], encoding: Encoding) -> Vec<u8> {
+pub(crate) fn request(resource: &Resource, spans: &[Span], encoding: Encoding) -> Vec<u8> {
     let text = |(key, value): &(String, String)| attribute(key, Value::StringValue(value.clone()));
     let scope = Scope { name: "wasmill".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let request = ExportRequest {
@@ -215,7 +215,7 @@ fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::E
 }
 
 /// Returns how many spans a collector rejected, and why.
-pub(super) fn rejected(body: &[u8], encoding: Encoding) -> (u64, String) {
+pub(crate) fn rejected(body: &[u8], encoding: Encoding) -> (u64, String) {
     let response = match encoding {
         Encoding::Json => serde_json::from_slice(body).unwrap_or_default(),
         Encoding::Protobuf => ExportResponse::decode(body).unwrap_or_default(),
