@@ -15,6 +15,9 @@ pub(crate) const SCHEMA: &str = "wasmill";
 /// How long a lease is valid, unless a test sets it.
 const LEASE: Duration = Duration::from_secs(10);
 
+/// The least time between two looks of an idle host, unless a test sets it.
+const POLL_MIN: Duration = Duration::from_millis(50);
+
 /// How to open the database.
 #[derive(Clone, Debug)]
 pub struct PostgresConfig {
@@ -36,6 +39,9 @@ pub struct PostgresConfig {
     pub place: Place,
     /// How long after its last renewal a host may run guests. Others take it for dead a fifth later.
     pub lease: Duration,
+    /// The least time between two looks of an idle host at what others have written; with more than five hosts it is
+    /// 10 ms for each, up to half a second.
+    pub poll_min: Duration,
     /// The settings that other hosts should share.
     pub settings: SharedSettings,
     /// The clock for what the store does by itself: it puts back tasks of dead hosts, and registers anew.
@@ -55,6 +61,7 @@ impl PostgresConfig {
             tracer: Tracer::default(),
             place,
             lease: LEASE,
+            poll_min: POLL_MIN,
             settings: SharedSettings::new(),
             clock: Arc::new(SystemClock),
         }

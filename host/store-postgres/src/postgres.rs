@@ -95,13 +95,15 @@ impl Database {
             tracer,
             place,
             lease,
+            poll_min,
             settings,
             clock,
             ..
         } = config;
         let stats = Arc::new(WriterStats::new(WriterState::default(), AllPluginCounts::default()));
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
-        let (abandoned, others) = (Arc::new(AbandonedClaims::default()), Arc::new(Others::new(settings)));
+        let (abandoned, others) =
+            (Arc::new(AbandonedClaims::default()), Arc::new(Others::new(settings, poll_min)));
         let readers = Arc::new(Readers::new(server.clone(), runtime.handle().clone(), readers));
         let mut batcher = Batcher::new(Start {
             server: server.clone(),
@@ -121,7 +123,8 @@ impl Database {
         let writer = Writer::start(runtime, batcher)?;
         let watched = Arc::new(WatchedLogs::default());
         handle.spawn(Keeper::new(server.clone(), others.clone(), writer.queue(), lease, clock).run());
-        handle.spawn(Relay::new(server, others.clone(), live_runs.clone(), watched.clone()).run());
+        let relay = Relay::new(server, others.clone(), live_runs.clone(), watched.clone(), writer.queue());
+        handle.spawn(relay.run());
         let postgres =
             Postgres { readers, writer, stats, live_runs, abandoned, others, watched, waiting_max };
         Ok((Store::new(postgres), recovery))

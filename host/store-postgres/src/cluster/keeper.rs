@@ -14,12 +14,13 @@ use tokio_postgres::Row;
 use wasmill_model::{Clock, boot_time};
 use wasmill_store::{HostReport, Recovery};
 
+use crate::cluster::hints::Peer;
 use crate::cluster::membership::{Rescue, Suspect};
 use crate::cluster::others::Others;
 use crate::connection::database::{Connection, Params};
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{END_NAMED, Purpose, RECONNECT_WAIT, Server};
-use crate::read::rows::get;
+use crate::read::rows::{get, number};
 use crate::writer::events::PruneEvents;
 use crate::writer::thread::WriterQueue;
 
@@ -27,7 +28,8 @@ const RENEW: &str = "
     UPDATE host SET beat = beat + 1, renewed_at = clock_timestamp(), slots = $2, used = $3, memory_free = $4,
         is_draining = $5, plugins_version = $6
     WHERE id = $1 AND is_live";
-const HOSTS: &str = "SELECT id, beat, is_live, connection FROM host ORDER BY started_at, id";
+const HOSTS: &str = "
+    SELECT id, beat, is_live, connection, slots, used, is_draining FROM host ORDER BY started_at, id";
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// How often old events are removed.
@@ -131,7 +133,7 @@ impl Keeper {
             self.seen.clear();
         }
         self.looked_at = now;
-        let (mut live, mut suspects, mut has_dead) = (Vec::new(), Vec::new(), false);
+        let (mut live, mut peers, mut suspects, mut has_dead) = (Vec::new(), Vec::new(), Vec::new(), false);
         for row in hosts {
             let (id, beat): (i64, i64) = (get(row, 0)?, get(row, 1)?);
             if !get::<bool>(row, 2)? {
@@ -139,6 +141,14 @@ impl Keeper {
                 continue;
             }
             live.push(id);
+            if id != own {
+                peers.push(Peer {
+                    id,
+                    slots: number(row, 4)?,
+                    used: number(row, 5)?,
+                    is_draining: get(row, 6)?,
+                });
+            }
             let seen = self.seen.entry(id).or_insert((beat, now));
             if seen.0 != beat {
                 *seen = (beat, now);
@@ -147,6 +157,7 @@ impl Keeper {
             }
         }
         self.seen.retain(|id, _| live.contains(id));
+        self.others.hints.set_peers(peers);
         let is_on_duty = live.first() == Some(&own);
         self.others.set_on_duty(is_on_duty);
         if (live.len() > 1) != self.others.is_any() {

@@ -7,15 +7,21 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use wasmill_store::{Lease, OwnHost, SharedSettings, StopRequest};
 
-/// How often an idle host looks for changes of the others, for each host; and the bounds.
+use crate::cluster::hints::Hints;
+
+/// How often an idle host looks for changes of the others, for each host, and the most.
 const POLL_PER_HOST: Duration = Duration::from_millis(10);
-const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+const POLL_MAX: Duration = Duration::from_millis(500);
 
 /// What this host knows of the others.
 #[derive(Debug)]
 pub(crate) struct Others {
     pub(crate) lease: Lease,
     pub(crate) own: OwnHost,
+    /// What the others are told at once.
+    pub(crate) hints: Hints,
+    /// The least time between two looks of an idle host.
+    poll_min: Duration,
     hosts: AtomicI64,
     is_on_duty: AtomicBool,
     /// Notified when this host is on duty, and was not before.
@@ -27,10 +33,12 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    pub(crate) fn new(settings: SharedSettings) -> Self {
+    pub(crate) fn new(settings: SharedSettings, poll_min: Duration) -> Self {
         Self {
             lease: Lease::none(),
             own: OwnHost::new(settings),
+            hints: Hints::default(),
+            poll_min,
             hosts: AtomicI64::new(1),
             is_on_duty: AtomicBool::new(false),
             duty: Notify::new(),
@@ -56,7 +64,8 @@ impl Others {
 
     /// Returns how long an idle host waits before it looks again.
     pub(crate) fn poll(&self) -> Duration {
-        (POLL_PER_HOST * u32::try_from(self.hosts()).unwrap_or(u32::MAX)).clamp(POLL.0, POLL.1)
+        let poll = POLL_PER_HOST.saturating_mul(u32::try_from(self.hosts()).unwrap_or(u32::MAX));
+        poll.min(POLL_MAX).max(self.poll_min)
     }
 
     pub(crate) fn is_on_duty(&self) -> bool {

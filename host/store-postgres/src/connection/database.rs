@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, Statement};
@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     prepared: Mutex<HashMap<&'static str, Statement>>,
     /// How many warnings the server has sent.
     warnings: Arc<AtomicU64>,
+    /// Notified when the server passes on a notification.
+    notified: Arc<Notify>,
 }
 
 impl Connection {
@@ -35,14 +37,15 @@ impl Connection {
     {
         let (driving, ended) = watch::channel(());
         let warnings = Arc::<AtomicU64>::default();
-        let counted = Arc::clone(&warnings);
+        let notified = Arc::<Notify>::default();
+        let (counted, notifying) = (Arc::clone(&warnings), Arc::clone(&notified));
         tokio::spawn(async move {
             let _driving = driving;
-            if let Err(error) = drive(driver, &counted).await {
+            if let Err(error) = drive(driver, &counted, &notifying).await {
                 tracing::debug!(%error, "a connection to the database ended");
             }
         });
-        Arc::new(Self { client, ended, prepared: Mutex::default(), warnings })
+        Arc::new(Self { client, ended, prepared: Mutex::default(), warnings, notified })
     }
 
     #[cfg(test)]
@@ -59,6 +62,11 @@ impl Connection {
     pub(crate) async fn closed(&self) {
         // Nothing is ever sent.
         let _ = self.ended.clone().changed().await;
+    }
+
+    /// Resolves when a notification has come on a channel that this connection listens on, since the last call.
+    pub(crate) async fn notified(&self) {
+        self.notified.notified().await;
     }
 
     /// Runs statements without values.
@@ -114,13 +122,24 @@ impl Connection {
 }
 
 /// Drives a connection until it ends. A warning is counted before the answer that it belongs to arrives.
-async fn drive<S, T>(mut driver: tokio_postgres::Connection<S, T>, warnings: &AtomicU64) -> Result<()>
+async fn drive<S, T>(
+    mut driver: tokio_postgres::Connection<S, T>,
+    warnings: &AtomicU64,
+    notified: &Notify,
+) -> Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = poll_fn(|context| driver.poll_message(context)).await {
-        let AsyncMessage::Notice(notice) = message? else { continue };
+        let notice = match message? {
+            AsyncMessage::Notice(notice) => notice,
+            AsyncMessage::Notification(_) => {
+                notified.notify_one();
+                continue;
+            }
+            _ => continue,
+        };
         if notice.parsed_severity() == Some(Severity::Warning) {
             warnings.fetch_add(1, Ordering::SeqCst);
             tracing::warn!(code = notice.code().code(), "the database warns: {}", notice.message());

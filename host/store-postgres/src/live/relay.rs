@@ -1,19 +1,22 @@
 //! The relay: writes what others want to know of the runs of this host, and reads the logs that are asked for here.
 //!
-//! A task of the runtime of the store, with a connection of its own.
+//! A task of the runtime of the store, with a connection of its own, which also carries hints.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wasmill_store::live::{LiveRun, LiveRuns};
 
+use crate::cluster::hints;
 use crate::cluster::others::Others;
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{Purpose, RECONNECT_WAIT, Server};
 use crate::live::reports::Reports;
 use crate::live::watched_logs::{self, LogAllowance, WatchedLogs};
+use crate::writer::thread::WriterQueue;
 
 const SWEEP_RUNS: &str = "
     DELETE FROM live_run
@@ -36,7 +39,10 @@ pub(crate) struct Relay {
     others: Arc<Others>,
     live_runs: Arc<LiveRuns>,
     watched: Arc<WatchedLogs>,
+    queue: WriterQueue,
     connection: Option<Arc<Connection>>,
+    /// What carries hints on the connection.
+    carrying: JoinSet<()>,
     reports: Reports,
     allowance: LogAllowance,
     reported_at: Instant,
@@ -49,6 +55,7 @@ impl Relay {
         others: Arc<Others>,
         live_runs: Arc<LiveRuns>,
         watched: Arc<WatchedLogs>,
+        queue: WriterQueue,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -56,7 +63,9 @@ impl Relay {
             others,
             live_runs,
             watched,
+            queue,
             connection: None,
+            carrying: JoinSet::new(),
             reports: Reports::default(),
             allowance: LogAllowance::new(now),
             reported_at: now,
@@ -79,13 +88,17 @@ impl Relay {
             if let Err(error) = timeout(LOOK_TIMEOUT, self.look()).await.unwrap_or(Err(Error::Silent)) {
                 tracing::debug!(%error, "failed to relay the runs of this host");
                 // The tables may be empty now.
-                self.connection = None;
+                self.disconnect();
                 self.reports = Reports::default();
                 sleep(RECONNECT_WAIT).await;
+                continue;
             }
             tokio::select! {
                 () = sleep(self.others.poll().max(LOOK_INTERVAL)) => {}
                 () = self.watched.added() => {}
+                _ = self.carrying.join_next(), if !self.carrying.is_empty() => {
+                    self.disconnect();
+                }
             }
         }
     }
@@ -93,7 +106,7 @@ impl Relay {
     /// Removes the rows of this host once it is the only one, and disconnects.
     async fn stop(&mut self) {
         self.reports = Reports::default();
-        let Some(connection) = self.connection.take() else { return };
+        let Some(connection) = self.disconnect() else { return };
         let host = self.others.lease.term();
         let swept = async {
             connection.execute(SWEEP_OWN, &[&host]).await?;
@@ -105,14 +118,19 @@ impl Relay {
         }
     }
 
+    fn disconnect(&mut self) -> Option<Arc<Connection>> {
+        self.carrying.abort_all();
+        self.connection.take()
+    }
+
     async fn look(&mut self) -> Result<()> {
+        let connection = self.connected().await?;
         let (runs, now) = (self.live_runs.all(), Instant::now());
         let is_idle = runs.is_empty() && self.reports.is_empty() && self.watched.is_empty();
         let is_sweep_due = self.others.is_on_duty() && now - self.swept_at > SWEEP_INTERVAL;
         if is_idle && !is_sweep_due {
             return Ok(());
         }
-        let connection = self.connected().await?;
         if is_sweep_due {
             self.swept_at = now;
             let own = self.others.lease.term();
@@ -140,8 +158,11 @@ impl Relay {
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(Arc::clone(connection));
         }
+        self.disconnect();
         let connection = self.server.connect(Purpose::Live).await?;
         self.reports = Reports::default();
+        self.carrying = JoinSet::new();
+        self.carrying.spawn(hints::carry(Arc::clone(&connection), self.others.clone(), self.queue.clone()));
         self.connection = Some(Arc::clone(&connection));
         Ok(connection)
     }

@@ -27,7 +27,7 @@ const CANCEL: &str = "
 const REQUEST_STOP: &str = "
     UPDATE task SET stop_requested_at = coalesce(stop_requested_at, $2), stop_removes = stop_removes OR $3,
         kill_at = least(kill_at, $4)
-    WHERE seq = $1";
+    WHERE seq = $1 RETURNING host";
 
 #[derive(Debug)]
 pub(crate) struct Cancel {
@@ -59,7 +59,7 @@ impl Operation for Cancel {
 }
 
 /// Stores a stop request for a running task: the end of its run, or the next recovery, cancels or removes it
-/// whatever its outcome.
+/// whatever its outcome. The host that runs it is told.
 pub(crate) async fn request_stop(
     batch: &mut Batch<'_>,
     seq: i64,
@@ -69,7 +69,9 @@ pub(crate) async fn request_stop(
 ) -> Result<()> {
     batch.writer_state.observe_time(nanos(now));
     let kill_at = nanos(now).saturating_add(i64::try_from(grace.as_nanos()).unwrap_or(i64::MAX));
-    batch.connection.execute(REQUEST_STOP, &[&seq, &nanos(now), &removes, &kill_at]).await?;
+    let stopped = batch.connection.optional(REQUEST_STOP, &[&seq, &nanos(now), &removes, &kill_at]).await?;
+    let host = stopped.map(|row| get::<Option<i64>>(&row, 0)).transpose()?.flatten();
+    batch.stops_at.extend(host.filter(|host| *host != batch.host));
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Commands, and the open transaction in which they run.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -121,6 +122,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) has_others: bool,
     /// Where the turns of the last claim ended: plugin and group.
     pub(crate) turn: (String, String),
+    /// Other hosts at which runs are to stop.
+    pub(crate) stops_at: BTreeSet<i64>,
     /// What was written for commands that have not run yet.
     pub(crate) written: Written,
     /// Counts as of the last commit; `None` during recovery.
@@ -143,6 +146,7 @@ impl<'a> Batch<'a> {
             host: 0,
             has_others: false,
             turn,
+            stops_at: BTreeSet::new(),
             written,
             plugin_counts: None,
         }

@@ -9,11 +9,12 @@
 mod hosts;
 mod reconnect;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
-use wasmill_model::{Clock, fault_point};
+use wasmill_model::{Clock, TaskState, fault_point};
 use wasmill_store::StoreError;
 use wasmill_store::commit::{AbandonedClaims, Committed, Effects, OutageLog, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
@@ -90,14 +91,20 @@ pub(crate) struct Start {
 
 /// A transaction that has run and whose effects are to be published once it is known to be committed.
 struct Ran {
-    writer_state: WriterState,
-    turn: (String, String),
-    effects: Effects,
+    changes: Changes,
     is_durable: bool,
     commands: usize,
     began: Instant,
     /// The number of the transaction among those of all hosts.
     writes: i64,
+}
+
+/// What the commands of a transaction have changed.
+struct Changes {
+    writer_state: WriterState,
+    turn: (String, String),
+    effects: Effects,
+    stops_at: BTreeSet<i64>,
 }
 
 /// A transaction of which nobody knows whether it was committed.
@@ -242,8 +249,8 @@ impl Batcher {
         let run = async {
             let is_durable = jobs.iter().any(|job| job.durable());
             let writes = self.begin(&connection, number, is_durable).await?;
-            let (writer_state, turn, effects) = self.run(&connection, jobs, abandoned).await?;
-            Ok(Ran { writer_state, turn, effects, is_durable, commands: jobs.len(), began, writes })
+            let changes = self.run(&connection, jobs, abandoned).await?;
+            Ok(Ran { changes, is_durable, commands: jobs.len(), began, writes })
         };
         let ran = match timeout(RUN_TIMEOUT, run).await.unwrap_or(Err(Error::Silent)) {
             Ok(ran) => ran,
@@ -302,7 +309,8 @@ impl Batcher {
 
     /// Publishes what a committed transaction has changed.
     fn publish(&mut self, number: i64, ran: Ran) {
-        let Ran { writer_state, turn, mut effects, is_durable, commands, began, writes } = ran;
+        let Ran { changes, is_durable, commands, began, writes } = ran;
+        let Changes { writer_state, turn, mut effects, stops_at } = changes;
         (self.batch, self.writes) = (number, writes);
         self.published += 1;
         if is_durable {
@@ -310,6 +318,7 @@ impl Batcher {
         }
         (self.writer_state, self.turn) = (writer_state, turn);
         effects.publish(&self.live_runs, writer_state.events_reserved.unsigned_abs());
+        self.hint(stops_at, effects.count_delta.of_all(TaskState::Available));
         let deliveries_dropped = effects.deliveries_dropped;
         let committed = Committed { commands, deliveries_dropped, synced: is_durable, took: began.elapsed() };
         self.stats.publish(writer_state, effects.count_delta, committed);
@@ -324,7 +333,7 @@ impl Batcher {
         connection: &Connection,
         jobs: &mut [Box<dyn Job>],
         abandoned: &[Finish],
-    ) -> Result<(WriterState, (String, String), Effects)> {
+    ) -> Result<Changes> {
         let mut batch = Batch::new(connection, self.writer_state, &self.live_runs);
         batch.plugin_counts = Some(self.stats.plugin_counts());
         batch.turn.clone_from(&self.turn);
@@ -352,7 +361,7 @@ impl Batcher {
         events::reserve(&mut batch).await?;
         clock_skew::store_latest(connection, &mut batch.writer_state).await?;
         plugin_counts::write(connection, &batch.effects.count_delta).await?;
-        let Batch { writer_state, turn, effects, .. } = batch;
-        Ok((writer_state, turn, effects))
+        let Batch { writer_state, turn, effects, stops_at, .. } = batch;
+        Ok(Changes { writer_state, turn, effects, stops_at })
     }
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod cluster;
 mod cuts;
+mod hints;
 mod hosts;
 mod inbox;
 mod live;

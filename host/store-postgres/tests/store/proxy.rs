@@ -28,19 +28,25 @@ pub(crate) enum Mode {
     Refuse,
     /// Carries nothing more of the next connection that commits, as if its host were stopped.
     StopBeforeCommit,
+    /// Carries everything but notifications, as a pooler does.
+    DropNotifications,
 }
 
-const MODES: [Mode; 6] = [
+const MODES: [Mode; 7] = [
     Mode::Pass,
     Mode::CutBeforeCommit,
     Mode::CutAfterCommit,
     Mode::CutAfterCommitAndRefuse,
     Mode::Refuse,
     Mode::StopBeforeCommit,
+    Mode::DropNotifications,
 ];
 
 /// The message of the writer, which sends it alone.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+/// The kind of a message with a notification.
+const NOTIFICATION: u8 = b'A';
 
 /// In the first message of a write connection.
 const OF_WRITER: &[u8] = b"wasmill writer";
@@ -112,20 +118,26 @@ impl Proxy {
     pub(crate) fn cuts(&self) -> u32 {
         self.line.cuts.load(Ordering::SeqCst)
     }
+
+    /// Returns how many notifications were dropped.
+    pub(crate) fn dropped(&self) -> u32 {
+        self.line.dropped.load(Ordering::SeqCst)
+    }
 }
 
 #[derive(Clone)]
 struct Line {
     mode: Arc<AtomicU8>,
     cuts: Arc<AtomicU32>,
+    dropped: Arc<AtomicU32>,
     /// How many messages of write connections are carried before one is cut; negative for no end.
     messages_left: Arc<AtomicI64>,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        let (mode, cuts, messages_left) = (Arc::default(), Arc::default(), Arc::new(AtomicI64::new(-1)));
-        Self { mode, cuts, messages_left }
+        let (mode, cuts, dropped) = (Arc::default(), Arc::default(), Arc::default());
+        Self { mode, cuts, dropped, messages_left: Arc::new(AtomicI64::new(-1)) }
     }
 }
 
@@ -197,6 +209,10 @@ impl Line {
                     while let Some(message) = from_server.next() {
                         if is_of_writer && self.is_cut_at_message() {
                             return;
+                        }
+                        if self.mode() == Mode::DropNotifications && message.first() == Some(&NOTIFICATION) {
+                            self.dropped.fetch_add(1, Ordering::SeqCst);
+                            continue;
                         }
                         if host.write_all(&message).await.is_err() {
                             return;

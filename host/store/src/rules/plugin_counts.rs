@@ -69,6 +69,11 @@ impl CountDelta {
         self.0.get(plugin).map_or(0, |changes| changes.into[state as usize])
     }
 
+    /// Returns the change of the number of tasks of all plugins in a state that is not final.
+    pub fn of_all(&self, state: TaskState) -> i64 {
+        self.0.values().map(|changes| changes.into[state as usize]).sum()
+    }
+
     /// Returns the change of the number of waiting tasks.
     pub fn waiting(&self, plugin: &PluginName) -> i64 {
         TaskState::ALL

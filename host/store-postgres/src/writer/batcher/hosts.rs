@@ -1,5 +1,6 @@
 //! The writer among those of other hosts: it takes the turn, catches up with what they have written, registers and leaves.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,22 @@ impl Batcher {
             self.stats.wait_for_delivery.notify_one();
         }
         Ok(())
+    }
+
+    /// Tells other hosts at once of runs that are to stop there, and of tasks that became available by a transaction and
+    /// for which this host has no free slot.
+    pub(super) fn hint(&self, stops_at: BTreeSet<i64>, became_available: i64) {
+        if !self.others.is_any() {
+            return;
+        }
+        self.others.hints.tell(stops_at);
+        let own = self.others.own.report();
+        let running_here = self.live_runs.len() as u64;
+        let free_here = if own.is_draining { 0 } else { own.slots.saturating_sub(running_here) };
+        let left = u64::try_from(became_available).unwrap_or(0).saturating_sub(free_here);
+        if left > 0 {
+            self.others.hints.offer(left, self.writer_state.running.saturating_sub(running_here));
+        }
     }
 
     /// Registers this host, and puts back what ran at dead ones.
