@@ -460,6 +460,9 @@ async fn a_plugin_whose_secret_is_missing_is_rejected_until_it_is_there() {
     assert!(doctor.out.contains("the secret KEY cannot be used"), "{}", doctor.out);
     fs::write(server.folder().join("KEY"), "short").expect("written");
     until_plugin(&client, "fewer than 8 bytes").await;
+    fs::write(server.folder().join("KEY"), "tiny").expect("written");
+    fs::write(server.folder().join("KEY"), "not short").expect("written");
+    until_plugin(&client, "\"ready\"").await;
     fs::remove_file(server.folder().join("KEY")).expect("removed");
     until_plugin(&client, "cannot be read").await;
     fs::write(server.folder().join("KEY"), "long enough").expect("written");

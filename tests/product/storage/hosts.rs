@@ -373,3 +373,46 @@ async fn a_host_trusts_what_another_one_has_published_by_its_own_rules() {
     }
     assert_eq!(of_signed.get("/plugins/misbehave").await.json["state"], "rejected");
 }
+
+#[tokio::test]
+async fn a_shared_plugin_that_lacks_a_secret_or_a_folder_runs_once_it_is_there() {
+    let Some(database) = PostgresServer::shared() else { return };
+    let url = database.create("lacks");
+    let granted = tempfile::tempdir().expect("a folder");
+    let start = |has_all: bool| {
+        let folder = Server::folder_with_guests();
+        let secret = folder.path().join("KEY");
+        std::fs::write(
+            folder.path().join("wasmill.toml"),
+            format!("[secrets]\nKEY = {{ file = {secret:?} }}\n"),
+        )
+        .expect("written");
+        if has_all {
+            std::fs::write(&secret, "long enough").expect("written");
+        }
+        Server::start_in(folder, &["--database", &url, "--database-migrate"]).expect("a server")
+    };
+    let (has, lacks) = (start(true), start(false));
+    let (of_has, of_lacks) = (has.client(), lacks.client());
+    let publish = |name: &str, manifest: &str| {
+        let file = has.folder().join(format!("plugins/{name}.wasm"));
+        std::fs::write(file.with_extension("toml"), manifest).expect("written");
+        std::fs::write(file, wasmill_tests::NOOP).expect("written");
+    };
+    let state = async |client: &Client, name: &str| {
+        client.get(&format!("/plugins/{name}")).await.json["state"].clone()
+    };
+    let folder = granted.path().join("later");
+    std::fs::create_dir(&folder).expect("created");
+    publish("secretive", "allow.secrets = { KEY = { reveal = true } }\n");
+    publish("filing", &format!("allow.dirs = [{{ host = {folder:?}, guest = \"/f\" }}]\n"));
+    for name in ["secretive", "filing"] {
+        eventually("its own host runs it", SOON, async || state(&of_has, name).await == "ready").await;
+    }
+    eventually("it lacks the secret", SOON, async || state(&of_lacks, "secretive").await == "rejected").await;
+    std::fs::write(lacks.folder().join("KEY"), "long enough").expect("written");
+    eventually("it has the secret", SOON, async || state(&of_lacks, "secretive").await == "ready").await;
+    eventually("it has the folder", SOON, async || state(&of_lacks, "filing").await == "ready").await;
+    let rejected = lacks.log().matches("rejected what another host has published").count();
+    assert_eq!(rejected, 1, "{}", lacks.log());
+}

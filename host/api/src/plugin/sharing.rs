@@ -215,7 +215,9 @@ impl PluginSharing {
     /// Puts into service what was published and is not what runs.
     async fn take(&self, state: &mut Shared, published: &[PublishedPlugin]) -> Result<(), StoreError> {
         let (mut has_changed, mut is_current) = (false, true);
-        for plugin in self.runtime.shared_versions().to_load_again() {
+        let runtime = self.runtime.clone();
+        let again = tokio::task::spawn_blocking(move || runtime.shared_versions().to_load_again());
+        for plugin in again.await.map_err(|_| StoreError::Closed)? {
             state.taken.remove(plugin.as_str());
         }
         for plugin in published {

@@ -37,8 +37,8 @@ pub(crate) struct Fingerprint {
     schema: Option<(PathBuf, Option<FileStamp>)>,
     /// The folders granted by the manifest, once that was read.
     granted: Vec<(PathBuf, Option<Identity>)>,
-    /// The files of secrets that the manifest names, once that was read, and whether each exists.
-    secrets: Vec<(PathBuf, bool)>,
+    /// The files of secrets that the manifest names, once that was read.
+    secrets: Vec<(PathBuf, SecretFile)>,
     /// The files that vouch for these.
     vouchers: Vec<Option<FileStamp>>,
     voucher_files: VoucherFiles,
@@ -60,6 +60,27 @@ struct FileMetadata {
     size_bytes: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+}
+
+/// The file of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecretFile {
+    Missing,
+    /// A plugin that runs reads its secrets again when they change, and is not loaded again for it.
+    There,
+    /// One that was rejected may have been so for the value.
+    Stamped(FileStamp),
+}
+
+impl SecretFile {
+    /// Looks at a file of which this is known.
+    fn of(path: &Path, earlier: Self) -> Self {
+        match file_stamp(path) {
+            None => Self::Missing,
+            Some(_) if earlier == Self::There => Self::There,
+            Some(stamp) => Self::Stamped(stamp),
+        }
+    }
 }
 
 /// Why a file could not be read.
@@ -109,7 +130,7 @@ impl Fingerprint {
         Some(match earlier {
             Some(earlier) => new
                 .with_granted(earlier.granted.iter().map(|(path, _)| path.clone()))
-                .with_secrets(earlier.secrets.iter().map(|(path, _)| path.clone())),
+                .with_secrets(earlier.secrets.iter().cloned()),
             None => new,
         })
     }
@@ -124,17 +145,28 @@ impl Fingerprint {
     }
 
     /// Adds the files of secrets.
-    pub(crate) fn with_secrets(self, files: impl Iterator<Item = PathBuf>) -> Self {
-        let secrets = files.map(|path| {
-            let exists = path.exists();
-            (path, exists)
+    pub(crate) fn with_secret_files(self, files: impl Iterator<Item = PathBuf>) -> Self {
+        self.with_secrets(files.map(|path| (path, SecretFile::Missing)))
+    }
+
+    fn with_secrets(self, files: impl Iterator<Item = (PathBuf, SecretFile)>) -> Self {
+        let secrets = files.map(|(path, earlier)| {
+            let current = SecretFile::of(&path, earlier);
+            (path, current)
         });
         Self { secrets: secrets.collect(), ..self }
     }
 
-    /// Removes the granted folders if they are remote.
-    pub(crate) fn without_remote_granted(self, is_remote: bool) -> Self {
-        if is_remote { Self { granted: Vec::new(), ..self } } else { self }
+    /// Removes what no longer matters once the plugin is ready: the values of its secrets, and its granted folders if they
+    /// are remote.
+    pub(crate) fn of_ready(mut self, is_remote: bool) -> Self {
+        for (_, file) in &mut self.secrets {
+            *file = SecretFile::There;
+        }
+        if is_remote {
+            self.granted = Vec::new();
+        }
+        self
     }
 
     /// Adds the schema of the plugin file at `file`, and what vouches for both.

@@ -175,11 +175,14 @@ impl Loader {
                     // Before the file is read: later changes are detected by the next scan.
                     let fingerprint = Some(self.with_needs(fingerprint.clone(), path));
                     let loaded = self.load(&name, source, &bytes, None, kill_handle);
-                    // A hanging mount must not block the watch of all plugins.
-                    let is_remote =
-                        loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
-                    let fingerprint =
-                        fingerprint.map(|fingerprint| fingerprint.without_remote_granted(is_remote));
+                    let fingerprint = match &loaded.plugin {
+                        // A hanging mount must not block the watch of all plugins.
+                        Some(plugin) => {
+                            let is_remote = plugin.context.folders.are_remote();
+                            fingerprint.map(|fingerprint| fingerprint.of_ready(is_remote))
+                        }
+                        None => fingerprint,
+                    };
                     return (!kill_handle.is_killed()).then_some(Loaded { fingerprint, ..loaded });
                 }
                 Err(ReadError::Changed) => return None,
@@ -203,7 +206,7 @@ impl Loader {
         fingerprint
             .with_schema(file, schema.as_deref())
             .with_granted(folders.into_iter())
-            .with_secrets(self.secrets.files_of(&secrets))
+            .with_secret_files(self.secrets.files_of(&secrets))
     }
 
     /// Loads bytes that are part of the binary.

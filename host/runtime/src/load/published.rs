@@ -51,8 +51,11 @@ impl SharedVersions<'_> {
         self.registry.ready_file(plugin)
     }
 
-    /// Returns the plugins whose copies were rejected, if the list of trusted files has changed since the last look.
+    /// Returns the plugins whose copies were rejected and may no longer be: the list of trusted files has changed since
+    /// the last look, or a secret or a folder that the manifest names is there now. Reads the metadata of these files.
     pub fn to_load_again(self) -> Vec<PluginName> {
-        if self.loader.trust.list_has_changed() { self.registry.rejected_copies() } else { Vec::new() }
+        let list_has_changed = self.loader.trust.list_has_changed();
+        let rejected = self.registry.rejected_copies().into_iter();
+        rejected.filter(|copy| list_has_changed || copy.has_changed()).map(|copy| copy.plugin).collect()
     }
 }

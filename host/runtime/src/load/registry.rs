@@ -4,12 +4,13 @@
 //! a broken file never does: the last good version stays in service.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wasmill_model::PluginName;
 
 use crate::link::plugin::Plugin;
+use crate::load::folder::Fingerprint;
 use crate::load::loader::Loaded;
 use crate::plugin::config::PluginConfig;
 use crate::plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
@@ -70,6 +71,8 @@ struct LoggedState {
 
 struct Version {
     info: PluginInfo,
+    /// The fingerprint of what was loaded.
+    fingerprint: Option<Fingerprint>,
     /// The last good version.
     good: Option<GoodVersion>,
 }
@@ -80,12 +83,28 @@ struct GoodVersion {
     details: Arc<PluginDetails>,
 }
 
+/// A copy of what another host has published, which this one has rejected.
+pub(crate) struct RejectedCopy {
+    pub(crate) plugin: PluginName,
+    file: PathBuf,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl RejectedCopy {
+    /// Returns true if a secret or a folder that its manifest names has changed since it was loaded, or has come or gone.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.fingerprint.as_ref().is_some_and(|earlier| {
+            Fingerprint::of(&self.file, Some(earlier)).is_some_and(|current| current != *earlier)
+        })
+    }
+}
+
 impl Registry {
     /// Records that a file is being loaded.
     pub(crate) fn set_compiling(&self, name: &str, path: &Path, size_bytes: u64) {
         let info =
             PluginInfo { size_bytes, ..PluginInfo::compiling(name, PluginSource::File(path.to_owned())) };
-        self.write().entry(name.to_owned()).or_default().set(info, None);
+        self.write().entry(name.to_owned()).or_default().set(info, None, None);
     }
 
     /// Inserts what was loaded. A valid version atomically replaces the previous one; existing runs keep the
@@ -104,7 +123,7 @@ impl Registry {
         }
         let good = loaded.plugin.zip(loaded.info.details.clone());
         let good = good.map(|(plugin, details)| GoodVersion { plugin, details });
-        entry.set(loaded.info, good);
+        entry.set(loaded.info, loaded.fingerprint, good);
     }
 
     /// Takes a file out of service; a built-in plugin of this name comes back.
@@ -133,7 +152,7 @@ impl Registry {
                 .to_owned(),
         );
         let info = PluginInfo { state, details: None, ..version.info.clone() };
-        entry.cluster = Some(Version { info, good: None });
+        entry.cluster = Some(Version { info, fingerprint: None, good: None });
         drop(names);
         tracing::info!(plugin = %name, "plugin was removed at another host");
     }
@@ -166,17 +185,17 @@ impl Registry {
         file.info.digest.clone().filter(|_| file.info.state == PluginState::Ready)
     }
 
-    /// Returns the plugins whose copy of what another host has published was rejected.
-    pub(crate) fn rejected_copies(&self) -> Vec<PluginName> {
-        let is_rejected = |entry: &Entry| {
-            entry.cluster.as_ref().is_some_and(|copy| {
-                matches!(copy.info.state, PluginState::Rejected(_))
-                    && matches!(copy.info.source, PluginSource::Cluster(_))
-            })
+    /// Returns the copies of what other hosts have published that were rejected.
+    pub(crate) fn rejected_copies(&self) -> Vec<RejectedCopy> {
+        let rejected = |(name, entry): (&String, &Entry)| {
+            let Version { info, fingerprint, .. } = entry.cluster.as_ref()?;
+            let (PluginState::Rejected(_), PluginSource::Cluster(file)) = (&info.state, &info.source) else {
+                return None;
+            };
+            let (plugin, file, fingerprint) = (name.parse().ok()?, file.clone(), fingerprint.clone());
+            Some(RejectedCopy { plugin, file, fingerprint })
         };
-        let names = self.read();
-        let rejected = names.iter().filter(|(_, entry)| is_rejected(entry));
-        rejected.filter_map(|(name, _)| name.parse().ok()).collect()
+        self.read().iter().filter_map(rejected).collect()
     }
 
     /// Checks that a plugin is in service.
@@ -238,14 +257,14 @@ impl Entry {
         Some(PluginInfo { in_service, ..version.info.clone() })
     }
 
-    fn set(&mut self, info: PluginInfo, good: Option<GoodVersion>) {
+    fn set(&mut self, info: PluginInfo, fingerprint: Option<Fingerprint>, good: Option<GoodVersion>) {
         let slot = match info.source {
             PluginSource::BuiltIn => &mut self.built_in,
             PluginSource::File(_) => &mut self.file,
             PluginSource::Cluster(_) => &mut self.cluster,
         };
         let last_good = slot.take().and_then(|version| version.good);
-        *slot = Some(Version { info, good: good.or(last_good) });
+        *slot = Some(Version { info, fingerprint, good: good.or(last_good) });
     }
 }
 

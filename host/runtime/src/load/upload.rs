@@ -151,7 +151,7 @@ pub(crate) fn prepare(
     }
     // A hanging mount must not block the watch of all plugins.
     let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
-    let fingerprint = fingerprint.without_remote_granted(is_remote);
+    let fingerprint = fingerprint.of_ready(is_remote);
     // Where no signature is asked for, nobody has verified it.
     let signature = signature.filter(|_| voucher_files == VoucherFiles::Signatures).map(<[u8]>::to_vec);
     Ok(Candidate { name: name.clone(), draft, signature, loaded, fingerprint })
