@@ -4,20 +4,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tempfile::TempDir;
 
-use crate::PostgresServer;
+use crate::{PostgresServer, WrongClock};
 
 /// A temporary folder with the plugins and the data of a server; dropping it removes its database, too.
 pub struct ServerFolder {
     dir: TempDir,
     database: Option<Database>,
+    clock: OnceLock<WrongClock>,
 }
 
 /// A database in PostgreSQL.
@@ -39,7 +40,7 @@ impl ServerFolder {
             server.create(&name);
             Database { server, name }
         });
-        Arc::new(Self { dir: tempfile::tempdir().expect("a folder"), database })
+        Arc::new(Self { dir: tempfile::tempdir().expect("a folder"), database, clock: OnceLock::new() })
     }
 
     /// Returns its path.
@@ -47,8 +48,18 @@ impl ServerFolder {
         self.dir.path()
     }
 
-    /// Makes a command use the database, unless its arguments name another.
-    pub(crate) fn set_database(&self, command: &mut Command) {
+    /// Gives the servers that start in it a wrong clock.
+    ///
+    /// # Panics
+    ///
+    /// If they have one already.
+    pub fn set_clock(&self, clock: WrongClock) {
+        self.clock.set(clock).expect("one clock");
+    }
+
+    /// Makes a command use the clock, and the database unless its arguments name another.
+    pub(crate) fn set_variables(&self, command: &mut Command) {
+        command.envs(self.clock.get().into_iter().flat_map(WrongClock::variables));
         if let Some(Database { server, name }) = &self.database {
             command.env("WASMILL_DATABASE", server.url(name)).env("WASMILL_DATABASE_MIGRATE", "true");
         }

@@ -20,6 +20,7 @@ pub mod terminal;
 pub mod tiny;
 mod tls;
 mod warm_cache;
+mod wrong_clock;
 
 pub use client::{Answer, Client};
 pub use command::{CommandOutput, builds_plugins, command, wasmill, wasmill_with_stdin};
@@ -33,6 +34,7 @@ pub use skip::skip;
 pub use stream::{Event, Stream};
 pub use terminal::Terminal;
 pub use tls::{Authority, Certificate, TlsClient};
+pub use wrong_clock::WrongClock;
 
 /// A plugin that misbehaves as its input says.
 pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));

@@ -121,6 +121,17 @@ impl PostgresServer {
         self.shell("run pg_ctl -D data -w -l log -m fast restart > /dev/null");
     }
 
+    /// Restarts it with these variables of the environment.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart_with(&self, variables: &[(&str, String)]) {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let variables = variables.join(" ");
+        self.shell(&format!("run env {variables} pg_ctl -D data -w -l log -m fast restart > /dev/null"));
+    }
+
     /// Kills it as `kill -9` does, and starts it again once its processes have noticed.
     ///
     /// # Panics

@@ -355,7 +355,7 @@ impl Server {
                 shell
             }
         };
-        folder.set_database(&mut command);
+        folder.set_variables(&mut command);
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
             .arg(folder.path().join("data"))

@@ -11,4 +11,5 @@ pub(crate) mod membership;
 pub(crate) mod others;
 pub(crate) mod place;
 pub(crate) mod secret;
+pub(crate) mod snapshot;
 pub(crate) mod turn;

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use wasmill_store::{SharedSettings, StoreError};
+use wasmill_store::{HeldSnapshot, SharedSettings, StoreError};
 
 use crate::address::Address;
 use crate::cluster::membership;
+use crate::cluster::snapshot::{self, HELD_MIN};
 use crate::config::SCHEMA;
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
@@ -40,6 +41,8 @@ pub struct Examined {
     pub not_durable: Vec<String>,
     /// The standbys that commits wait for, as the server's setting names them; empty if they wait for none.
     pub standbys: String,
+    /// The oldest snapshot, if somebody has held it for a minute or more.
+    pub held_snapshot: Option<HeldSnapshot>,
     /// The names of the hosts that use it, with the settings that all hosts should share.
     pub hosts: Vec<(String, SharedSettings)>,
     /// Whether its tables are missing or of an older version.
@@ -66,6 +69,7 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
         let settings = connection.query(DURABILITY, &[]).await?;
         let not_durable = settings.iter().map(|row| row.get(0)).collect();
         let standbys = connection.one(STANDBYS, &[]).await?.get(0);
+        let held_snapshot = snapshot::oldest(connection, HELD_MIN).await?;
         let is_behind = schema::found(connection, SCHEMA).await.is_ok_and(|found| found < schema::VERSION);
         let refused = schema::check(connection, SCHEMA).await.err();
         let mut hosts = Vec::new();
@@ -76,7 +80,7 @@ pub fn examine(address: &Address) -> std::result::Result<Examined, StoreError> {
         }
         let refused = refused.map(|error| error.of_open(address));
         let round_trip = times[ROUND_TRIPS / 2];
-        Ok(Examined { version, round_trip, not_durable, standbys, hosts, is_behind, refused })
+        Ok(Examined { version, round_trip, not_durable, standbys, held_snapshot, hosts, is_behind, refused })
     })
 }
 

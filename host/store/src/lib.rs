@@ -25,8 +25,8 @@ pub use backend::{
     Backend, Cluster, Deliveries, Inbox, Schedules, SharedPlugins, TaskQueue, TaskReads, Upkeep,
 };
 pub use cluster::{
-    Host, HostReport, InboxBacklog, InboxOutcome, InboxRequest, InboxTask, Lease, OwnHost, PluginFiles,
-    PluginSignatures, PublishedPlugin, SharedSettings, StopRequest, differing,
+    HeldSnapshot, Host, HostReport, InboxBacklog, InboxOutcome, InboxRequest, InboxTask, Lease, OwnHost,
+    PluginFiles, PluginSignatures, PublishedPlugin, SharedSettings, StopRequest, differing,
 };
 pub use counts::{CommitStats, Counts, FinishedCounts, PluginCounts, Recovery, StoreStats};
 pub use error::StoreError;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use serde_json::json;
-use wasmill_tests::{Client, PostgresServer, Server, sleep};
+use wasmill_tests::{Client, PostgresServer, Server, WrongClock, sleep};
 
 /// Within this time the tasks of a dead host run elsewhere. A busy machine gets some more.
 const TAKEN_OVER: Duration = Duration::from_secs(40);
@@ -342,4 +342,58 @@ async fn a_host_continues_while_a_newer_version_changes_the_tables() {
     assert_eq!(hosts.as_array().map(Vec::len), Some(2), "{hosts}");
     let id = of_a.submit(&json!({"plugin": "noop"})).await;
     of_b.until(&id, "completed").await;
+}
+
+#[tokio::test]
+async fn wrong_clocks_take_nobody_for_dead_and_run_nothing_twice() {
+    let clocks = [3_600, -3_600, 7_200, -7_200].map(WrongClock::ahead);
+    let [Some(ahead), Some(behind), Some(of_database), Some(of_next)] = clocks else { return };
+    let Some(postgres) = PostgresServer::start("") else { return };
+    postgres.restart_with(&of_database.variables());
+    let url = postgres.url("postgres");
+    let start = |clock: Option<WrongClock>| {
+        let folder = Server::folder_with_guests();
+        if let Some(clock) = clock {
+            folder.set_clock(clock);
+        }
+        let server = Server::start_in(folder, &["--database", &url, "--database-migrate"]).expect("a server");
+        server.wait_for_plugins();
+        server
+    };
+    let servers = [start(None), start(Some(ahead)), start(Some(behind))];
+    let clients: Vec<_> = servers.iter().map(Server::client).collect();
+    let mut sleepers = Vec::new();
+    for client in &clients {
+        let id = client.submit(&sleep(18_000)).await;
+        client.until(&id, "running").await;
+        sleepers.push(id);
+    }
+    let registered = async || {
+        let hosts = clients[0].get("/hosts").await.json;
+        let ids = hosts.as_array().expect("hosts").iter();
+        ids.map(|host| (host["id"].clone(), host["state"].clone())).collect::<Vec<_>>()
+    };
+    let before = registered().await;
+    assert!(before.len() == 3 && before.iter().all(|(_, state)| state == "live"), "{before:?}");
+    // As a failover to a server whose clock is four hours behind that of the one before.
+    postgres.restart_with(&of_next.variables());
+    for (asked, other) in clients.iter().zip(clients.iter().cycle().skip(1)) {
+        let id = asked.submit(&json!({"plugin": "noop"})).await;
+        let task = other.until(&id, "completed").await.json;
+        assert_eq!((&task["attempt"], &task["host_crashes"]), (&json!(1), &json!(0)), "{task}");
+    }
+    // Longer than a lease, after which one that was not seen is taken for dead.
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    for (asked, id) in clients.iter().cycle().skip(1).zip(&sleepers) {
+        let task = asked.until(id, "completed").await.json;
+        assert_eq!((&task["attempt"], &task["host_crashes"]), (&json!(1), &json!(0)), "{task}");
+    }
+    assert_eq!(registered().await, before);
+    for server in &servers {
+        assert!(
+            server.log().contains("the clocks of this machine and of the database differ"),
+            "{}",
+            server.log()
+        );
+    }
 }

@@ -24,6 +24,7 @@ pub(super) async fn metrics(api: &Api) -> Vec<Metric> {
         .value(lease.frozen().as_secs_f64()),
         Metric::gauge("wasmill_on_duty", "1 if this host does retention and webhooks for all")
             .value(f64::from(u8::from(api.store.is_on_duty()))),
+        held_snapshot(api),
     ];
     // Unknown if the database cannot be read.
     if let Ok(InboxBacklog { rows, oldest }) = api.store.inbox_backlog().await {
@@ -46,6 +47,17 @@ pub(super) async fn metrics(api: &Api) -> Vec<Metric> {
         metrics.extend(hosts_metrics(&hosts));
     }
     metrics
+}
+
+fn held_snapshot(api: &Api) -> Metric {
+    let mut metric = Metric::gauge(
+        "wasmill_database_snapshot_seconds",
+        "For how long a session of PostgreSQL has kept it from cleaning up, by session; from a minute on, by the host on duty",
+    );
+    if let Some(snapshot) = api.store.held_snapshot() {
+        metric.add(&[("session", &snapshot.holder)], snapshot.held.unwrap_or_default().as_secs_f64());
+    }
+    metric
 }
 
 fn hosts_metrics(hosts: &[Host]) -> [Metric; 2] {

@@ -17,6 +17,7 @@ use wasmill_store::{HostReport, Recovery};
 use crate::cluster::hints::Peer;
 use crate::cluster::membership::{Rescue, Suspect};
 use crate::cluster::others::Others;
+use crate::cluster::snapshot::{HELD_MIN, SnapshotWatch};
 use crate::connection::database::{Connection, Params};
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{END_NAMED, Purpose, RECONNECT_WAIT, Server};
@@ -32,8 +33,8 @@ const HOSTS: &str = "
     SELECT id, beat, is_live, connection, slots, used, is_draining FROM host ORDER BY started_at, id";
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-/// How often old events are removed.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often old events are removed, and how often the oldest snapshot is looked for.
+const DUTY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How far the clocks of host and database may differ.
 const CLOCK_DIFFERENCE_MAX_MS: i64 = 1_000;
@@ -51,7 +52,8 @@ pub(crate) struct Keeper {
     seen: HashMap<i64, (i64, Duration)>,
     /// When all hosts were last looked at.
     looked_at: Duration,
-    pruned_at: Duration,
+    served_at: Duration,
+    snapshot_watch: SnapshotWatch,
     rescuing: Option<JoinHandle<()>>,
     is_clock_off: bool,
 }
@@ -73,7 +75,8 @@ impl Keeper {
             connection: None,
             seen: HashMap::new(),
             looked_at: Duration::ZERO,
-            pruned_at: boot_time(),
+            served_at: boot_time(),
+            snapshot_watch: SnapshotWatch::default(),
             rescuing: None,
             is_clock_off: false,
         }
@@ -170,11 +173,23 @@ impl Keeper {
         if has_dead || !suspects.is_empty() {
             self.rescue(suspects);
         }
-        if is_on_duty && self.others.is_any() && now.saturating_sub(self.pruned_at) > PRUNE_INTERVAL {
-            self.pruned_at = now;
+        if !is_on_duty {
+            (self.served_at, self.snapshot_watch) = (now, SnapshotWatch::default());
+            self.others.set_snapshot(None);
+        } else if now.saturating_sub(self.served_at) > DUTY_INTERVAL {
+            self.served_at = now;
+            self.serve(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what one host does for all.
+    async fn serve(&mut self, connection: &Connection) -> Result<()> {
+        if self.others.is_any() {
             let queue = self.queue.clone();
             tokio::spawn(async move { queue.write(PruneEvents).await });
         }
+        self.others.set_snapshot(self.snapshot_watch.look(connection, HELD_MIN).await?);
         Ok(())
     }
 

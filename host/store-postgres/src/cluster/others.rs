@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_store::{Lease, OwnHost, SharedSettings, StopRequest};
+use wasmill_store::{HeldSnapshot, Lease, OwnHost, SharedSettings, StopRequest};
 
 use crate::cluster::hints::Hints;
 
@@ -24,6 +24,7 @@ pub(crate) struct Others {
     poll_min: Duration,
     hosts: AtomicI64,
     is_on_duty: AtomicBool,
+    snapshot: Mutex<Option<HeldSnapshot>>,
     /// Notified when this host is on duty, and was not before.
     pub(crate) duty: Notify,
     /// Notified when another host has written.
@@ -41,6 +42,7 @@ impl Others {
             poll_min,
             hosts: AtomicI64::new(1),
             is_on_duty: AtomicBool::new(false),
+            snapshot: Mutex::default(),
             duty: Notify::new(),
             wrote: Notify::new(),
             stops: Mutex::default(),
@@ -77,6 +79,15 @@ impl Others {
             self.duty.notify_one();
         }
         self.is_on_duty.store(is_on_duty, Ordering::SeqCst);
+    }
+
+    /// Returns the oldest snapshot that somebody holds.
+    pub(crate) fn snapshot(&self) -> Option<HeldSnapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_snapshot(&self, snapshot: Option<HeldSnapshot>) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
     pub(crate) fn set_stops(&self, stops: Vec<StopRequest>) {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use wasmill_model::{TaskId, Timestamp};
-use wasmill_store::{Cluster, Host, HostReport, Lease, StopRequest, StoreError};
+use wasmill_store::{Cluster, HeldSnapshot, Host, HostReport, Lease, StopRequest, StoreError};
 
 use crate::cluster::membership;
 use crate::cluster::secret::{self, Share};
@@ -55,6 +55,10 @@ impl Cluster for Postgres {
 
     fn is_on_duty(&self) -> bool {
         self.others.is_on_duty() || !self.others.is_any()
+    }
+
+    fn held_snapshot(&self) -> Option<HeldSnapshot> {
+        self.others.snapshot()
     }
 
     async fn wait_for_duty(&self) {

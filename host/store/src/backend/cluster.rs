@@ -4,7 +4,7 @@ use std::future::pending;
 
 use wasmill_model::{TaskId, Timestamp};
 
-use crate::{Host, HostReport, Lease, StopRequest, StoreError};
+use crate::{HeldSnapshot, Host, HostReport, Lease, StopRequest, StoreError};
 
 /// Several hosts on one database. A database that only one host can open implements the required methods alone. See
 /// [`Backend`](crate::Backend) for what holds for every method.
@@ -37,6 +37,12 @@ pub trait Cluster {
     /// Returns true if this host does what one does for all: retention and webhooks. For a moment two may, or none.
     fn is_on_duty(&self) -> bool {
         true
+    }
+
+    /// Returns the oldest snapshot that somebody has held for a minute or more, as of the last seconds; `None` if this
+    /// host is not on duty.
+    fn held_snapshot(&self) -> Option<HeldSnapshot> {
+        None
     }
 
     /// Resolves when this host is on duty since the last call.

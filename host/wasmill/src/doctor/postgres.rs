@@ -1,6 +1,6 @@
 //! The PostgreSQL database, if the settings name one: the server, the rights of the user, the schema.
 
-use wasmill_store::{SharedSettings, StoreError, differing};
+use wasmill_store::{HeldSnapshot, SharedSettings, StoreError, differing};
 use wasmill_store_postgres::{Address, Examined, examine};
 
 use crate::database;
@@ -21,14 +21,14 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
         }
     };
     match examine(&address) {
-        Ok(examined) => report(&address, examined, settings),
+        Ok(examined) => report(&address, &examined, settings),
         Err(error) => vec![refused(NAME, &error)],
     }
 }
 
-fn report(address: &Address, examined: Examined, settings: &Settings) -> Vec<Check> {
-    let Examined { version, round_trip, not_durable, standbys, hosts, is_behind, refused: refusal } =
-        examined;
+fn report(address: &Address, examined: &Examined, settings: &Settings) -> Vec<Check> {
+    let Examined { version, round_trip, not_durable, standbys, held_snapshot, .. } = examined;
+    let Examined { hosts, is_behind, refused: refusal, .. } = examined;
     let found = format!("{address} is PostgreSQL {version} and answers in {round_trip:.1?}");
     let names: Vec<_> = hosts.iter().map(|(name, _)| name.as_str()).collect();
     let used = match &*names {
@@ -37,11 +37,12 @@ fn report(address: &Address, examined: Examined, settings: &Settings) -> Vec<Che
         names => format!("{} hosts use it: {}", names.len(), names.join(", ")),
     };
     let mut checks = vec![Check::ok(NAME, format!("{found}; {used}"))];
-    checks.extend(agreement(&hosts, settings));
-    checks.push(durability(&not_durable, &standbys));
+    checks.extend(agreement(hosts, settings));
+    checks.push(durability(not_durable, standbys));
+    checks.push(snapshots(held_snapshot.as_ref()));
     checks.push(match refusal {
-        Some(_) if is_behind && settings.database_migrate => Check::ok("tables", "serve will migrate them"),
-        Some(error) => refused("tables", &error),
+        Some(_) if *is_behind && settings.database_migrate => Check::ok("tables", "serve will migrate them"),
+        Some(error) => refused("tables", error),
         None => Check::ok("tables", "the user may read and write them, and they are of this version"),
     });
     checks
@@ -65,6 +66,21 @@ fn durability(not_durable: &[String], standbys: &str) -> Check {
             "" => format!("{found}, and of no standby for sure: a failover may lose the last tasks"),
             names => format!("{found} and of a standby (synchronous_standby_names is {names})"),
         },
+    )
+}
+
+/// Names who keeps the database from cleaning up.
+fn snapshots(held: Option<&HeldSnapshot>) -> Check {
+    const NAME: &str = "snapshots";
+    let Some(HeldSnapshot { holder, ended_by, held, transactions }) = held else {
+        return Check::ok(NAME, "nobody keeps the database from cleaning up");
+    };
+    let minutes = held.unwrap_or_default().as_secs() / 60;
+    Check::warn(
+        NAME,
+        format!("{holder} has held a snapshot for {minutes} minutes and {transactions} transactions"),
+        "what tasks leave behind cannot be cleaned up: the tables grow, and claims take longer",
+        format!("end its transaction, as by {ended_by}"),
     )
 }
 
