@@ -3,8 +3,8 @@
 CARGO ?= cargo
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 # cargo-nextest runs each test with a time limit, see .config/nextest.toml; `make` works without it.
-# Tests mostly wait: twice as many at a time as there are cores.
-TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Tests mostly wait: three times as many at a time as there are cores.
+TEST_THREADS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 TEST = NEXTEST_TEST_THREADS=$(TEST_THREADS) RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo nextest run || echo test)
 # Which tests were skipped, and why.
 SKIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target))/skipped-tests
