@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         ["suspended"] => load.block_on(suspended::measure()),
         ["files"] => load.block_on(files::measure()),
         ["ui"] => load.block_on(ui::measure(64)),
-        ["cluster"] => load.block_on(cluster::measure(Sizes::FULL)),
+        ["cluster"] => load.block_on(cluster::measure_and_write()),
         ["cluster", "quick"] => load.block_on(cluster::measure(Sizes::QUICK)),
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),

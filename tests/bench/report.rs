@@ -1,16 +1,42 @@
-//! Prints measurements: one line each, and the distribution of samples.
+//! Prints measurements: one line each, and the distribution of samples. Keeps what was printed for a page of the book.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// The tables that were printed.
+static TABLES: Mutex<Vec<Table>> = Mutex::new(Vec::new());
+
+/// A title and what was measured below it.
+pub(crate) struct Table {
+    pub(crate) title: String,
+    /// Names and figures.
+    pub(crate) rows: Vec<(String, String)>,
+}
 
 /// Prints the title of a part.
 pub(crate) fn title(text: &str) {
     println!("\n{text}");
+    tables(|tables| tables.push(Table { title: text.to_owned(), rows: Vec::new() }));
 }
 
 /// Prints one measurement.
 pub(crate) fn row(name: &str, figure: &str) {
     println!("  {name:<44} {figure}");
+    tables(|tables| {
+        if let Some(table) = tables.last_mut() {
+            table.rows.push((name.trim().to_owned(), figure.to_owned()));
+        }
+    });
+}
+
+/// Returns what was printed since the last call.
+pub(crate) fn take_tables() -> Vec<Table> {
+    tables(std::mem::take)
+}
+
+fn tables<T>(change: impl FnOnce(&mut Vec<Table>) -> T) -> T {
+    change(&mut TABLES.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Formats a number with thousands separators.

@@ -1,13 +1,15 @@
 //! `make bench ARGS=cluster`: hosts on one PostgreSQL of this machine that syncs every commit, and what bare batches of
 //! the same rows reach in it in the same run.
 //!
-//! `ARGS="cluster quick"` does a little of everything, to see that it works; its figures say nothing.
+//! It writes docs/explanation/cluster-figures.md. `ARGS="cluster quick"` does a little of everything, to see that it works; its
+//! figures say nothing and are only printed.
 
 mod bare;
 mod database;
 mod elsewhere;
 mod idle;
 mod killed;
+mod page;
 mod snapshot;
 mod throughput;
 
@@ -18,7 +20,7 @@ use anyhow::Result;
 use self::bare::Floors;
 use self::database::Postgres;
 use crate::floors;
-use crate::report::{per_second, row, title};
+use crate::report::{per_second, row, take_tables, title};
 
 /// How much of everything is done.
 #[derive(Clone, Copy)]
@@ -67,6 +69,12 @@ impl Sizes {
         idle: Duration::from_secs(3),
         beside_snapshot: 20_000,
     };
+}
+
+/// Measures everything, and writes the page of the book.
+pub(crate) async fn measure_and_write() -> Result<()> {
+    measure(Sizes::FULL).await?;
+    page::write(&take_tables())
 }
 
 pub(crate) async fn measure(sizes: Sizes) -> Result<()> {

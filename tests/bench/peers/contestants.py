@@ -191,6 +191,32 @@ class PgBoss(Node):
         self.server = servers.Postgres
 
 
+class Procrastinate(Peer):
+    name, label = "procrastinate", "Procrastinate"
+    isolation = "none"
+    durability = "PostgreSQL, fsync on"
+    drained = 10_000
+    sleepers = (1_000,)
+    no_cancel = "`cancel_job_by_id(abort=True)` cancels the future of the job, which a loop never notices"
+
+    def __init__(self):
+        self.server = servers.Postgres
+
+    def install(self):
+        self.python = install.python("procrastinate") / "python"
+        words = [self.python, "-c", "import importlib.metadata as m; print(m.version('procrastinate'))"]
+        self.version = f"{run(words).strip()}, {servers.Postgres.version()}"
+
+    def start(self, place, words, log):
+        return Program([self.python, HERE / "procrastinate/peer.py", *words], place.folder / log, place.environment())
+
+    def worker(self, place, concurrency, asleep=False):
+        return self.start(place, ["worker", concurrency], "worker.log")
+
+    def client(self, place):
+        return self.start(place, ["load"], "client.log")
+
+
 class Celery(Peer):
     isolation = "a process, kept for many tasks"
     concurrency = 2
@@ -207,7 +233,7 @@ class Celery(Peer):
         self.parts = ("singles", "drain", "sleep", "cancel", "kill") if synced else ("singles", "drain")
 
     def install(self):
-        self.bin = install.celery()
+        self.bin = install.python("celery")
         output = run([self.bin / "celery", "--version"]).split()[0]
         self.version = f"{output}, {servers.Redis.version()}"
 
@@ -299,6 +325,7 @@ ALL = [
     Graphile(batched=False),
     Graphile(batched=True),
     PgBoss(),
+    Procrastinate(),
     Apalis(synced=True),
     Apalis(synced=False),
     WasmtimeServe(),

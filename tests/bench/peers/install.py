@@ -96,10 +96,10 @@ def node():
 
 
 @cache
-def celery():
-    """Installs the packages of PyPI and returns the folder of their programs."""
-    folder = CACHE / "celery"
-    wanted = HERE / "celery" / "requirements.txt"
+def python(peer):
+    """Installs the packages of PyPI that a peer needs, and returns the folder of their programs."""
+    folder = CACHE / peer
+    wanted = HERE / peer / "requirements.txt"
     done = folder / "installed.txt"
     if not (done.exists() and filecmp.cmp(wanted, done, shallow=False)):
         say("installing packages from PyPI")

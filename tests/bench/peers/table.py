@@ -59,7 +59,7 @@ def rates(peers, results, ours):
     text = [
         "*One by one*: 64 callers (Celery: 8 threads) submit for 3 s, until the last is done.",
         "*In batches*: 10,000, of 1,000 a call (Wasmill: 10,000), until the last is done.",
-        "*Drained*: 20,000 (apalis: 10,000, Celery: 3,000) that were queued before the worker started.",
+        "*Drained*: 20,000 (apalis and Procrastinate: 10,000, Celery: 3,000) that were queued before the worker started.",
     ]
     heads = ["no-op tasks", "one by one", "in batches", "drained"]
     return grid("Throughput", text, heads, [row(peer) for peer in peers if "singles" in results[peer.name]])
