@@ -221,7 +221,11 @@ CREATE TABLE host (
     slots           bigint NOT NULL DEFAULT 0,
     used            bigint NOT NULL DEFAULT 0,
     memory_free     bigint NOT NULL DEFAULT 0,
-    is_draining     bool   NOT NULL DEFAULT false
+    is_draining     bool   NOT NULL DEFAULT false,
+    -- What the others should share, each as name=value.
+    settings        text[] NOT NULL DEFAULT '{}',
+    -- Up to which version it runs what was published.
+    plugins_version bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
 -- By which the transactions of a host are fenced.
@@ -249,3 +253,90 @@ CREATE TABLE event (
     -- When a task that waits again becomes available.
     ready_at bigint
 );
+
+-- What hosts see of runs at other hosts. Unlogged: a crash of the server empties these tables, and a second later they
+-- are filled again. They are written without the turn, and nothing depends on them.
+
+-- What a run has reported and used, by the host that runs it. Only while there are several hosts.
+CREATE UNLOGGED TABLE live_run (
+    task     uuid   PRIMARY KEY,
+    host     bigint NOT NULL,
+    -- The claim: a row of an earlier one tells nothing.
+    token    bigint NOT NULL,
+    fraction double precision,
+    note     text,
+    plugin_digest text,
+    usage    text
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX live_run_host ON live_run (host);
+
+-- The log of a run that somebody reads at another host: those who read insert a row, and the host that runs it fills it.
+CREATE UNLOGGED TABLE live_log (
+    task    uuid   PRIMARY KEY,
+    host    bigint NOT NULL,
+    token   bigint NOT NULL,
+    -- Until when somebody reads it.
+    until   timestamptz NOT NULL,
+    -- Grows with the log; NULL until its host has seen the row.
+    version bigint,
+    body    bytea
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX live_log_host ON live_log (host);
+
+-- Tasks that clients of the database submit within their own transactions. A host turns rows into tasks and removes them.
+
+-- An id as hosts make them: a UUID of version 7, in the order of time.
+CREATE FUNCTION new_task_id() RETURNS uuid LANGUAGE sql VOLATILE
+RETURN encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1),
+    53, 1), 'hex')::uuid;
+
+CREATE TABLE inbox (
+    seq     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- The id of the task.
+    id      uuid   NOT NULL UNIQUE DEFAULT new_task_id(),
+    plugin  text   COLLATE "C" NOT NULL CHECK (plugin ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+    input   jsonb  CHECK (octet_length(input::text) <= 16777216),
+    -- The other fields of a task request.
+    options jsonb  NOT NULL DEFAULT '{}'
+        CHECK (jsonb_typeof(options) = 'object' AND octet_length(options::text) <= 1048576),
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    input_bytes bigint NOT NULL GENERATED ALWAYS AS (coalesce(octet_length(input::text), 0)) STORED
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+
+-- What a role needs that may submit and nothing else. It runs as the owner of the table; its names are resolved now.
+CREATE FUNCTION submit(plugin text, input jsonb DEFAULT NULL, options jsonb DEFAULT '{}') RETURNS uuid
+LANGUAGE sql VOLATILE SECURITY DEFINER
+BEGIN ATOMIC
+    INSERT INTO inbox (plugin, input, options) VALUES (submit.plugin, submit.input, coalesce(submit.options, '{}'))
+    RETURNING id;
+END;
+REVOKE EXECUTE ON FUNCTION submit(text, jsonb, jsonb) FROM PUBLIC;
+
+-- The plugins that all hosts run: what was published last under each name.
+CREATE TABLE plugin (
+    name        text   COLLATE "C" PRIMARY KEY,
+    -- Grows with each publication of any plugin.
+    version     bigint NOT NULL,
+    -- SHA-256 of all files, and of the plugin alone.
+    bundle      text   NOT NULL,
+    digest      text   NOT NULL,
+    size_bytes  bigint NOT NULL,
+    manifest    bytea,
+    schema_name text,
+    schema      bytea,
+    -- The signatures of these files, which each host verifies with its own keys.
+    signature   bytea,
+    manifest_signature bytea,
+    schema_signature   bytea,
+    is_removed  bool   NOT NULL DEFAULT false,
+    -- The name of the host that published it, and when.
+    host        text   NOT NULL,
+    at          bigint NOT NULL
+);
+
+-- The bytes of plugins, a MiB in each row.
+CREATE TABLE plugin_part (digest text NOT NULL, part bigint NOT NULL, body bytea NOT NULL, PRIMARY KEY (digest, part));
+
+-- Secrets that all hosts share, such as the one that signs the sessions of browsers.
+CREATE TABLE secret (name text PRIMARY KEY, body bytea NOT NULL);

@@ -12,18 +12,17 @@ use crate::connection::fault::{Error, Result};
 /// Hosts of the version before continue while a step is made and after it, so a step adds: tables, indexes, and columns with a
 /// default. It changes and removes nothing that they read or write; what is no longer used goes with a later version. Values
 /// that they do not know are written by the version after.
-const STEPS: [&str; 7] = [
-    include_str!("0001_schema.sql"),
-    include_str!("0002_live.sql"),
-    include_str!("0003_settings.sql"),
-    include_str!("0004_inbox.sql"),
-    include_str!("0005_plugins.sql"),
-    include_str!("0006_signatures.sql"),
-    include_str!("0007_secret.sql"),
-];
+const STEPS: [&str; 1] = [include_str!("0001_schema.sql")];
+
+/// The version of the first step. Lower numbers were given out before the first release.
+const FIRST: i64 = 10;
 
 /// The version that this build writes and reads.
-pub(crate) const VERSION: i64 = STEPS.len() as i64;
+pub(crate) const VERSION: i64 = version_after(&STEPS);
+
+const fn version_after(steps: &[&str]) -> i64 {
+    FIRST - 1 + steps.len() as i64
+}
 
 /// How often a migration is tried while others hold locks on the tables, and how long it waits in between.
 const TRIES_MAX: u32 = 20;
@@ -50,7 +49,8 @@ const MISSING_RIGHTS: &str = "
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] if the user may not look into the schema, or a newer version has migrated it.
+/// [`Error::Refused`] if the user may not look into the schema, or it is of a newer version or one before the first
+/// release.
 pub(crate) async fn found(connection: &Connection, schema: &str) -> Result<i64> {
     let Some(row) = connection.optional(EXISTS, &[&schema]).await? else { return Ok(0) };
     let (is_usable, has_tables, is_readable): (bool, bool, bool) = (row.get(0), row.get(1), row.get(2));
@@ -70,6 +70,13 @@ pub(crate) async fn found(connection: &Connection, schema: &str) -> Result<i64> 
     if found > VERSION {
         return Err(Error::Refused(format!(
             "schema {schema} has version {found}, and this wasmill knows up to {VERSION}; start a newer wasmill"
+        )));
+    }
+    if found < FIRST {
+        return Err(Error::Refused(format!(
+            "schema {schema} has version {found}, of a wasmill before the first release, and no step leads from there to \
+             {VERSION}; let the wasmill that made it finish its tasks, drop it with DROP SCHEMA {schema} CASCADE, and run \
+             wasmill database migrate"
         )));
     }
     Ok(found)
@@ -107,8 +114,13 @@ async fn check_rights(connection: &Connection, schema: &str) -> Result<()> {
 /// Hosts of the version before may be running. It does not keep them waiting for a lock that it does not get: it tries
 /// again.
 pub(crate) async fn migrate(connection: &Connection, schema: &str) -> Result<i64> {
+    migrate_by(connection, schema, &STEPS).await
+}
+
+/// Migrates the schema by these steps.
+async fn migrate_by(connection: &Connection, schema: &str, steps: &[&str]) -> Result<i64> {
     for _ in 1..TRIES_MAX {
-        match migrate_once(connection, schema).await {
+        match migrate_once(connection, schema, steps).await {
             Err(error) if error.is_of_conflict() => {
                 tracing::info!(%error, "the tables of the database are in use; the migration is tried again");
                 connection.batch("ROLLBACK").await?;
@@ -117,14 +129,15 @@ pub(crate) async fn migrate(connection: &Connection, schema: &str) -> Result<i64
             migrated => return migrated,
         }
     }
-    migrate_once(connection, schema).await
+    migrate_once(connection, schema, steps).await
 }
 
-async fn migrate_once(connection: &Connection, schema: &str) -> Result<i64> {
+async fn migrate_once(connection: &Connection, schema: &str, steps: &[&str]) -> Result<i64> {
+    let version = version_after(steps);
     connection.batch("BEGIN; SET LOCAL lock_timeout = '2s'").await?;
     connection.one(LOCK, &[&schema]).await?;
     let before = found(connection, schema).await?;
-    if (1..VERSION).contains(&before) {
+    if (FIRST..version).contains(&before) {
         // Nobody writes meanwhile, so it meets no deadlock with a host.
         connection.one(TURN, &[]).await?;
     }
@@ -137,12 +150,17 @@ async fn migrate_once(connection: &Connection, schema: &str) -> Result<i64> {
             .batch("CREATE TABLE schema_version (version bigint NOT NULL); INSERT INTO schema_version VALUES (0)")
             .await?;
     }
-    for step in &STEPS[usize::try_from(before).unwrap_or(0)..] {
+    let made = usize::try_from(before - FIRST + 1).unwrap_or(0);
+    for step in &steps[made..] {
         connection.batch(step).await?;
     }
-    if before < VERSION {
-        connection.batch(&format!("UPDATE schema_version SET version = {VERSION}")).await?;
+    if before < version {
+        connection.batch(&format!("UPDATE schema_version SET version = {version}")).await?;
     }
     connection.batch("COMMIT").await?;
     Ok(before)
 }
+
+#[cfg(test)]
+#[path = "schema/tests.rs"]
+mod tests;
