@@ -10,6 +10,7 @@ mod manifests;
 mod memory;
 mod outcomes;
 mod plugins;
+mod scratch;
 mod secrets;
 mod third_party;
 mod trust;

@@ -4,7 +4,9 @@
 
 pub(crate) mod disk;
 pub(crate) mod listing;
+mod names;
 pub(crate) mod open;
+pub(crate) mod scratch_stream;
 pub(crate) mod streams;
 
 use std::path::{Component, Path};

@@ -25,6 +25,8 @@ mod plugin;
 
 mod secrets;
 
+mod scratch;
+
 mod folders;
 mod memory;
 
@@ -45,7 +47,7 @@ pub use engine::memory_reset::MemoryReset;
 pub use engine::pool::guests_bytes_max;
 pub use error::RuntimeError;
 pub use folders::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
-pub use folders::rule::DirRule;
+pub use folders::rule::{DirRule, ScratchRule};
 pub use http::roots::connector;
 pub use load::bundle::{BundleScanner, BundleSignatures, PluginBundle};
 pub use load::check::check;

@@ -5,6 +5,7 @@
 
 mod allow;
 mod schedule;
+mod scratch;
 mod table;
 
 use std::io::ErrorKind;
@@ -201,7 +202,7 @@ impl Manifest {
         config.exit_ok = check_exit_codes(exit_ok)?;
         limits_table.0.apply(&mut config, max_limits)?;
         config.retry = retry.0.check()?;
-        config.permissions = allow.0.check()?;
+        config.permissions = allow.0.check(max_limits.disk_bytes)?;
         config.schema = input.0.schema.map(|file| read_schema(folder, &file, vouch)).transpose()?;
         config.schedule =
             schedule.map(|Table(requested)| requested.check(config.schema.as_ref())).transpose()?;

@@ -123,15 +123,16 @@ fn buttons(site: &Site, plugin: &Plugin) -> Markup {
 
 /// Shows what its tasks may reach: nothing, unless the manifest says so.
 fn may(permissions: &Permissions) -> Markup {
-    let Permissions { http, env, dirs, secrets } = permissions;
+    let Permissions { http, env, dirs, scratch, secrets } = permissions;
     html! {
         h3 { "May" }
-        @if http.is_empty() && env.is_empty() && dirs.is_empty() && secrets.is_empty() { p.note { "compute, and nothing else: no network, no files, no variables" } }
+        @if http.is_empty() && env.is_empty() && dirs.is_empty() && scratch.is_none() && secrets.is_empty() { p.note { "compute, and nothing else: no network, no files, no variables" } }
         @else {
             ul.may {
                 @for rule in http { li { "reach " code { (visible(rule)) } } }
                 @if !env.is_empty() { li { "read the variables " @for (index, name) in env.iter().enumerate() { @if index > 0 { ", " } code { (visible(name)) } } } }
                 @for secret in secrets { li { @if secret.revealed { "see the secret " } @else { "use the secret " } code { (visible(&secret.name)) } @if !secret.revealed { " at " (visible(&secret.to.join(", "))) } } }
+                @if let Some(scratch) = scratch { li { "use a scratch folder " code { (visible(&scratch.guest)) } " of " (unit::bytes(scratch.bytes)) " for each run" } }
                 @for dir in dirs { li { @if dir.write { "read and write " } @else { "read " } code { (visible(&dir.guest)) } " ← " code { (visible(&dir.host)) } } }
             }
         }
@@ -171,7 +172,7 @@ fn bounds(limits: &Limits, retry: Option<&Retry>) -> Markup {
 mod tests {
     use super::*;
     use crate::Rights;
-    use crate::record::{Folder, Secret};
+    use crate::record::{Folder, Scratch, Secret};
 
     const HOSTILE: &str = "\"'><script>alert(1)</script>\u{202e}\0";
 
@@ -199,6 +200,7 @@ mod tests {
                 http: vec![text()],
                 env: vec![text()],
                 dirs: vec![Folder { host: text(), guest: text(), write: true }],
+                scratch: Some(Scratch { guest: text(), bytes: u64::MAX, files: 1 }),
                 secrets: vec![Secret { name: text(), to: vec![text()], revealed: false }],
             }),
             ..Plugin::default()

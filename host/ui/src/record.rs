@@ -349,6 +349,7 @@ pub struct Permissions {
     pub http: Vec<String>,
     pub env: Vec<String>,
     pub dirs: Vec<Folder>,
+    pub scratch: Option<Scratch>,
     pub secrets: Vec<Secret>,
 }
 
@@ -360,6 +361,16 @@ pub struct Secret {
     pub name: String,
     pub to: Vec<String>,
     pub revealed: bool,
+}
+
+/// A folder that each run has for itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct Scratch {
+    pub guest: String,
+    pub bytes: u64,
+    pub files: u64,
 }
 
 /// A granted folder.

@@ -190,6 +190,7 @@ pub(crate) fn plugins(settings: &Settings) -> LoaderConfig {
         http_roots: settings.http_roots.clone(),
         cache: process::cache_folder()
             .map(|folder| CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(folder) }),
+        scratch: process::cache_folder().map(|folder| folder.join("scratch")),
         input_checks: &INPUT_CHECKS,
         protected: protected_beside_a_server(settings),
         secrets: settings.secrets.secrets(),

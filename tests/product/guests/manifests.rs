@@ -17,6 +17,7 @@ async fn a_plugin_is_shown_with_its_manifest_but_without_secrets() {
         http = ["https://*.example.com/img/"]
         env = { TOKEN = "hush" }
         dirs = [{ host = "/usr", guest = "/in" }]
+        scratch = { size = "1MiB", files = 7 }
     "#;
     let server = Server::start_with_manifest(manifest, &[]);
     let plugin = server.client().get("/plugins/misbehave").await;
@@ -29,6 +30,8 @@ async fn a_plugin_is_shown_with_its_manifest_but_without_secrets() {
     assert_eq!(plugin.json["permissions"]["http"], json!(["https://*.example.com:443/img/"]));
     assert_eq!(plugin.json["permissions"]["env"], json!(["TOKEN"]));
     assert_eq!(plugin.json["permissions"]["dirs"], json!([{"host": "/usr", "guest": "/in", "write": false}]));
+    let scratch = json!({"guest": "/tmp", "bytes": 1 << 20, "files": 7});
+    assert_eq!(plugin.json["permissions"]["scratch"], scratch);
     assert_eq!((&plugin.json["tasks"]["waiting"], &plugin.json["tasks"]["running"]), (&json!(0), &json!(0)));
     assert!(!plugin.text.contains("hush"), "{}", plugin.text);
 }

@@ -127,6 +127,8 @@ struct PermissionsView {
     /// Names only: values may be secrets.
     env: Vec<String>,
     dirs: Vec<DirView>,
+    /// The scratch folder of each run; `null` if there is none.
+    scratch: Option<ScratchView>,
     /// The secrets of the operator that they use. No value is ever shown.
     secrets: Vec<SecretView>,
 }
@@ -149,6 +151,17 @@ struct DirView {
     host: String,
     guest: String,
     write: bool,
+}
+
+/// A folder that each run has for itself, and that is removed after it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginScratch")]
+struct ScratchView {
+    guest: String,
+    /// Maximum of the sizes of its files together.
+    bytes: u64,
+    /// Maximum number of files, folders and links.
+    files: u64,
 }
 
 impl PluginView {
@@ -255,6 +268,11 @@ impl PermissionsView {
             http: permissions.http.iter().map(HttpRule::to_string).collect(),
             env: permissions.env.keys().cloned().collect(),
             dirs: permissions.dirs.iter().map(dir).collect(),
+            scratch: permissions.scratch.as_ref().map(|rule| ScratchView {
+                guest: rule.guest.clone(),
+                bytes: rule.bytes_max,
+                files: rule.files_max,
+            }),
             secrets: permissions.secrets.iter().map(|(name, rule)| SecretView::new(name, rule)).collect(),
         }
     }
@@ -294,6 +312,6 @@ pub(crate) fn example() -> Value {
             "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5},
             "on": ["io", "trap", "timeout"],
         },
-        "permissions": {"http": [], "env": [], "dirs": [], "secrets": []},
+        "permissions": {"http": [], "env": [], "dirs": [], "scratch": null, "secrets": []},
     })
 }

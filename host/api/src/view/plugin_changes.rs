@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use wasmill_runtime::{DirRule, HttpRule, InService, Permissions, PluginDetails};
+use wasmill_runtime::{DirRule, HttpRule, InService, Permissions, PluginDetails, ScratchRule};
 
 use super::plugin::{FactsView, PluginView};
 use crate::openapi::schema::{AnyJson, DigestSchema};
@@ -62,6 +62,8 @@ struct PermissionChangesView {
     env: NamesView,
     /// Each as the folder of the host, that of the guest, and whether it is written to.
     dirs: NamesView,
+    /// As the folder of the guest, its bytes and its files.
+    scratch: NamesView,
     /// Each with the origins that it is sent to, or as revealed.
     secrets: NamesView,
 }
@@ -91,6 +93,7 @@ impl ChangesView {
                 http: names(|details| http(&details.config.permissions)),
                 env: names(|details| details.config.permissions.env.keys().cloned().collect()),
                 dirs: names(|details| dirs(&details.config.permissions)),
+                scratch: names(|details| scratch(&details.config.permissions)),
                 secrets: names(|details| secrets(&details.config.permissions)),
             },
             settings: old.zip(after).map(|(old, new)| settings(old, new)).unwrap_or_default(),
@@ -117,6 +120,15 @@ fn dirs(permissions: &Permissions) -> Vec<String> {
         format!("{} as {guest}, {}", host.display(), if *write { "writable" } else { "read-only" })
     };
     permissions.dirs.iter().map(dir).collect()
+}
+
+fn scratch(permissions: &Permissions) -> Vec<String> {
+    let scratch = permissions.scratch.iter();
+    scratch
+        .map(|ScratchRule { guest, bytes_max, files_max }| {
+            format!("{guest} of {bytes_max} bytes in {files_max} files")
+        })
+        .collect()
 }
 
 fn secrets(permissions: &Permissions) -> Vec<String> {
@@ -163,7 +175,7 @@ pub(crate) fn example() -> Value {
     example["changes"] = json!({
         "is_new": false, "replaces": "a1a731842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2",
         "imports": {"added": ["wasi:filesystem/types@0.2.6"], "removed": []}, "exports": none, "schema_changed": false,
-        "permissions": {"http": none, "env": none, "dirs": none, "secrets": none},
+        "permissions": {"http": none, "env": none, "dirs": none, "scratch": none, "secrets": none},
         "settings": {"limits.memory_bytes": {"from": 33_554_432, "to": 67_108_864}},
     });
     example

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use wasmill_model::RunHost;
 use wasmtime::component::Resource;
-use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wasmtime_wasi::{ResourceTable, WasiView};
@@ -19,6 +19,8 @@ use wiggle::GuestMemory;
 use crate::files::disk::Disk;
 use crate::folders::descriptors::DescriptorPermit;
 use crate::plugin::context::PluginContext;
+use crate::scratch::folder::RunScratch;
+use crate::scratch::usage::OpenInode;
 
 /// The number of the first folder in preview 1, after the three standard streams.
 const FIRST_FOLDER: u32 = 3;
@@ -26,6 +28,7 @@ const FIRST_FOLDER: u32 = 3;
 /// The open files of one guest.
 pub(crate) struct OpenFiles {
     pub(crate) disk: Arc<Disk>,
+    pub(super) scratch: Option<Arc<RunScratch>>,
     plugin: Arc<PluginContext>,
     open: BTreeMap<u32, OpenFile>,
     has_noted_folders: bool,
@@ -34,13 +37,15 @@ pub(crate) struct OpenFiles {
 /// An open file or folder.
 #[derive(Clone)]
 pub(crate) struct OpenFile {
-    /// The index of the granted folder that it is or lies in.
+    /// The index of the granted folder that it is or lies in; the scratch folder comes after these.
     pub(crate) folder: usize,
     pub(crate) descriptor: Descriptor,
     /// Whether writes go to the end of the file.
     pub(crate) appends: bool,
     /// `None` for a granted folder, which is open anyway.
     pub(crate) _permit: Option<Arc<DescriptorPermit>>,
+    /// Set in the scratch folder.
+    pub(crate) inode: Option<Arc<OpenInode>>,
 }
 
 impl OpenFile {
@@ -63,9 +68,64 @@ impl OpenFile {
 }
 
 impl OpenFiles {
-    pub(crate) fn new(plugin: &Arc<PluginContext>, host: &Arc<dyn RunHost>) -> Self {
-        let disk = Arc::new(Disk::new(plugin, host));
-        Self { disk, plugin: Arc::clone(plugin), open: BTreeMap::new(), has_noted_folders: false }
+    pub(crate) fn new(
+        plugin: &Arc<PluginContext>,
+        host: &Arc<dyn RunHost>,
+        scratch: Option<Arc<RunScratch>>,
+    ) -> Self {
+        let disk = Arc::new(Disk::new(plugin, host, scratch.as_ref()));
+        Self { disk, scratch, plugin: Arc::clone(plugin), open: BTreeMap::new(), has_noted_folders: false }
+    }
+
+    /// Returns the file system context of the guest.
+    pub(crate) fn context(&self) -> WasiFilesystemCtx {
+        match &self.scratch {
+            Some(scratch) => scratch.context(),
+            None => self.plugin.folders.context(),
+        }
+    }
+
+    /// Returns true if the guest has no folder at all.
+    pub(crate) fn is_none(&self) -> bool {
+        self.scratch.is_none() && self.plugin.folders.is_empty()
+    }
+
+    /// Returns true for the index of the scratch folder.
+    pub(super) fn is_scratch(&self, folder: usize) -> bool {
+        folder >= self.plugin.folders.len()
+    }
+
+    /// Records a file or folder that was opened, under its number.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel does not know it any more.
+    pub(crate) fn opened(
+        &mut self,
+        number: u32,
+        folder: usize,
+        descriptor: Descriptor,
+        appends: bool,
+        permit: Option<Arc<DescriptorPermit>>,
+    ) -> Result<(), Errno> {
+        let scratch = self.scratch.as_ref().filter(|_| self.is_scratch(folder));
+        let inode = scratch.map(|scratch| {
+            let file = match &descriptor {
+                Descriptor::File(file) => &file.file,
+                Descriptor::Dir(folder) => &folder.dir,
+            };
+            OpenInode::new(&scratch.usage, file).map(Arc::new)
+        });
+        let inode = inode.transpose()?;
+        self.open.insert(number, OpenFile { folder, descriptor, appends, _permit: permit, inode });
+        Ok(())
+    }
+
+    /// Counts what a call has made of a file in the scratch folder.
+    pub(crate) fn sync(&self, number: u32) {
+        if let Some(inode) = self.get(number).and_then(|file| file.inode.as_ref()) {
+            inode.sync();
+        }
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&OpenFile> {
@@ -87,7 +147,7 @@ impl OpenFiles {
     /// Fails with `EMFILE` if this guest, or all guests together, are at their limit.
     pub(crate) fn permit(&self) -> Result<Arc<DescriptorPermit>, Errno> {
         let descriptors = &self.plugin.descriptors;
-        let is_within = self.open.len() < descriptors.one_guest_max() + self.plugin.folders.iter().len();
+        let is_within = self.open.len() < descriptors.one_guest_max() + self.plugin.folders.len() + 1;
         match descriptors.take().filter(|_| is_within) {
             Some(permit) => Ok(Arc::new(permit)),
             None => {
@@ -103,7 +163,10 @@ impl OpenFiles {
     ///
     /// Fails with `ENOSPC` if it exceeds the limit of the run.
     pub(crate) fn write(&self, file: &OpenFile, position: Option<u64>, bytes: u64) -> std::io::Result<()> {
-        self.disk.write(file.folder, written(&self.plugin, file, position, bytes))
+        match &file.inode {
+            Some(inode) => self.disk.write_scratch(file.folder, inode, position, bytes),
+            None => self.disk.write(file.folder, written(&self.plugin, file, position, bytes)),
+        }
     }
 
     /// Counts a change of a file's size.
@@ -112,7 +175,11 @@ impl OpenFiles {
     ///
     /// Fails with `ENOSPC` if it exceeds the limit of the run.
     pub(crate) fn set_size(&self, file: &OpenFile, size: u64) -> std::io::Result<()> {
-        self.disk.write(file.folder, size.saturating_sub(file.size_before(size, &self.plugin)))
+        let growth = match &file.inode {
+            Some(inode) => inode.check_size(size).inspect_err(|_| self.disk.note_full_scratch())?,
+            None => size.saturating_sub(file.size_before(size, &self.plugin)),
+        };
+        self.disk.write(file.folder, growth)
     }
 
     pub(crate) fn set_appends(&mut self, number: u32, appends: bool) {
@@ -131,10 +198,8 @@ impl OpenFiles {
         let table = wasi.ctx().table;
         let folders = table.iter_mut().filter_map(|entry| entry.downcast_ref::<Descriptor>());
         for (folder, (number, descriptor)) in (FIRST_FOLDER..).zip(folders).enumerate() {
-            self.open.insert(
-                number,
-                OpenFile { folder, descriptor: descriptor.clone(), appends: false, _permit: None },
-            );
+            // It was opened just now, so the kernel knows it.
+            let _ = self.opened(number, folder, descriptor.clone(), false, None);
         }
     }
 }

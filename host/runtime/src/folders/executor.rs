@@ -109,7 +109,7 @@ impl FileExecutor {
 }
 
 /// Blocks this thread, and lets another one take over its other tasks.
-fn block<R>(call: impl FnOnce() -> R) -> R {
+pub(crate) fn block<R>(call: impl FnOnce() -> R) -> R {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
         _ => call(),

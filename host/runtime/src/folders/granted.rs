@@ -224,7 +224,7 @@ impl GrantedFolders {
             FileExecutor::dedicated()
                 .map_err(|error| format!("failed to start threads for its folders: {error}"))?
         };
-        let context = Context(context(&folders, executor.is_inline())?);
+        let context = Context(context(&folders, executor.is_inline(), None)?);
         Ok(Self { folders, executor, context })
     }
 
@@ -245,6 +245,10 @@ impl GrantedFolders {
         self.folders.iter()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.folders.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.folders.is_empty()
     }
@@ -252,6 +256,19 @@ impl GrantedFolders {
     /// Returns the file system context for one guest.
     pub(crate) fn context(&self) -> WasiFilesystemCtx {
         self.context.0.clone()
+    }
+
+    /// Returns the file system context for one guest that has a scratch folder, which comes after these folders.
+    ///
+    /// # Errors
+    ///
+    /// Says which folder cannot be opened.
+    pub(crate) fn context_with_scratch(
+        &self,
+        scratch: &Path,
+        guest: &str,
+    ) -> Result<WasiFilesystemCtx, String> {
+        context(&self.folders, self.executor.is_inline(), Some((scratch, guest)))
     }
 
     /// Checks that each folder is still the one at its path.
@@ -290,7 +307,11 @@ pub(crate) fn granted_identity(path: &Path) -> Option<Identity> {
     walk(path).ok().and_then(|(_, ancestry)| ancestry.last().copied())
 }
 
-fn context(folders: &[GrantedFolder], blocks: bool) -> Result<WasiFilesystemCtx, String> {
+fn context(
+    folders: &[GrantedFolder],
+    blocks: bool,
+    scratch: Option<(&Path, &str)>,
+) -> Result<WasiFilesystemCtx, String> {
     let mut wasi = WasiCtxBuilder::new();
     wasi.allow_blocking_current_thread(blocks);
     for GrantedFolder { rule, handle, .. } in folders {
@@ -300,6 +321,12 @@ fn context(folders: &[GrantedFolder], blocks: bool) -> Result<WasiFilesystemCtx,
         wasi.preopened_dir(opened, &rule.guest, access).map_err(|error| {
             format!("failed to open folder {} (through /proc): {error:#}", rule.host.display())
         })?;
+    }
+    if let Some((path, guest)) = scratch {
+        // Its disk is local, so its calls return.
+        wasi.allow_blocking_current_thread(true);
+        wasi.preopened_dir(path, guest, FsPerms::ReadWrite)
+            .map_err(|error| format!("failed to open a scratch folder: {error:#}"))?;
     }
     Ok(wasi.build().filesystem().clone())
 }

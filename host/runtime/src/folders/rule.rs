@@ -12,3 +12,22 @@ pub struct DirRule {
     /// Whether the guest may write to it.
     pub write: bool,
 }
+
+/// The grant of a scratch folder for each run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScratchRule {
+    /// Its path in the guest, such as `/tmp`.
+    pub guest: String,
+    /// The maximum of the sizes of its files together; a hole counts as if it were written.
+    pub bytes_max: u64,
+    /// The maximum number of files, folders and links in it.
+    pub files_max: u64,
+}
+
+/// Returns true for an absolute path of plain names.
+pub(crate) fn is_plain(guest: &str) -> bool {
+    guest == "/"
+        || guest.strip_prefix('/').is_some_and(|path| {
+            path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\0', '\\'])
+        })
+}

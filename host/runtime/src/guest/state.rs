@@ -20,6 +20,7 @@ use crate::memory::{Account, MemoryReservation};
 use crate::observe::instance_status::{HostCall, InstanceStatus};
 use crate::plugin::config::PluginConfig;
 use crate::plugin::context::PluginContext;
+use crate::scratch::folder::RunScratch;
 use crate::secrets::RunSecrets;
 
 /// Handles that one guest may hold: timers, streams, files and the like.
@@ -37,6 +38,8 @@ pub(crate) struct RunResources {
     pub(crate) reservation: Arc<MemoryReservation>,
     /// The secrets of the operator; `None` if the plugin uses none.
     pub(crate) secrets: Option<Arc<RunSecrets>>,
+    /// `None` if the plugin has no scratch folder.
+    pub(crate) scratch: Option<Arc<RunScratch>>,
 }
 
 /// The host's state of one guest.
@@ -87,8 +90,10 @@ impl Guest {
         input_bytes: usize,
         resources: RunResources,
     ) -> Self {
-        let account = account(plugin, input_bytes, resources.reservation);
-        Self::new(plugin, run, account, Wasi::Later, None, resources.secrets)
+        let RunResources { reservation, secrets, scratch } = resources;
+        let account = account(plugin, input_bytes, reservation);
+        let files = OpenFiles::new(plugin, &run.host, scratch);
+        Self::new(plugin, run, account, Wasi::Later, None, secrets, files)
     }
 
     /// Creates the guest of a program that is a component.
@@ -98,11 +103,13 @@ impl Guest {
         input: ProgramInput,
         resources: RunResources,
     ) -> Self {
-        let RunResources { reservation, secrets } = resources;
+        let RunResources { reservation, secrets, scratch } = resources;
         let account = account(plugin, input.bytes(), reservation);
+        let files = OpenFiles::new(plugin, &run.host, scratch);
         let (mut wasi, program) = program(plugin, &run, input, &account, secrets.as_ref());
-        let wasi = with_folders(wasi.build(), plugin);
-        Self::new(plugin, run, account, Wasi::Component(Box::new(wasi)), Some(program), secrets)
+        let mut wasi = wasi.build();
+        *wasi.filesystem() = files.context();
+        Self::new(plugin, run, account, Wasi::Component(Box::new(wasi)), Some(program), secrets, files)
     }
 
     /// Creates the guest of a program that is a core module.
@@ -112,14 +119,15 @@ impl Guest {
         input: ProgramInput,
         resources: RunResources,
     ) -> Self {
-        let RunResources { reservation, secrets } = resources;
+        let RunResources { reservation, secrets, scratch } = resources;
         let account = account(plugin, input.bytes(), reservation);
+        let files = OpenFiles::new(plugin, &run.host, scratch);
         let (mut wasi, program) = program(plugin, &run, input, &account, secrets.as_ref());
         let mut wasi = wasi.build_p1();
         let WasiCtxView { ctx, table } = wasi.ctx();
         table.set_max_capacity(HANDLES_MAX);
-        *ctx.filesystem() = plugin.folders.context();
-        Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program), secrets)
+        *ctx.filesystem() = files.context();
+        Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program), secrets, files)
     }
 
     fn new(
@@ -129,11 +137,11 @@ impl Guest {
         wasi: Wasi,
         program: Option<Program>,
         secrets: Option<Arc<RunSecrets>>,
+        files: OpenFiles,
     ) -> Self {
         let (mut handles, mut no_handles) = (ResourceTable::new(), ResourceTable::new());
         handles.set_max_capacity(HANDLES_MAX);
         no_handles.set_max_capacity(0);
-        let files = OpenFiles::new(plugin, &run.host);
         Self {
             run,
             limiter: Limiter::new(&account),
@@ -212,7 +220,7 @@ impl Guest {
     /// Counts the memory behind the handles of a component. A guest without HTTP and folders has only timers and
     /// log streams, which keep nothing.
     fn count_handles(&mut self) {
-        if self.http.is_none() && self.plugin.config.permissions.dirs.is_empty() {
+        if self.http.is_none() && self.files.is_none() {
             return;
         }
         if self.uncounted_calls > 0 {
@@ -262,12 +270,6 @@ impl Guest {
     }
 }
 
-/// Adds the folders granted to the plugin to the WASI context.
-fn with_folders(mut wasi: WasiCtx, plugin: &PluginContext) -> WasiCtx {
-    *wasi.filesystem() = plugin.folders.context();
-    wasi
-}
-
 /// Opens the memory account of a guest.
 fn account(plugin: &PluginContext, input_bytes: usize, reservation: Arc<MemoryReservation>) -> Arc<Account> {
     Arc::new(Account::new(plugin.config.limits.memory_bytes, input_bytes as u64, reservation))
@@ -300,8 +302,9 @@ fn program(
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if let Wasi::Later = self.wasi {
-            let wasi = wasi_ctx::for_task(&self.run, &self.variables()).build();
-            self.wasi = Wasi::Component(Box::new(with_folders(wasi, &self.plugin)));
+            let mut wasi = wasi_ctx::for_task(&self.run, &self.variables()).build();
+            *wasi.filesystem() = self.files.context();
+            self.wasi = Wasi::Component(Box::new(wasi));
         }
         self.count_handles();
         let is_overdrawn = self.account.is_overdrawn();

@@ -19,12 +19,13 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{ResourceTable, WasiView};
 
 use crate::files::listing::Listing;
-use crate::files::open::OpenFile;
+use crate::files::scratch_stream::ScratchOutput;
 use crate::files::streams::{FileInput, FileOutput};
 use crate::files::{self, PATHS_BYTES_MAX};
 use crate::folders::executor::FileExecutor;
 use crate::guest::state::Guest;
 use crate::observe::instance_status::HostCall;
+use crate::scratch::change::NameChange;
 
 /// Replaces the functions that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
@@ -112,7 +113,7 @@ impl preopens::Host for FileCalls<'_> {
         let folders = preopens::Host::get_directories(&mut self.0.filesystem())?;
         for (folder, (open, _)) in folders.iter().enumerate() {
             let descriptor = self.table().get(open)?.clone();
-            self.0.files.insert(open.rep(), OpenFile { folder, descriptor, appends: false, _permit: None });
+            self.0.files.opened(open.rep(), folder, descriptor, false, None)?;
         }
         Ok(folders)
     }
@@ -164,13 +165,31 @@ impl HostDescriptor for FileCalls<'_> {
             sync(file: Open) -> FsResult<()>;
             sync_data(file: Open) -> FsResult<()>;
         } logged {
-            remove_directory_at(folder: Open, path: String), path;
             set_times(file: Open, accessed: NewTimestamp, modified: NewTimestamp);
             set_times_at(
                 folder: Open, flags: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp
             ), path;
-            unlink_file_at(folder: Open, path: String), path;
         }
+    }
+
+    async fn remove_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
+        check_paths(&[&path])?;
+        let number = folder.rep();
+        let change = self.0.files.removing(number, &path);
+        let (executor, mut files) = self.start_call();
+        let done = executor.run(HostDescriptor::remove_directory_at(&mut files, folder, path)).await;
+        change.finish(done.is_ok());
+        self.note_denied(number, done)
+    }
+
+    async fn unlink_file_at(&mut self, folder: Open, path: String) -> FsResult<()> {
+        check_paths(&[&path])?;
+        let number = folder.rep();
+        let change = self.0.files.removing(number, &path);
+        let (executor, mut files) = self.start_call();
+        let done = executor.run(HostDescriptor::unlink_file_at(&mut files, folder, path)).await;
+        change.finish(done.is_ok());
+        self.note_denied(number, done)
     }
 
     async fn set_size(&mut self, file: Open, size: Filesize) -> FsResult<()> {
@@ -180,6 +199,7 @@ impl HostDescriptor for FileCalls<'_> {
         let number = file.rep();
         let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::set_size(&mut files, file, size)).await;
+        self.0.files.sync(number);
         self.note_denied(number, done)
     }
 
@@ -187,8 +207,11 @@ impl HostDescriptor for FileCalls<'_> {
         if let Some(open) = self.0.files.get(file.rep()) {
             self.0.files.write(open, Some(offset), bytes.len() as u64)?;
         }
+        let number = file.rep();
         let (executor, mut files) = self.start_call();
-        executor.run(HostDescriptor::write(&mut files, file, bytes, offset)).await
+        let done = executor.run(HostDescriptor::write(&mut files, file, bytes, offset)).await;
+        self.0.files.sync(number);
+        done
     }
 
     async fn read_directory(&mut self, folder: Open) -> FsResult<Resource<DirectoryEntryStream>> {
@@ -207,9 +230,11 @@ impl HostDescriptor for FileCalls<'_> {
     async fn create_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
+        let change = self.0.files.creating(number, &path, 0).map_err(refused)?;
         self.0.files.disk.create(self.folder(number))?;
         let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::create_directory_at(&mut files, folder, path)).await;
+        change.finish(done.is_ok());
         self.count_created(number, done)
     }
 
@@ -224,11 +249,13 @@ impl HostDescriptor for FileCalls<'_> {
         check_paths(&[&path, &new_path])?;
         self.check_link_source(&folder, &path).await?;
         let number = new_folder.rep();
+        let change = self.0.files.linking(folder.rep(), &path, number).map_err(refused)?;
         self.0.files.disk.create(self.folder(number))?;
         let (executor, mut files) = self.start_call();
         let done = executor
             .run(HostDescriptor::link_at(&mut files, folder, flags, path, new_folder, new_path))
             .await;
+        change.finish(done.is_ok());
         self.count_created(number, done)
     }
 
@@ -248,7 +275,9 @@ impl HostDescriptor for FileCalls<'_> {
             return Err(ErrorCode::Unsupported.into());
         }
         let is_new = found.is_err() && open_flags.contains(OpenFlags::CREATE);
+        let mut change = NameChange::default();
         if is_new {
+            change = self.0.files.creating(number, &path, 0).map_err(refused)?;
             self.0.files.disk.create(granted)?;
         }
         let permit = self.0.files.permit().map_err(refused)?;
@@ -259,9 +288,10 @@ impl HostDescriptor for FileCalls<'_> {
         if is_new {
             self.0.files.disk.created();
         }
+        // The open file counts instead.
+        drop(change);
         let descriptor = self.table().get(&open)?.clone();
-        let file = OpenFile { folder: granted, descriptor, appends: false, _permit: Some(permit) };
-        self.0.files.insert(open.rep(), file);
+        self.0.files.opened(open.rep(), granted, descriptor, false, Some(permit)).map_err(refused)?;
         Ok(open)
     }
 
@@ -280,9 +310,11 @@ impl HostDescriptor for FileCalls<'_> {
         check_paths(&[&path, &new_path])?;
         self.check_link_source(&folder, &path).await?;
         let number = new_folder.rep();
+        let change = self.0.files.renaming(folder.rep(), number, &new_path).map_err(refused)?;
         let (executor, mut files) = self.start_call();
         let done =
             executor.run(HostDescriptor::rename_at(&mut files, folder, path, new_folder, new_path)).await;
+        change.finish(done.is_ok());
         self.note_denied(number, done)
     }
 
@@ -292,9 +324,11 @@ impl HostDescriptor for FileCalls<'_> {
             return Err(ErrorCode::NotPermitted.into());
         }
         let number = folder.rep();
+        let change = self.0.files.creating(number, &path, target.len() as u64).map_err(refused)?;
         self.0.files.disk.create(self.folder(number))?;
         let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::symlink_at(&mut files, folder, target, path)).await;
+        change.finish(done.is_ok());
         self.count_created(number, done)
     }
 
@@ -339,7 +373,11 @@ impl FileCalls<'_> {
         let file = self.0.files.get(number).cloned().ok_or(ErrorCode::BadDescriptor)?;
         let (plugin, disk) = (self.0.plugin.clone(), self.0.files.disk.clone());
         let table = self.table();
-        let output = FileOutput { stream: table.delete(stream)?, plugin, file, disk, position };
-        Ok(table.push::<DynOutputStream>(Box::new(output))?)
+        let stream = table.delete(stream)?;
+        let output: DynOutputStream = match file.inode.clone() {
+            Some(inode) => Box::new(ScratchOutput::new(inode, file, disk, position)),
+            None => Box::new(FileOutput { stream, plugin, file, disk, position }),
+        };
+        Ok(table.push(output)?)
     }
 }

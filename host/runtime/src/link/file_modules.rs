@@ -12,19 +12,20 @@ mod paths;
 use wasmtime::{Caller, Linker, Result};
 use wasmtime_wasi::p1::wasi_snapshot_preview1;
 
-use self::call::{Call, NO_SPACE};
+use self::call::{Call, NO_SPACE, PathChange, SUCCESS};
 use self::descriptors::{count_size, count_write};
 use self::paths::{OpenArguments, check_source, check_target};
 use crate::guest::state::Guest;
+use crate::scratch::change::NameChange;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
 /// Links functions that delegate, with what the limits add: `unless` is an error with which the call is refused,
-/// `creates in` is the folder in which it creates something. A denial is logged for that folder, else for the first
+/// `changes` are the names that it changes in a scratch folder, `creates in` is the folder in which it creates something. A denial is logged for that folder, else for the first
 /// argument.
 macro_rules! link {
     ($linker:ident: $($name:ident($first:ident: i32 $(, $more:ident: $kind:ty)*)
-        $(creates in $new:ident)? $(unless |$call:ident| $refusal:expr)?;)*) => {
+        $(creates in $new:ident)? $(unless |$call:ident| $refusal:expr)? $(, changes $change:expr)?;)*) => {
         $($linker.func_wrap_async(
             MODULE,
             stringify!($name),
@@ -34,6 +35,11 @@ macro_rules! link {
                     $(let $call = &mut call;
                     if let Some(refusal) = $refusal {
                         return Ok(refusal);
+                    })?
+                    let mut _names = NameChange::default();
+                    $(match call.change($change) {
+                        Ok(change) => _names = change,
+                        Err(refusal) => return Ok(refusal),
                     })?
                     let new: Option<i32> = [$(Some($new),)? None][0];
                     if new.is_some_and(|new| !call.make(new)) {
@@ -48,6 +54,8 @@ macro_rules! link {
                     let done =
                         wasi_snapshot_preview1::$name(context, &mut memory, $first $(, $more)*);
                     let errno = if is_file { executor.run(done).await? } else { done.await? };
+                    _names.finish(errno == SUCCESS);
+                    call.guest().files.sync(place.cast_unsigned());
                     if new.is_some() {
                         call.count_created(errno);
                     }
@@ -97,21 +105,27 @@ fn add_delegated(linker: &mut Linker<Guest>) -> Result<()> {
         fd_sync(fd: i32);
         fd_write(fd: i32, vectors: i32, count: i32, to: i32)
             unless |call| count_write(call, fd, vectors, count, None);
-        path_create_directory(fd: i32, path: i32, path_bytes: i32) creates in fd;
+        path_create_directory(fd: i32, path: i32, path_bytes: i32) creates in fd,
+            changes PathChange::Create { fd, path: (path, path_bytes), bytes: 0 };
         path_filestat_get(fd: i32, flags: i32, path: i32, path_bytes: i32, to: i32);
         path_filestat_set_times(
             fd: i32, flags: i32, path: i32, path_bytes: i32, accessed: i64, modified: i64, which: i32
         );
         path_link(
             fd: i32, follow: i32, path: i32, bytes: i32, new_fd: i32, new_path: i32, new_bytes: i32
-        ) creates in new_fd unless |call| check_source(call, fd, path, bytes).await;
+        ) creates in new_fd unless |call| check_source(call, fd, path, bytes).await,
+            changes PathChange::Link { fd, path: (path, bytes), new: new_fd };
         path_readlink(fd: i32, path: i32, path_bytes: i32, to: i32, to_bytes: i32, used: i32);
-        path_remove_directory(fd: i32, path: i32, path_bytes: i32);
+        path_remove_directory(fd: i32, path: i32, path_bytes: i32),
+            changes PathChange::Remove { fd, path: (path, path_bytes) };
         path_rename(fd: i32, path: i32, bytes: i32, new_fd: i32, new_path: i32, new_bytes: i32)
-            unless |call| check_source(call, fd, path, bytes).await;
+            unless |call| check_source(call, fd, path, bytes).await,
+            changes PathChange::Rename { fd, new: new_fd, new_path: (new_path, new_bytes) };
         path_symlink(target: i32, target_bytes: i32, fd: i32, path: i32, bytes: i32)
-            creates in fd unless |call| check_target(call, target, target_bytes);
-        path_unlink_file(fd: i32, path: i32, path_bytes: i32);
+            creates in fd unless |call| check_target(call, target, target_bytes),
+            changes PathChange::Create { fd, path: (path, bytes), bytes: target_bytes };
+        path_unlink_file(fd: i32, path: i32, path_bytes: i32),
+            changes PathChange::Remove { fd, path: (path, path_bytes) };
     }
     Ok(())
 }

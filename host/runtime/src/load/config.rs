@@ -36,6 +36,9 @@ pub struct LoaderConfig {
     pub compiler: Option<CompilerConfig>,
     /// Where compiled plugins are cached, if at all.
     pub cache: Option<CacheConfig>,
+    /// The folder for the scratch folders of runs, which may lie beside other things; `None` for the temporary folder of
+    /// the system.
+    pub scratch: Option<PathBuf>,
     /// How long the start waits for the plugins of the folder. Those that take longer come into service later.
     pub load_timeout: Duration,
     /// Input checks of built-in plugins, by plugin name.
@@ -60,6 +63,7 @@ impl Default for LoaderConfig {
             watch: WatchMode::Notify,
             compiler: None,
             cache: None,
+            scratch: None,
             load_timeout: Duration::from_secs(10),
             input_checks: &[],
             trust: PluginTrust::Any,

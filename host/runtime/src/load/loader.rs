@@ -41,6 +41,7 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::denial_log::DenialLog;
 use crate::plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::plugin::kind::PluginKind;
+use crate::scratch::root::ScratchRoot;
 use crate::secrets::{GrantedSecrets, Secrets};
 use crate::trust::{FileVersion, LIST_FILE, PluginTrust, Trust, Vouch, VoucherFiles};
 
@@ -69,6 +70,8 @@ pub(crate) struct Loader {
     /// The folders granted to plugins, and the paths that cannot be granted.
     pub(crate) grants: Grants,
     pub(crate) descriptors: Descriptors,
+    /// Where the scratch folders of runs are created.
+    pub(crate) scratch: Arc<ScratchRoot>,
     pub(crate) connector: Arc<Connector>,
     pub(crate) samples: Arc<Samples>,
     pub(crate) counters: LoadCounters,
@@ -150,6 +153,7 @@ impl Loader {
             max_limits,
             grants: Grants::new(protected(plugins)),
             descriptors: Descriptors::of_process(),
+            scratch: Arc::new(ScratchRoot::open(plugins.scratch.clone())),
             connector: Arc::new(connector),
             samples: Arc::<Samples>::default(),
             counters: LoadCounters::default(),
@@ -291,6 +295,7 @@ impl Loader {
             profile,
             config,
             folders,
+            scratch: Arc::clone(&self.scratch),
             descriptors: self.descriptors.clone(),
             connector: Arc::clone(&self.connector),
             samples: Arc::clone(&self.samples),

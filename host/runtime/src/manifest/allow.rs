@@ -7,7 +7,8 @@ use serde::Deserialize;
 use wasmill_egress::{Endpoint, normalize_host};
 
 use crate::folders::granted::GrantedFolder;
-use crate::folders::rule::DirRule;
+use crate::folders::rule::{DirRule, is_plain};
+use crate::manifest::scratch::Scratch;
 use crate::manifest::table::Table;
 use crate::plugin::config::{HttpRule, Permissions};
 use crate::secrets::{SecretForm, SecretRule, is_secret_name};
@@ -19,6 +20,7 @@ pub(super) struct Allow {
     http: Vec<String>,
     env: BTreeMap<String, String>,
     dirs: Vec<Table<Dir>>,
+    scratch: Option<Scratch>,
     secrets: BTreeMap<String, Table<SecretTable>>,
 }
 
@@ -55,8 +57,8 @@ impl Allow {
         self.secrets.keys().cloned().collect()
     }
 
-    /// Checks all permissions, and that the folders exist.
-    pub(super) fn check(self) -> Result<Permissions, String> {
+    /// Checks all permissions, and that the folders exist; a scratch folder may hold at most `disk_bytes_max`.
+    pub(super) fn check(self, disk_bytes_max: u64) -> Result<Permissions, String> {
         let http = self.http.iter().map(|url| {
             http_rule(url).map_err(|reason| format!("allow.http '{}' {reason}", url.escape_debug()))
         });
@@ -70,6 +72,7 @@ impl Allow {
                 return Err(format!("allow.dirs names the guest path '{}' twice", rule.guest));
             }
         }
+        let scratch = self.scratch.map(|scratch| scratch.check(disk_bytes_max, &dirs)).transpose()?;
         let secrets = self.secrets.into_iter().map(|(name, Table(table))| {
             if self.env.contains_key(&name) {
                 return Err(format!("allow.secrets '{name}' has the name of a variable of allow.env"));
@@ -79,7 +82,7 @@ impl Allow {
             rule.map_err(refuse).map(|rule| (name, rule))
         });
         let secrets = secrets.collect::<Result<_, _>>()?;
-        Ok(Permissions { http, env: self.env, dirs, secrets })
+        Ok(Permissions { http, env: self.env, dirs, scratch, secrets })
     }
 }
 
@@ -221,11 +224,7 @@ fn origin(url: &str, http: &[HttpRule]) -> Result<Endpoint, String> {
 
 fn dir_rule(dir: Dir) -> Result<DirRule, String> {
     let Dir { host, guest, write } = dir;
-    let is_plain = guest == "/"
-        || guest.strip_prefix('/').is_some_and(|path| {
-            path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\0', '\\'])
-        });
-    if !is_plain {
+    if !is_plain(&guest) {
         let guest = guest.escape_debug();
         return Err(format!("allow.dirs: the guest path '{guest}' must be absolute and plain, such as /in"));
     }
@@ -314,7 +313,7 @@ mod tests {
         }
         let twice = || Dir { host: "/usr".into(), guest: "/in".to_owned(), write: false };
         let allow = Allow { dirs: vec![Table(twice()), Table(twice())], ..Allow::default() };
-        assert!(allow.check().unwrap_err().contains("twice"));
+        assert!(allow.check(0).unwrap_err().contains("twice"));
     }
 
     #[test]
@@ -325,7 +324,7 @@ mod tests {
             );
             toml::from_str::<Allow>(&text)
                 .map_err(|error| error.message().to_owned())?
-                .check()
+                .check(0)
                 .map(|all| all.secrets)
         };
         let placed = check("K = { to = [\"https://API.stripe.com\"], in = \"header\" }").unwrap();

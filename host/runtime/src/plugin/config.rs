@@ -10,7 +10,7 @@ use std::time::Duration;
 use wasmill_egress::{Endpoint, normalize_host};
 use wasmill_model::{Backoff, Limits, MissedPolicy, Rate, RetryOn, Timing};
 
-use crate::folders::rule::DirRule;
+use crate::folders::rule::{DirRule, ScratchRule};
 use crate::plugin::schema::InputSchema;
 use crate::secrets::SecretRule;
 
@@ -90,11 +90,12 @@ pub struct MaxLimits {
 impl Permissions {
     /// Returns the keys of the granted permissions, as in a manifest.
     pub fn kinds(&self) -> Vec<&'static str> {
-        let Self { http, env, dirs, secrets } = self;
+        let Self { http, env, dirs, scratch, secrets } = self;
         let kinds = [
             ("http", http.is_empty()),
             ("env", env.is_empty()),
             ("dirs", dirs.is_empty()),
+            ("scratch", scratch.is_none()),
             ("secrets", secrets.is_empty()),
         ];
         kinds.into_iter().filter(|(_, is_empty)| !is_empty).map(|(kind, _)| kind).collect()
@@ -144,6 +145,8 @@ pub struct Permissions {
     pub env: BTreeMap<String, String>,
     /// Its folders.
     pub dirs: Vec<DirRule>,
+    /// The scratch folder of each run; `None` for none.
+    pub scratch: Option<ScratchRule>,
     /// The secrets of the operator that it uses, by name.
     pub secrets: BTreeMap<String, SecretRule>,
 }

@@ -16,6 +16,7 @@ use crate::observe::samples::Samples;
 use crate::plugin::config::PluginConfig;
 use crate::plugin::denial_log::DenialLog;
 use crate::plugin::kind::PluginKind;
+use crate::scratch::root::ScratchRoot;
 use crate::secrets::GrantedSecrets;
 
 /// What the guests of one plugin version share.
@@ -27,6 +28,8 @@ pub(crate) struct PluginContext {
     pub(crate) profile: Profile,
     pub(crate) config: Arc<PluginConfig>,
     pub(crate) folders: Arc<GrantedFolders>,
+    /// Where the scratch folders of its runs are created.
+    pub(crate) scratch: Arc<ScratchRoot>,
     /// The file descriptors shared by all guests.
     pub(crate) descriptors: Descriptors,
     /// Opens the connections of its outgoing HTTP.

@@ -10,6 +10,7 @@ use wasmill_model::{Failure, Limits, RunRequest, RunStep, Suspension};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use crate::folders::executor::block;
 use crate::guest::call_error::host_fault;
 use crate::guest::program::ProgramInput;
 use crate::guest::state::{Guest, HANDLES_MAX, RunResources};
@@ -23,6 +24,7 @@ use crate::memory::MemoryReservation;
 use crate::observe::samples::Stack;
 use crate::plugin::context::PluginContext;
 use crate::run::outcome::{self, Exit, Stage};
+use crate::scratch::folder::RunScratch;
 use crate::secrets::RunSecrets;
 
 /// The input passed to a plugin if the task has none.
@@ -41,7 +43,8 @@ pub(crate) async fn run(
     let Plugin { context, code, .. } = plugin;
     context.folders.check().await.map_err(host_fault)?;
     let secrets = read_secrets(context).await?;
-    let resources = RunResources { reservation, secrets };
+    let scratch = create_scratch(context)?;
+    let resources = RunResources { reservation, secrets, scratch };
     let result = match code {
         LinkedPlugin::Task(code) => run_task(code, context, run, resources).await?,
         // Boxed, so that the futures of the many small runs stay small.
@@ -63,6 +66,16 @@ async fn read_secrets(plugin: &PluginContext) -> Result<Option<Arc<RunSecrets>>,
     let read = tokio::task::spawn_blocking(move || granted.for_run()).await;
     let secrets = read.map_err(host_fault)?.map_err(host_fault)?;
     Ok(Some(Arc::new(secrets)))
+}
+
+/// Creates the scratch folder of a run, if its plugin has one.
+fn create_scratch(plugin: &PluginContext) -> Result<Option<Arc<RunScratch>>, Failure> {
+    let Some(rule) = &plugin.config.permissions.scratch else { return Ok(None) };
+    let Some(permit) = plugin.descriptors.take() else {
+        return Err(host_fault("guests hold all file descriptors that they may hold together"));
+    };
+    let scratch = block(|| RunScratch::create(&plugin.scratch, rule, &plugin.folders, permit));
+    scratch.map(|scratch| Some(Arc::new(scratch))).map_err(host_fault)
 }
 
 async fn run_task(

@@ -154,7 +154,8 @@ impl RunEntry {
             tables_bytes: snapshot.tables_bytes,
             memory_bytes_max: plugin.config.limits.memory_bytes,
             http: reservation.status().http_if_any().map(|calls| calls.list()).unwrap_or_default(),
-            has_files: !plugin.config.permissions.dirs.is_empty(),
+            has_files: !plugin.config.permissions.dirs.is_empty()
+                || plugin.config.permissions.scratch.is_some(),
         }
     }
 }

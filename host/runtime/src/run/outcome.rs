@@ -81,22 +81,16 @@ pub(crate) fn reported_failure(reported: types::Failure, guest: &Guest) -> Failu
         types::Retry::Never => Retry::Never,
         types::Retry::After(wait) => Retry::After(Duration::from_nanos(wait)),
     });
-    let failure = if guest.files.disk.has_refused() && cause != Cause::InvalidInput {
-        out_of_disk(&message, guest)
-    } else {
-        Failure::new(cause, format::truncate(message, format::MESSAGE_BYTES_MAX))
+    let failure = match guest.files.disk.refusal() {
+        Some(refusal) if cause != Cause::InvalidInput => out_of_disk(&refusal, &message),
+        _ => Failure::new(cause, format::truncate(message, format::MESSAGE_BYTES_MAX)),
     };
     Failure { retry, ..failure }
 }
 
-/// Returns the failure of a run that exceeded its disk limit and then ended.
-fn out_of_disk(end: &str, guest: &Guest) -> Failure {
-    let limit = format::bytes(guest.plugin.config.limits.disk_bytes);
-    let message = format!(
-        "the guest wrote more to its folders than its limit `disk` of {limit} (limits.disk of the manifest, \
-         else \
-         the setting disk), then ended: {end}"
-    );
+/// Returns the failure of a run that was refused a write, and then ended.
+fn out_of_disk(refusal: &str, end: &str) -> Failure {
+    let message = format!("the guest {refusal}, then ended: {end}");
     Failure::new(Cause::DiskLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
 }
 
@@ -161,8 +155,8 @@ pub(crate) fn check_exit(exit: Exit, guest: &Guest) -> Result<(), Failure> {
             if stderr.is_empty() { "; " } else { "\n" }
         ));
     }
-    if guest.files.disk.has_refused() {
-        return Err(out_of_disk(&message, guest));
+    if let Some(refusal) = guest.files.disk.refusal() {
+        return Err(out_of_disk(&refusal, &message));
     }
     Err(Failure::new(Cause::Exit(code), format::truncate(message, format::MESSAGE_BYTES_MAX)))
 }
@@ -204,8 +198,8 @@ pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure
 
 /// Returns the failure of a run whose guest ended itself without a result.
 fn exited(exit: Exit, guest: &Guest) -> Failure {
-    if guest.files.disk.has_refused() {
-        return out_of_disk(&format!("the guest ended itself {exit}"), guest);
+    if let Some(refusal) = guest.files.disk.refusal() {
+        return out_of_disk(&refusal, &format!("the guest ended itself {exit}"));
     }
     let message = format!("the guest ended itself {exit}{} without a result", refused_memory_note(guest));
     Failure::new(Cause::Exit(exit.code()), message)
@@ -236,8 +230,8 @@ fn limit_exceeded(error: &Error, guest: &Guest) -> Option<Failure> {
         let message = format!("the header fields of one request exceed the limit of {limit}");
         return Some(Failure::new(Cause::CallLimit, message));
     }
-    if guest.files.disk.has_refused() {
-        return Some(out_of_disk(&error.root_cause().to_string(), guest));
+    if let Some(refusal) = guest.files.disk.refusal() {
+        return Some(out_of_disk(&refusal, &error.root_cause().to_string()));
     }
     if is_out_of_handles(error) {
         let message = format!(

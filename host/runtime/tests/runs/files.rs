@@ -63,25 +63,25 @@ const PRELUDE: &str = r#"
     (data (i32.const 384) "p/q/up") (data (i32.const 400) "p/q/up/")
 "#;
 
-const FILE: &str = "(i32.const 256) (i32.const 4)";
-const NEW: &str = "(i32.const 272) (i32.const 3)";
+pub(crate) const FILE: &str = "(i32.const 256) (i32.const 4)";
+pub(crate) const NEW: &str = "(i32.const 272) (i32.const 3)";
 const PIPE: &str = "(i32.const 288) (i32.const 4)";
 const UP: &str = "(i32.const 304) (i32.const 9)";
 const ABSOLUTE: &str = "(i32.const 320) (i32.const 11)";
 const UP_WITHIN: &str = "(i32.const 336) (i32.const 9)";
-const OUT: &str = "(i32.const 352) (i32.const 3)";
-const OLD: &str = "(i32.const 368) (i32.const 3)";
+pub(crate) const OUT: &str = "(i32.const 352) (i32.const 3)";
+pub(crate) const OLD: &str = "(i32.const 368) (i32.const 3)";
 const LINK: &str = "(i32.const 384) (i32.const 6)";
 const LINK_SLASH: &str = "(i32.const 400) (i32.const 7)";
 
 /// Returns a module of code that ends by printing its notes.
-fn module(code: &str) -> Vec<u8> {
+pub(crate) fn module(code: &str) -> Vec<u8> {
     let text = format!(r#"(module {PRELUDE} (func (export "_start") (local $n i32) {code} (call $print)))"#);
     wat::parse_str(text).unwrap()
 }
 
 /// Notes the error number of each call.
-fn noted(calls: &[String]) -> String {
+pub(crate) fn noted(calls: &[String]) -> String {
     calls.iter().map(|call| format!("(call $note {call})")).collect()
 }
 

@@ -16,6 +16,7 @@ mod permissions;
 mod programs;
 mod proposals;
 mod reloading;
+mod scratch;
 mod shapes;
 mod stopping;
 mod support;

@@ -65,6 +65,21 @@ pub(crate) fn runtime_of(name: &str, bytes: &[u8], plugin_config: PluginConfig) 
     runtime
 }
 
+/// Creates a runtime as [`runtime_of`] does, whose scratch folders are in this folder.
+pub(crate) fn runtime_with_scratch(
+    name: &str,
+    bytes: &[u8],
+    plugin_config: PluginConfig,
+    scratch: &Path,
+) -> Runtime {
+    let config = RuntimeConfig { slots: 4, limits: limits(), memory_total_bytes: None };
+    let scratch = Some(scratch.to_owned());
+    let plugins = LoaderConfig { default_config: Some(plugin_config), scratch, ..cached() };
+    let runtime = Runtime::start(config, &[(name, bytes.to_vec().leak())], plugins).unwrap();
+    assert_eq!(runtime.check_ready(&name.parse().unwrap()), Ok(()));
+    runtime
+}
+
 /// Returns a configuration with small limits and no permissions.
 pub(crate) fn plugin_config() -> PluginConfig {
     PluginConfig { limits: limits(), ..PluginConfig::default() }

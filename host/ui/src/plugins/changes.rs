@@ -14,6 +14,7 @@ pub(super) fn section(upload: &Upload) -> Markup {
         ("reach", &permissions.http),
         ("read the variable", &permissions.env),
         ("use the folder", &permissions.dirs),
+        ("use the scratch folder", &permissions.scratch),
         ("use the secret", &permissions.secrets),
         ("import", &changes.imports),
         ("export", &changes.exports),

@@ -52,6 +52,7 @@ pub struct PermissionChanges {
     pub http: Names,
     pub env: Names,
     pub dirs: Names,
+    pub scratch: Names,
     pub secrets: Names,
 }
 

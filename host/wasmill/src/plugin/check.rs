@@ -87,6 +87,10 @@ fn print_config(config: &PluginConfig) {
         format!("{} as {} ({access})", dir.host.display(), dir.guest)
     });
     line("dirs", &listed(&dirs.collect::<Vec<_>>()));
+    let scratch = permissions.scratch.as_ref().map(|rule| {
+        format!("{} bytes in {} files as {}, for each run", rule.bytes_max, rule.files_max, rule.guest)
+    });
+    line("scratch", scratch.as_deref().unwrap_or("none"));
     let secrets = permissions.secrets.iter().map(|(name, rule)| format!("{name} ({rule})"));
     line("secrets", &listed(&secrets.collect::<Vec<_>>()));
     line("schema", if schema.is_some() { "checked for each task" } else { "none" });

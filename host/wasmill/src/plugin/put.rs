@@ -50,6 +50,7 @@ struct Permissions {
     http: Names,
     env: Names,
     dirs: Names,
+    scratch: Names,
     secrets: Names,
 }
 
@@ -101,10 +102,15 @@ fn preview(name: &str, preview: &Preview) {
     let Preview { digest, compile_ms, changes } = preview;
     let was = changes.replaces.as_deref().map_or("nothing".to_owned(), short);
     out!("{name} would be {}, in place of {was}; compiled in {compile_ms} ms", short(digest));
-    let Permissions { http, env, dirs, secrets } = &changes.permissions;
-    for (what, names) in
-        [("import", &changes.imports), ("http", http), ("env", env), ("dirs", dirs), ("secret", secrets)]
-    {
+    let Permissions { http, env, dirs, scratch, secrets } = &changes.permissions;
+    for (what, names) in [
+        ("import", &changes.imports),
+        ("http", http),
+        ("env", env),
+        ("dirs", dirs),
+        ("scratch", scratch),
+        ("secret", secrets),
+    ] {
         for (sign, names) in [('+', &names.added), ('-', &names.removed)] {
             for name in names {
                 out!("  {sign} {what} {}", sanitize(name));

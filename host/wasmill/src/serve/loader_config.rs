@@ -15,6 +15,9 @@ use crate::settings::Settings;
 /// Starts the running binary itself, even if another version has replaced its file.
 const OWN_BINARY: &str = "/proc/self/exe";
 
+/// The folder of the data folder in which runs have their scratch folders.
+const SCRATCH: &str = "scratch";
+
 /// Returns where plugins come from, and what they may ask for.
 ///
 /// # Errors
@@ -30,6 +33,7 @@ pub(super) fn loader_config(settings: &Settings, changed: &Arc<Notify>) -> Resul
         protected: protected_paths(settings),
         compiler: Some(compiler_config(settings)),
         cache: Some(CacheConfig { bytes_max: settings.cache.as_u64(), ..CacheConfig::new(&settings.data) }),
+        scratch: Some(settings.data.join(SCRATCH)),
         input_checks: &INPUT_CHECKS,
         trust: settings.trust()?,
         secrets: settings.secrets.secrets(),

@@ -35,6 +35,8 @@ fn main() -> Result<(), String> {
         ["hard-link", path, to] => {
             print!("{}", describe(std::fs::hard_link(path, to).map(|()| "linked".to_owned())))
         }
+        ["temporary", path, text, ms] => temporary(path, text, number(ms)),
+        ["files", ref calls @ ..] => file_calls(calls),
         ["link", path, target] => print!("{}", describe(link(path, target))),
         ["read-for-ever", path] => loop {
             std::hint::black_box(std::fs::read(path).expect("it can be read"));
@@ -122,6 +124,53 @@ fn record_run(path: &str, kind: &str, id: &str, ms: u64) {
     }
     std::thread::sleep(std::time::Duration::from_millis(ms));
     note("e");
+}
+
+/// Writes a file, waits, and reads it back.
+fn temporary(path: &str, text: &str, ms: u64) {
+    std::fs::write(path, text).expect("it can be written");
+    eprintln!("written");
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+    print!("{}", describe(std::fs::read_to_string(path)));
+}
+
+/// Makes calls on files, such as `write a 0 100`, and prints `ok` or `no` for each.
+fn file_calls(calls: &[&str]) {
+    let mut held = std::collections::BTreeMap::new();
+    for call in calls {
+        let words: Vec<_> = call.split(' ').collect();
+        let done = match words[..] {
+            ["create", path] => std::fs::File::create(path).map(drop),
+            ["write", path, offset, bytes] => write_at(path, number(offset), number(bytes)),
+            ["append", path, bytes] => append(path, number(bytes)),
+            ["size", path, bytes] => {
+                std::fs::OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(number(bytes)))
+            }
+            ["hold", path] => std::fs::File::open(path).map(|file| drop(held.insert(path, file))),
+            ["let-go", path] => {
+                held.remove(path);
+                Ok(())
+            }
+            ["remove", path] => std::fs::remove_file(path),
+            ["rename", path, to] => std::fs::rename(path, to),
+            ["hard-link", path, to] => std::fs::hard_link(path, to),
+            ["link", path, target] => link(path, target).map(drop),
+            ["folder", path] => std::fs::create_dir(path),
+            ["remove-folder", path] => std::fs::remove_dir(path),
+            _ => panic!("unknown call {call}"),
+        };
+        println!("{}", if done.is_ok() { "ok" } else { "no" });
+    }
+}
+
+fn write_at(path: &str, offset: u64, bytes: usize) -> io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
+    file.write_all(&vec![b'x'; bytes])
+}
+
+fn append(path: &str, bytes: usize) -> io::Result<()> {
+    std::fs::OpenOptions::new().append(true).open(path)?.write_all(&vec![b'x'; bytes])
 }
 
 /// Creates a symbolic link, which must not lead out of its folder.

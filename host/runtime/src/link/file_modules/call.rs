@@ -1,5 +1,6 @@
 //! One call of a file function: the guest, its memory, and the executor of the plugin.
 
+use rustix::io::Errno;
 use wasmtime::{AsContextMut, Caller, Extern, Memory, Result};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
@@ -10,18 +11,49 @@ use crate::files::open::OpenFile;
 use crate::folders::executor::FileExecutor;
 use crate::guest::state::Guest;
 use crate::observe::instance_status::HostCall;
+use crate::scratch::change::NameChange;
 
 // Error codes of preview 1.
 pub(super) const SUCCESS: i32 = 0;
 pub(super) const TOO_MANY_OPEN: i32 = 33;
 pub(super) const NO_SPACE: i32 = 51;
 pub(super) const NOT_PERMITTED: i32 = 63;
+const NO_FOLDER: i32 = 54;
+const OTHER_DISK: i32 = 75;
 
 /// The flag of a descriptor that writes to the end of its file.
 pub(super) const APPEND: i32 = 1;
 
 /// Bytes of an I/O vector.
 const VECTOR_BYTES: usize = 8;
+
+/// Where a path lies in the guest's memory, and its length.
+type Text = (i32, i32);
+
+/// A call that changes names.
+#[derive(Clone, Copy)]
+pub(super) enum PathChange {
+    /// Creates a name, with this many bytes.
+    Create {
+        fd: i32,
+        path: Text,
+        bytes: i32,
+    },
+    Remove {
+        fd: i32,
+        path: Text,
+    },
+    Link {
+        fd: i32,
+        path: Text,
+        new: i32,
+    },
+    Rename {
+        fd: i32,
+        new: i32,
+        new_path: Text,
+    },
+}
 
 /// The context of a call.
 pub(super) struct Call<'a> {
@@ -108,6 +140,32 @@ impl<'a> Call<'a> {
             self.word(first.checked_add(index.checked_mul(VECTOR_BYTES)?)?.checked_add(4)?)
         });
         lengths.into_iter().find(|length| *length > 0).unwrap_or_default().into()
+    }
+
+    /// Announces a change of names in a scratch folder, with its paths in the guest's memory; returns the error with which
+    /// it is refused.
+    pub(super) fn change(&mut self, change: PathChange) -> std::result::Result<NameChange, i32> {
+        let files = &self.caller.data().files;
+        let number = i32::cast_unsigned;
+        let text = |(at, bytes)| self.text(at, bytes);
+        // A path that is no text fails in the call itself.
+        let changed = match change {
+            PathChange::Create { fd, path, bytes } => {
+                text(path).map(|path| files.creating(number(fd), path, bytes.cast_unsigned().into()))
+            }
+            PathChange::Remove { fd, path } => text(path).map(|path| Ok(files.removing(number(fd), path))),
+            PathChange::Link { fd, path, new } => {
+                text(path).map(|path| files.linking(number(fd), path, number(new)))
+            }
+            PathChange::Rename { fd, new, new_path } => {
+                text(new_path).map(|path| files.renaming(number(fd), number(new), path))
+            }
+        };
+        changed.unwrap_or_else(|| Ok(NameChange::default())).map_err(|errno| match errno {
+            Errno::NOTDIR => NO_FOLDER,
+            Errno::XDEV => OTHER_DISK,
+            _ => NO_SPACE,
+        })
     }
 
     /// Logs an operation that was denied because the folder is read-only.

@@ -7,9 +7,12 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
 use crate::files;
-use crate::files::open::{self, OpenFile};
+use crate::files::open;
 use crate::guest::state::Guest;
-use crate::link::file_modules::call::{APPEND, Call, NO_SPACE, NOT_PERMITTED, SUCCESS, TOO_MANY_OPEN};
+use crate::link::file_modules::call::{
+    APPEND, Call, NO_SPACE, NOT_PERMITTED, PathChange, SUCCESS, TOO_MANY_OPEN,
+};
+use crate::scratch::change::NameChange;
 
 const NOT_SUPPORTED: i32 = 58;
 
@@ -32,8 +35,15 @@ pub(super) async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArgument
         return Ok(NOT_SUPPORTED);
     }
     let is_new = found.is_none() && how & CREATE != 0;
-    if is_new && !call.make(fd) {
-        return Ok(NO_SPACE);
+    let mut change = NameChange::default();
+    if is_new {
+        match call.change(PathChange::Create { fd, path: (path, path_bytes), bytes: 0 }) {
+            Ok(reserved) => change = reserved,
+            Err(refusal) => return Ok(refusal),
+        }
+        if !call.make(fd) {
+            return Ok(NO_SPACE);
+        }
     }
     let Ok(permit) = call.guest().files.permit() else { return Ok(TOO_MANY_OPEN) };
     let folder = call.folder(fd);
@@ -64,7 +74,9 @@ pub(super) async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArgument
         call.guest().files.disk.created();
     }
     let appends = flags & APPEND != 0;
-    call.guest().files.insert(fd, OpenFile { folder, descriptor, appends, _permit: Some(permit) });
+    // The open file counts instead.
+    drop(change);
+    call.guest().files.opened(fd, folder, descriptor, appends, Some(permit))?;
     Ok(SUCCESS)
 }
 
