@@ -3,6 +3,7 @@
 mod agreement;
 mod bodies;
 mod browser;
+mod bulk;
 mod contract;
 mod dashboard;
 mod debug;

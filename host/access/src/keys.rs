@@ -39,7 +39,7 @@ impl Key {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Returns when it was last used on this server since the start.
+    /// Returns when it was last used on this server.
     pub fn last_used(&self) -> &LastUsed {
         &self.last_used
     }

@@ -16,7 +16,7 @@ impl LastUsed {
         *last = Some((now, peer));
     }
 
-    /// Returns the time and the address; `None` if it was not used since the start.
+    /// Returns the time and the address; `None` if it was never used on this server.
     pub fn get(&self) -> Option<(Timestamp, IpAddr)> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

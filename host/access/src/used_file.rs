@@ -39,6 +39,16 @@ pub fn read_last_used(data: &Path) -> io::Result<Uses> {
     Ok(text.lines().filter_map(line).collect())
 }
 
+/// Gives keys the times of last use of before a restart.
+pub(crate) fn restore(data: &Path, keys: &Keys) {
+    let uses = read_last_used(data).unwrap_or_default();
+    for key in keys.list() {
+        if let Some((time, peer)) = uses.get(&*key.id) {
+            key.last_used.set(*time, *peer);
+        }
+    }
+}
+
 /// Writes the times of last use when some have changed.
 #[derive(Debug)]
 pub(crate) struct LastUsedFile {

@@ -14,7 +14,7 @@ use crate::file::{KeyFiles, KeysError, Stamps};
 use crate::keys::Keys;
 use crate::session_file::SessionFile;
 use crate::stamp::FileStamp;
-use crate::used_file::LastUsedFile;
+use crate::used_file::{self, LastUsedFile};
 
 /// A revoked key is out within two seconds, the time to read the files and the end of streams included.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -31,7 +31,9 @@ impl KeyFiles {
         start: impl FnOnce(Keys) -> Access,
     ) -> Result<(Access, impl Future<Output = ()> + Send + 'static), KeysError> {
         let (seen, keys) = self.read_stamped();
-        let access = start(keys?);
+        let keys = keys?;
+        used_file::restore(&data, &keys);
+        let access = start(keys);
         let mut session_file = SessionFile::new(data.clone());
         if !access.is_open() {
             // A restart signs nobody out, not even for a moment. In a first start there is no data folder yet.

@@ -40,13 +40,15 @@ fn tasks(routes: Routes) -> Routes {
         .add(SUBMIT, Bounds::Handler, task::submit::spec(), task::submit::submit)
         .add(WATCH, Bounds::Handler, task::list::spec(), task::list::list)
         .add(SUBMIT, Bounds::Handler, task::batch::spec(), task::batch::batch)
-        .add(Needs::Copies, Bounds::Handler, task::retry_many::spec(), task::retry_many::retry_many)
-        .add(CANCEL, Bounds::Handler, task::cancel_many::spec(), task::cancel_many::cancel_many)
+        .add(Needs::Copies, Bounds::Handler, task::many::retry::spec(), task::many::retry::retry_many)
+        .add(CANCEL, Bounds::Handler, task::many::cancel::spec(), task::many::cancel::cancel_many)
+        .add(CANCEL, Bounds::Handler, task::many::delete::spec(), task::many::delete::delete_many)
         .add(READ_TASK, Bounds::Task, task::get::spec(), task::get::task)
         .add(CANCEL, Bounds::Task, task::cancel::remove_spec(), task::cancel::remove)
         .add(WATCH_TASK, Bounds::Task, task::status::spec(), task::status::status)
         .add(READ_TASK, Bounds::Task, task::result::spec(), task::result::result)
         .add(READ_TASK, Bounds::Task, task::input::spec(), task::input::input)
+        .add(READ_TASK, Bounds::Task, task::checkpoint::spec(), task::checkpoint::checkpoint)
         .add(WATCH_TASK, Bounds::Task, task::why::spec(), task::why::why)
         .add(WATCH, Bounds::Task, task::dependents::spec(), task::dependents::dependents)
         .add(READ_TASK, Bounds::Task, task::logs::spec(), task::logs::logs)
@@ -92,6 +94,7 @@ fn server(routes: Routes) -> Routes {
         .add(WATCH, Bounds::Refused, queue::history::get::spec(), queue::history::get::history)
         .add(WATCH, Bounds::Refused, queue::hosts::spec(), queue::hosts::hosts)
         .add(ADMIN, Bounds::Refused, service::doctor::spec(), service::doctor::doctor)
+        .add(ADMIN, Bounds::Refused, service::keys::spec(), service::keys::keys)
         .add(METRICS, Bounds::Refused, metrics::get::spec(), metrics::get::get)
         .add(Needs::Nothing, Bounds::Nothing, service::health::healthz_spec(), service::health::healthz)
         .add(Needs::Nothing, Bounds::Nothing, service::health::readyz_spec(), service::health::readyz)
@@ -197,6 +200,7 @@ mod tests {
             "listTasks",
             "retryTasks",
             "cancelTasks",
+            "deleteTasks",
             "listPlugins",
             "followAll",
         ];

@@ -6,6 +6,7 @@ pub(crate) mod docs;
 pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod index;
+pub(crate) mod keys;
 pub(crate) mod openapi;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;

@@ -2,7 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod cancel;
-pub(crate) mod cancel_many;
+pub(crate) mod checkpoint;
 pub(crate) mod dependents;
 pub(crate) mod get;
 mod inbox;
@@ -10,10 +10,10 @@ pub(crate) mod input;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod lookup;
+pub(crate) mod many;
 pub(crate) mod request;
 pub(crate) mod result;
 pub(crate) mod retry;
-pub(crate) mod retry_many;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod why;

@@ -64,9 +64,24 @@ const CANCEL_EXAMPLES: &str = "\
 Examples:
   wasmill cancel 01a2074c-e503-703b-819d-4717c026346b --grace 5s
   wasmill cancel --plugin fetch --state waiting --dry-run
-  wasmill list --quiet --state failed | xargs wasmill delete
 
 When a line is printed, the guest of that task is gone and its slot is free.";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  wasmill delete 01a2074c-e503-703b-819d-4717c026346b
+  wasmill delete --state completed --created-before 2026-11-23T00:00:00Z --dry-run
+  wasmill delete --tag tenant:42
+
+Given by id, an unfinished task is stopped first; options select finished tasks only.";
+
+const RETRY_EXAMPLES: &str = "\
+Examples:
+  wasmill retry 01a2074c-e503-703b-819d-4717c026346b --wait
+  wasmill retry --plugin fetch --cause io --dry-run
+  wasmill retry --state cancelled --tag tenant:42
+
+Options select failed tasks, unless --state says other finished ones.";
 
 const WATCH_KEYS: &str = "\
 Keys:
@@ -145,9 +160,11 @@ pub(crate) enum Command {
     /// Cancel tasks and keep their records
     #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(CancelArgs),
-    /// Cancel tasks if they are unfinished, and delete them
+    /// Delete tasks; those given by id are cancelled first if they are unfinished
+    #[command(after_help = DELETE_EXAMPLES)]
     Delete(DeleteArgs),
-    /// Submit a new task with the input of an old one
+    /// Submit new tasks with the input of old ones
+    #[command(after_help = RETRY_EXAMPLES)]
     Retry(RetryArgs),
     /// Show tasks in a live table
     #[command(after_help = WATCH_KEYS)]

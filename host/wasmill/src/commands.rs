@@ -11,6 +11,7 @@ mod query;
 mod result;
 mod retry;
 mod schedule;
+mod select;
 mod server;
 mod show;
 mod status;

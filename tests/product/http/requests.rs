@@ -304,7 +304,8 @@ async fn a_retry_of_many_reports_why_it_stopped_and_resumes_with_its_key() {
     }
     let whole = retry(&client, "?state=failed", Some("k")).await;
     assert!(replayed(&whole), "{}", whole.text);
-    let sum = json!({"retried": 120, "held": 0, "refused": 0, "dry_run": false, "stopped_by": null});
+    let sum =
+        json!({"retried": 120, "held": 0, "refused": 0, "dry_run": false, "next": null, "stopped_by": null});
     assert_eq!(whole.json, sum);
     let mut of = std::collections::BTreeSet::new();
     for task in client.get("/task?state=cancelled,waiting").await.json.as_array().expect("a list") {
@@ -332,7 +333,7 @@ async fn a_retry_of_many_skips_tasks_that_would_be_refused() {
     }
     for key in [None, Some("k"), Some("k")] {
         let answer = retry(&client, "?all=true", key).await;
-        let counts = json!({"retried": 0, "held": 0, "refused": 2, "dry_run": false, "stopped_by": null});
+        let counts = json!({"retried": 0, "held": 0, "refused": 2, "dry_run": false, "next": null, "stopped_by": null});
         assert_eq!((answer.status, &answer.json), (StatusCode::OK, &counts), "{key:?}");
     }
     assert_eq!(client.get("/stats").await.json["waiting"], 0);

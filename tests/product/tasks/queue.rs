@@ -392,7 +392,7 @@ async fn finished_tasks_are_retried_by_filter() {
     let dry = retry("?tag=a&dry_run=true").await;
     assert_eq!(
         dry.json,
-        json!({"retried": 120, "held": 0, "refused": 0, "dry_run": true, "stopped_by": null}),
+        json!({"retried": 120, "held": 0, "refused": 0, "dry_run": true, "next": null, "stopped_by": null}),
         "failed tasks by default"
     );
     assert_eq!(waiting(&client).await, 0);

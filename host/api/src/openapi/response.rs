@@ -1,6 +1,6 @@
 //! Specifies the responses of an operation.
 
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::schemas::SchemaOf;
@@ -39,6 +39,12 @@ impl ResponseSpec {
     pub(crate) fn text(description: &'static str, media_type: &'static str) -> Self {
         let content = (media_type, SchemaGenerator::subschema_for::<String> as SchemaOf, None);
         Self { contents: vec![content], ..Self::empty(description) }
+    }
+
+    /// Specifies a response of bytes.
+    pub(crate) fn bytes(description: &'static str) -> Self {
+        let schema: SchemaOf = |_| json_schema!({"type": "string", "format": "binary"});
+        Self { contents: vec![("application/octet-stream", schema, None)], ..Self::empty(description) }
     }
 
     /// Adds server-sent events, for clients that accept them.

@@ -75,6 +75,8 @@ kinds! {
         "the key is not 1 to 255 visible characters";
     UNKNOWN_TASK: NOT_FOUND "unknown-task", "Unknown task",
         "there is no task with this id, or no longer";
+    NO_CHECKPOINT: NOT_FOUND "no-checkpoint", "Task has no checkpoint",
+        "the task has saved no checkpoint, or has finished and needs it no longer";
     NO_WEBHOOK: NOT_FOUND "no-webhook", "Task has no webhook",
         "the task has no webhook";
     NOTHING_TO_DELIVER: CONFLICT "nothing-to-deliver", "Nothing to deliver",

@@ -74,6 +74,10 @@ pub(crate) struct FilterArgs {
     /// Only tasks with this unique key
     #[arg(long, value_name = "KEY")]
     pub(crate) unique_key: Option<String>,
+
+    /// Only tasks that failed for this cause, such as io, timeout or exit-3
+    #[arg(long, value_name = "CAUSE")]
+    pub(crate) cause: Option<String>,
 }
 
 impl FilterArgs {
@@ -90,6 +94,7 @@ impl FilterArgs {
             ("schedule", &self.schedule),
             ("group", &self.group),
             ("unique_key", &self.unique_key),
+            ("cause", &self.cause),
         ];
         parameters.extend(once.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         parameters.extend(self.id.map(|id| ("q", id.to_string())));
@@ -220,9 +225,24 @@ pub(crate) struct CancelArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// Task ids, or the start or end of each
-    #[arg(value_name = "ID", required = true)]
+    /// Task ids, or the start or end of each; without ids, the options below select the tasks
+    #[arg(value_name = "ID")]
     pub(crate) ids: Vec<IdPrefix>,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    /// Delete every finished task
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Only count the selected tasks
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) dry_run: bool,
+
+    /// Print the server's responses as JSON, one line for each thousand selected tasks
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) json: bool,
 
     /// Ask guests to stop and wait this long before killing them, at most 60s
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -234,9 +254,21 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RetryArgs {
-    /// Task id, or the start or end of one; the task is kept, and a new task gets its input
+    /// Task ids, or the start or end of each; without ids, the options below select the tasks. The tasks are kept, and
+    /// new tasks get their input
     #[arg(value_name = "ID")]
-    pub(crate) id: IdPrefix,
+    pub(crate) ids: Vec<IdPrefix>,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+
+    /// Retry every failed task
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Only count the selected tasks
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) dry_run: bool,
 
     #[command(flatten)]
     pub(crate) wait: WaitArgs,

@@ -9,7 +9,8 @@ use crate::cli::server::CancelArgs;
 use crate::client::{Client, ClientRequest, ClientResponse, block_on};
 use crate::commands::find::for_each_task;
 use crate::commands::query::{grace, timeout, with_query};
-use crate::exit::{Exit, cli_error};
+use crate::commands::select::{Selection, tasks};
+use crate::exit::Exit;
 use crate::output::{data, out};
 
 #[derive(Deserialize)]
@@ -20,7 +21,7 @@ struct Many {
 
 /// Cancels the tasks; a task has stopped when its line is printed.
 pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
-    check(args)?;
+    selection(args).check("cancel")?;
     let client = Client::new(&args.server)?;
     block_on(async {
         if args.ids.is_empty() {
@@ -35,16 +36,9 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
     })
 }
 
-fn check(args: &CancelArgs) -> Result<()> {
-    let conditions = args.filter.parameters();
-    if !args.ids.is_empty() && (args.all || !conditions.is_empty()) {
-        return Err(cli_error(Exit::Usage, "select tasks either by id or by options, not both"));
-    }
-    if args.ids.is_empty() && !args.all && conditions.is_empty() {
-        let ways = "by id, by options such as --state, --plugin or --tag, or --all";
-        return Err(cli_error(Exit::Usage, format!("select the tasks to cancel: {ways}")));
-    }
-    Ok(())
+fn selection(args: &CancelArgs) -> Selection<'_> {
+    let CancelArgs { ids, filter, all, dry_run, .. } = args;
+    Selection { ids, filter, all: *all, dry_run: *dry_run }
 }
 
 async fn cancel_one(client: &Client, id: TaskId, args: &CancelArgs) -> Result<ClientResponse> {
@@ -57,9 +51,7 @@ async fn cancel_one(client: &Client, id: TaskId, args: &CancelArgs) -> Result<Cl
 }
 
 async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
-    let mut parameters = args.filter.parameters();
-    parameters.extend(args.all.then(|| ("all", "true".to_owned())));
-    parameters.extend(args.dry_run.then(|| ("dry_run", "true".to_owned())));
+    let mut parameters = selection(args).parameters();
     parameters.extend(grace(args.grace));
     let path = with_query("/task/cancel", &parameters);
     let response = client
@@ -71,7 +63,6 @@ async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
         return Ok(());
     }
     let Many { cancelled, dry_run } = response.read()?;
-    let tasks = if cancelled == 1 { "task" } else { "tasks" };
-    out!("{cancelled} {tasks} {}", if dry_run { "would be cancelled" } else { "cancelled" });
+    out!("{} {}", tasks(cancelled), if dry_run { "would be cancelled" } else { "cancelled" });
     Ok(())
 }

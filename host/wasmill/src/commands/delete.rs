@@ -1,4 +1,4 @@
-//! `wasmill delete`: cancels tasks if they are unfinished, and deletes them.
+//! `wasmill delete`: deletes tasks, after stopping those that have not finished; selected by id or by filter.
 
 use anyhow::Result;
 use hyper::Method;
@@ -7,14 +7,22 @@ use crate::cli::server::DeleteArgs;
 use crate::client::{Client, ClientRequest, block_on};
 use crate::commands::find::for_each_task;
 use crate::commands::query::{grace, timeout, with_query};
+use crate::commands::select::Selection;
 use crate::exit::Exit;
 
 /// Deletes the tasks; a task has stopped when its line is printed.
 pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
+    let DeleteArgs { ids, filter, all, dry_run, json, .. } = args;
+    let selection = Selection { ids, filter, all: *all, dry_run: *dry_run };
+    selection.check("delete")?;
     let client = Client::new(&args.server)?;
     let parameters: Vec<_> = grace(args.grace).into_iter().collect();
     let timeout = timeout(args.grace);
     block_on(async {
+        if ids.is_empty() {
+            selection.run_in_parts(&client, "/task/delete", "deleted", *json).await?;
+            return Ok(Exit::Done);
+        }
         let one = async |id| {
             let path = with_query(&format!("/task/{id}"), &parameters);
             client
@@ -23,6 +31,6 @@ pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
                 .error_for_status()?;
             Ok(format!("{id} deleted"))
         };
-        Ok(for_each_task(&client, &args.ids, one).await)
+        Ok(for_each_task(&client, ids, one).await)
     })
 }

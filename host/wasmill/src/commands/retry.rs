@@ -1,23 +1,48 @@
-//! `wasmill retry`: submits a new task with the input of an old one.
+//! `wasmill retry`: submits new tasks with the input of old ones; selected by id or by filter.
 
 use anyhow::Result;
 use hyper::Method;
 
 use crate::cli::server::RetryArgs;
-use crate::client::{Client, ClientRequest, block_on};
-use crate::commands::find::find;
+use crate::client::{Client, ClientRequest, ClientResponse, block_on};
+use crate::commands::find::{find, for_each_task};
+use crate::commands::select::Selection;
 use crate::commands::{submit, trace_context};
-use crate::exit::Exit;
+use crate::exit::{Exit, cli_error};
 
-/// Submits the task, and waits for it if requested.
+/// Submits the tasks, and waits for the one task if requested.
 pub(crate) fn retry(args: &RetryArgs) -> Result<Exit> {
-    let client = Client::new(&args.server)?;
+    let RetryArgs { ids, filter, all, dry_run, wait, server } = args;
+    let selection = Selection { ids, filter, all: *all, dry_run: *dry_run };
+    selection.check("retry")?;
+    if wait.wait && ids.len() != 1 {
+        return Err(cli_error(Exit::Usage, "--wait waits for one task: give one id"));
+    }
+    let client = Client::new(server)?;
     block_on(async {
-        let id = find(&client, args.id).await?;
-        let path = format!("/task/{id}/retry");
-        let request =
-            ClientRequest { headers: trace_context::headers(), ..ClientRequest::new(Method::POST, &path) };
-        let response = client.send(request).await?.error_for_status()?;
-        submit::report_created(&client, &response, args.wait).await
+        match ids.as_slice() {
+            [] => {
+                selection.run_in_parts(&client, "/task/retry", "submitted again", wait.json).await?;
+                Ok(Exit::Done)
+            }
+            [id] => {
+                let response = retry_one(&client, find(&client, *id).await?).await?;
+                submit::report_created(&client, &response, *wait).await
+            }
+            several => {
+                let one = async |id| {
+                    let response = retry_one(&client, id).await?;
+                    if wait.json { Ok(response.text()) } else { submit::created_id(&client, &response) }
+                };
+                Ok(for_each_task(&client, several, one).await)
+            }
+        }
     })
+}
+
+async fn retry_one(client: &Client, id: wasmill_model::TaskId) -> Result<ClientResponse> {
+    let path = format!("/task/{id}/retry");
+    let request =
+        ClientRequest { headers: trace_context::headers(), ..ClientRequest::new(Method::POST, &path) };
+    client.send(request).await?.error_for_status()
 }

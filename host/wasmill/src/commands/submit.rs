@@ -74,14 +74,24 @@ pub(crate) fn body(
         .with("group", options.group.as_ref()))
 }
 
+/// Returns the id of an accepted task.
+fn created(client: &Client, response: &ClientResponse) -> Result<TaskId> {
+    let TaskCreated { id } = response.read()?;
+    id.parse().with_context(|| format!("{client} accepted a task without an id"))
+}
+
+/// Returns the id of an accepted task as text.
+pub(crate) fn created_id(client: &Client, response: &ClientResponse) -> Result<String> {
+    created(client, response).map(|id| id.to_string())
+}
+
 /// Prints the id of an accepted task; or waits until it has finished and prints its result.
 pub(crate) async fn report_created(
     client: &Client,
     response: &ClientResponse,
     args: WaitArgs,
 ) -> Result<Exit> {
-    let TaskCreated { id } = response.read()?;
-    let id: TaskId = id.parse().with_context(|| format!("{client} accepted a task without an id"))?;
+    let id = created(client, response)?;
     if !args.wait {
         if args.json {
             data!("{}", response.text());

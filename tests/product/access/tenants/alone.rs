@@ -349,7 +349,7 @@ impl Pair {
             11 => (Method::DELETE, format!("/task/{}", self.any_task()), String::new()),
             12 => (Method::POST, format!("/task/{}/retry", self.any_task()), String::new()),
             13 => {
-                let what = self.random.of(&["cancel", "retry"]);
+                let what = self.random.of(&["cancel", "retry", "delete"]);
                 let dry_run = self.random.one_in(3);
                 let filter = match self.filter() {
                     filter if filter.is_empty() => "all=true".to_owned(),

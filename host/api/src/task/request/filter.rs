@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use wasmill_model::{
-    GROUP_CHARS_MAX, KEY_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TaskPhase, TaskState, Timestamp,
+    Cause, GROUP_CHARS_MAX, KEY_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TaskPhase, TaskState, Timestamp,
 };
 use wasmill_store::Filter;
 
@@ -24,6 +24,7 @@ pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut Fi
         "schedule" => one(&mut filter.schedule, value.parse().ok(), SCHEDULE_NAME),
         "group" => one(&mut filter.group, value.parse().ok(), LABEL),
         "unique_key" => one(&mut filter.unique_key, value.parse().ok(), KEY),
+        "cause" => one(&mut filter.cause, value.parse().ok(), CAUSE),
         _ => return,
     };
     if let Err(expected) = taken {
@@ -68,6 +69,9 @@ pub(crate) fn parameters(filter: &Filter) -> String {
     if let Some(key) = &filter.unique_key {
         query.append_pair("unique_key", key.as_str());
     }
+    if let Some(cause) = &filter.cause {
+        query.append_pair("cause", &cause.to_string());
+    }
     let query = query.finish();
     if query.is_empty() { query } else { format!("&{query}") }
 }
@@ -80,6 +84,7 @@ const ID: &str = "the start of a task id, 4 to 32 hexadecimal digits";
 const ID_END: &str = "the end of a task id, 4 to 32 hexadecimal digits without hyphens";
 const LABEL: &str = "1 to 64 characters without control characters";
 const KEY: &str = "1 to 255 characters without control characters";
+const CAUSE: &str = "a cause of failure such as io, timeout or exit-3, or exit for any exit code";
 /// A prefix of a UUID in which each hyphen is optional.
 const ID_PATTERN: &str = "^([0-9A-Fa-f]{4,7}|[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|\
     -?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{0,12}))))$";
@@ -141,6 +146,7 @@ pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Oper
     let group =
         json!({"type": "string", "minLength": 1, "maxLength": GROUP_CHARS_MAX, "pattern": NO_CONTROLS});
     let key = json!({"type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": NO_CONTROLS});
+    let cause = json!({"type": "string", "pattern": cause_pattern()});
     operation
         .query("state", "Tasks in one of these states; `waiting` stands for all that wait.", &states)
         .query("plugin", "Tasks of this plugin.", &plain::<NameSchema>())
@@ -152,6 +158,18 @@ pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Oper
         .query("schedule", "Tasks that this schedule created.", &plain::<NameSchema>())
         .query("group", "Tasks of this group.", &group)
         .query("unique_key", "Tasks that hold this unique key, or held it before they finished.", &key)
+        .query(
+            "cause",
+            "Tasks whose `error` has this cause; `exit` stands for every exit code. A task that waits for its next \
+             attempt has the error of the one before.",
+            &cause,
+        )
+}
+
+/// Returns what a cause looks like: the code of an exit is a number.
+fn cause_pattern() -> String {
+    let kinds: Vec<_> = Cause::ALL.iter().map(|cause| cause.kind()).collect();
+    format!("^({}|exit--?[0-9]{{1,10}})$", kinds.join("|"))
 }
 
 #[cfg(test)]
@@ -178,6 +196,8 @@ mod tests {
             "&created_before=2026-11-23T07%3A26%3A49.603656725Z",
             "&tag=a&q=01a2074ce50",
             "&id_end=0fdb&schedule=nightly&group=tenant+7&unique_key=k%26",
+            "&cause=memory-limit",
+            "&state=failed&cause=exit-3",
         ] {
             let (filter, errors) = read(query);
             assert_eq!((parameters(&filter).as_str(), errors), (query, 0));
@@ -211,6 +231,9 @@ mod tests {
             "schedule=No Name",
             "group=",
             "unique_key=%0A",
+            "cause=",
+            "cause=unheard-of",
+            "cause=exit-x",
         ] {
             assert_eq!(read(query).1, 1, "{query}");
         }

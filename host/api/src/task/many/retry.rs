@@ -20,18 +20,20 @@ use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
 
 use crate::http::authorize::Sender;
 use crate::http::idempotency_key;
-use crate::http::params::{Params, flag};
+use crate::http::params::Params;
 use crate::http::trace::{self, Caller};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
-use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
 use crate::state::Api;
+use crate::task::many::selection::{BulkParams, Selection, StopReasonView};
 use crate::task::request::filter;
 use crate::task::retry::prepare_retry;
 
 /// Tasks per write: they are held in memory with their inputs.
 const STEP_TASKS: usize = 50;
+
+const SELECTION: Selection = Selection { states: &[TaskState::Failed], words: "failed" };
 
 /// Serializes requests with the same key, which would take the same steps. Others rarely wait for each other.
 static KEYED_RETRIES: [Mutex<()>; 256] = [const { Mutex::const_new(()) }; 256];
@@ -43,7 +45,9 @@ struct RetriedView {
     #[serde(flatten)]
     counts: RetryCounts,
     dry_run: bool,
-    /// Why it stopped; `null` if all matching tasks were handled. The same request with the same
+    /// Cursor with which another request continues; `null` if all matching tasks were handled.
+    next: Option<String>,
+    /// Why it stopped; `null` if it handled as many as it was to. The same request with the same
     /// `Idempotency-Key` resumes there; without a key it would retry tasks twice.
     stopped_by: Option<StopReasonView>,
 }
@@ -59,14 +63,10 @@ struct RetryCounts {
     refused: u64,
 }
 
-/// Why the request stopped.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "RetryStopped")]
-struct StopReasonView {
-    /// Code of the problem.
-    code: &'static str,
-    /// What is wrong and what to do.
-    detail: String,
+impl RetryCounts {
+    fn handled(self) -> u64 {
+        self.retried + self.held + self.refused
+    }
 }
 
 pub(crate) async fn retry_many(
@@ -76,9 +76,10 @@ pub(crate) async fn retry_many(
     params: Params,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let (mut filter, dry_run) = check(&params)?;
+    let BulkParams { mut filter, dry_run, limit, before } = SELECTION.check(&params)?;
     filter.reach.clone_from(sender.reach());
-    let text = filter::parameters(&filter);
+    let part = before.map_or_else(String::new, |before| before.to_string());
+    let text = format!("{} {limit:?} {part}", filter::parameters(&filter));
     let request = idempotency_key::read(&headers, &sender, "retry of many", text.as_bytes())?;
     let request = request.filter(|_| !dry_run);
     let _turn = match &request {
@@ -93,7 +94,9 @@ pub(crate) async fn retry_many(
         sender,
         request,
         counts: RetryCounts::default(),
-        before: None,
+        limit,
+        before,
+        is_done: false,
     };
     let is_replayed = retry_run.resume().await?;
     let stopped = if is_replayed { None } else { retry_run.run().await.err() };
@@ -101,12 +104,12 @@ pub(crate) async fn retry_many(
     match stopped {
         Some(problem) if counts == RetryCounts::default() => Err(problem),
         stopped => {
-            let stopped_by = stopped
-                .map(|problem| StopReasonView { code: problem.code(), detail: problem.detail().to_owned() });
+            let next = retry_run.before.filter(|_| !retry_run.is_done).map(|next| next.to_string());
+            let stopped_by = stopped.map(StopReasonView::from);
             Ok((
                 Extension(AuditDetails::count(counts.retried)),
                 idempotency_key::replayed_header(is_replayed),
-                Json(RetriedView { counts, dry_run, stopped_by }),
+                Json(RetriedView { counts, dry_run, next, stopped_by }),
             ))
         }
     }
@@ -121,8 +124,12 @@ struct RetryRun<'a> {
     sender: Identity,
     request: Option<IdempotencyKey>,
     counts: RetryCounts,
+    /// Tasks to handle at most.
+    limit: Option<u64>,
     /// Everything newer than this was handled. Tasks stored meanwhile are newer, so none is retried twice.
     before: Option<Cursor>,
+    /// Whether all matching tasks were handled.
+    is_done: bool,
 }
 
 impl RetryRun<'_> {
@@ -142,29 +149,40 @@ impl RetryRun<'_> {
             self.counts.refused += numbers.next().unwrap_or_default();
         }
         // Names sort by descending progress, so the first is the latest step.
-        let cursor = names.first().and_then(|name| name.split(' ').next());
-        self.before = cursor.and_then(|cursor| cursor.parse().ok());
-        Ok(cursor.is_some_and(|cursor| cursor == step_name(None)))
+        if let Some(cursor) = names.first().and_then(|name| name.split(' ').next()) {
+            self.is_done = cursor == step_name(None);
+            self.before = cursor.parse().ok();
+        }
+        Ok(self.is_done || self.left() == 0)
     }
 
-    /// Runs until all matching tasks are handled.
+    /// Returns how many tasks are still to be handled, at most.
+    fn left(&self) -> usize {
+        let left = self.limit.map(|limit| limit.saturating_sub(self.counts.handled()));
+        left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX)
+    }
+
+    /// Runs until all matching tasks are handled, or as many as the request asked for.
     async fn run(&mut self) -> Result<(), Problem> {
-        loop {
+        while self.left() > 0 {
             if self.api.scheduler.is_draining() {
                 return Err(Problem::draining());
             }
-            let limit = if self.dry_run { 10 * STEP_TASKS } else { STEP_TASKS };
-            let (ids, next) = self.api.store.find(self.filter.clone(), self.before, limit).await?;
+            let step = if self.dry_run { 10 * STEP_TASKS } else { STEP_TASKS };
+            let step = step.min(self.left());
+            let (ids, next) = self.api.store.find(self.filter.clone(), self.before, step).await?;
             if self.dry_run {
                 self.counts.retried += ids.len() as u64;
             } else {
                 self.store(ids, next).await?;
             }
-            self.before = next;
             if next.is_none() {
-                return Ok(());
+                self.is_done = true;
+                break;
             }
+            self.before = next;
         }
+        Ok(())
     }
 
     /// Stores a new task for each of these in one write.
@@ -250,48 +268,21 @@ fn step_name(next: Option<Cursor>) -> String {
     format!("{next:0>16}")
 }
 
-fn check(params: &Params) -> Result<(Filter, bool), Problem> {
-    let (mut filter, mut all, mut dry_run) = (Filter::default(), false, false);
-    let mut errors = FieldErrors::default();
-    for (name, value) in params.iter() {
-        match name {
-            "all" => flag(&mut all, name, value, &mut errors),
-            "dry_run" => flag(&mut dry_run, name, value, &mut errors),
-            name => filter::take(&mut filter, name, value, &mut errors),
-        }
-    }
-    if let Some(open) = filter.states.iter().find(|state| !state.is_final()) {
-        let detail = format!("state must be failed, cancelled or completed; a {open} task has not finished");
-        errors.push(FieldError::parameter("state", detail));
-    }
-    if errors.is_empty() && filter.is_empty() != all {
-        let detail = "give either a filter or all=true, which selects every failed task";
-        errors.push(FieldError::parameter("all", detail));
-    }
-    if filter.states.is_empty() {
-        filter.states.push(TaskState::Failed);
-    }
-    Problem::reject_errors(errors, (filter, dry_run))
-}
-
 pub(crate) fn spec() -> Operation {
-    let flag = json!({"type": "boolean", "default": false});
     let answer = ResponseSpec::json::<RetriedView>(
         "The numbers of retried and skipped tasks, and why the request stopped early, if it did.",
-        json!({"retried": 12, "held": 0, "refused": 0, "dry_run": false, "stopped_by": null}),
+        json!({"retried": 12, "held": 0, "refused": 0, "dry_run": false, "next": null, "stopped_by": null}),
     );
     let operation = Operation::post("/task/retry", "retryTasks", "Retry all finished tasks that match");
-    let operation = trace::add_headers(idempotency_key::add_header(operation))
-        .detail(
-            "Selects failed tasks unless `state` is given. Requires either a filter or `all=true`. It stores \
+    let operation = trace::add_headers(idempotency_key::add_header(operation)).detail(
+        "Selects failed tasks unless `state` is given. Requires either a filter or `all=true`. It stores \
              new tasks in chunks. If it has to stop, for example because the queue is full, `stopped_by` \
              says why; if nothing was stored by then, the response is that problem. The same request with \
-             the same `Idempotency-Key` resumes where it stopped, and returns the total counts.",
-        )
-        .query("all", "Select every failed task.", &flag)
-        .query("dry_run", "Only count the matching tasks.", &flag);
-    let ended: Vec<_> = TaskState::ALL.into_iter().filter(|state| state.is_final()).collect();
-    filter::add_parameters(operation, &ended)
+             the same `Idempotency-Key` resumes where it stopped, and returns the total counts. With `limit` \
+             it retries a part, the newest first, and `next` is the `cursor` of the next request.",
+    );
+    SELECTION
+        .add_parameters(operation)
         .responds(200, idempotency_key::add_replayed_header(answer))
         .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL])
         .problems(&kind::STORE_ACCESS)
