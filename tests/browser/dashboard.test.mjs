@@ -146,7 +146,7 @@ test("keys act only when nothing is typed, and not when switched off", () => on(
   assert.equal(await page.locator("tbody input:checked").count(), 0);
   await page.keyboard.press("/");
   await page.keyboard.type("gp?rcd");
-  assert.equal(await page.inputValue("input[name=q]"), "gp?rcd");
+  assert.equal(await page.inputValue("#find"), "gp?rcd");
   await page.evaluate(() => document.activeElement.blur());
   await page.keyboard.press("?");
   await page.uncheck("#keys-on");
@@ -164,6 +164,154 @@ test("keys act only when nothing is typed, and not when switched off", () => on(
   await page.keyboard.press("g");
   await page.keyboard.press("p");
   await page.waitForURL(/ui\/plugins$/);
+}));
+
+test("a box finds tasks by id, key, tag and group, and plugins and schedules", () => on("ui/", async page => {
+  const find = async text => {
+    await page.keyboard.press("/");
+    await page.fill("#find", text);
+    await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+    await page.locator("h1").waitFor();
+  };
+  const task = await server.task({do: "echo", text: "x"}, {tags: ["only:here"], group: "ü & <b>", unique_key: "key 1"});
+  for (const text of [task, task.slice(0, 36).toUpperCase(), task.replaceAll("-", "").slice(-12), "only:here", "ü & <b>", "key 1"]) {
+    await find(text);
+    assert.equal(new URL(page.url()).pathname, `/ui/task/${task}`, text);
+  }
+  await find("words");
+  assert.match(page.url(), /ui\/plugin\?name=words$/);
+  await find("nightly");
+  assert.match(await page.textContent("main"), /Tasks: tag nightly[^]*Schedules[^]*nightly/);
+  await page.click("main >> text=as a list");
+  assert.equal(new URL(page.url()).search, "?tag=nightly");
+  await find("nothing like it");
+  assert.match(await page.textContent("main"), /Nothing was found/);
+}));
+
+test("j and k go through the tasks of the list", () => on("ui/tasks?tag=batch", async page => {
+  const ids = await page.$$eval("#rows a.open", links => links.map(link => link.title));
+  await page.keyboard.press("j");
+  await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+  assert.match(await page.textContent("#siblings"), new RegExp(`1 of ${ids.length}`));
+  assert.ok(!(await page.isVisible("#previous")));
+  await Promise.all([page.waitForNavigation(), page.keyboard.press("j")]);
+  assert.ok(page.url().endsWith(ids[1]), page.url());
+  await Promise.all([page.waitForNavigation(), page.click("nav.tabs >> text=Input")]);
+  await Promise.all([page.waitForNavigation(), page.click("#next")]);
+  assert.ok(page.url().endsWith(`${ids[2]}/input`), "the tab stays");
+  await Promise.all([page.waitForNavigation(), page.keyboard.press("k")]);
+  assert.ok(page.url().endsWith(`${ids[1]}/input`));
+  await Promise.all([page.waitForNavigation(), page.click("#list")]);
+  assert.equal(new URL(page.url()).search, "?tag=batch", "the way back keeps the filter");
+  await page.goto(`${server.url}ui/task/${ids[0]}`);
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  assert.ok(!(await page.isVisible("#siblings")), "without a list there are no neighbours");
+}));
+
+/** Fails this many tasks with a tag. */
+async function failed(count, tag) {
+  const task = {plugin: "misbehave", input: {do: "fail", kind: "io", message: "503"}, max_attempts: 1, tags: [tag]};
+  await server.send("POST", "task/batch", Array(count).fill(task));
+  const query = `task/retry?tag=${tag}&cause=io&dry_run=true`;
+  while ((await server.send("POST", query)).retried < count) await new Promise(done => setTimeout(done, 50));
+}
+const listed = async query => (await server.send("GET", `task?limit=1000&${query}`)).length;
+
+test("what is counted is what is done, and how far it is can be seen", async () => {
+  await failed(320, "bulk");
+  await server.send("POST", "plugins/misbehave/pause");
+  try {
+    await on("ui/tasks?state=failed&tag=bulk&cause=io", async page => {
+      await page.click("text=Retry all…");
+      await page.locator("dialog[open]").waitFor();
+      assert.match(await page.textContent("#dialog-title"), /Retry 320 tasks\?/);
+      await page.click("dialog button[type=submit]");
+      assert.ok(await page.isVisible("dialog button[type=submit]"), "many have to be typed");
+      await page.fill("dialog input[name=typed]", "320");
+      const seen = [];
+      page.on("request", request => { if (request.url().includes("/task/retry?")) seen.push(new URL(request.url()).searchParams.get("cursor")); });
+      await page.click("dialog button[type=submit]");
+      await page.locator(".flash").waitFor();
+      assert.match(await page.textContent(".flash"), /Submitted 320 tasks again/);
+      assert.ok(seen.length > 1 && seen[0] === null && seen[1], `in parts: ${seen}`);
+      assert.equal(await listed("tag=bulk&state=waiting"), 320);
+    });
+    // Without script it is one request.
+    await on("ui/tasks?state=failed&tag=bulk", async page => {
+      await page.click("text=Delete all…");
+      assert.match(await page.textContent("h1"), /Delete 320 tasks\?/);
+      await page.fill("input[name=typed]", "320");
+      await page.click("main form button[type=submit]");
+      assert.match(await page.textContent(".flash"), /Deleted 320 tasks/);
+      assert.equal(await listed("tag=bulk"), 320, "those that wait stay");
+    }, {javaScriptEnabled: false});
+    await server.send("POST", "task/cancel?tag=bulk");
+  } finally {
+    await server.send("POST", "plugins/misbehave/resume");
+  }
+});
+
+test("a bulk action can be stopped and continued, and a lost answer is not done twice", async () => {
+  await failed(260, "stop");
+  await server.send("POST", "plugins/misbehave/pause");
+  try {
+    await on("ui/tasks?state=failed&tag=stop", async page => {
+      let requests = 0;
+      await page.route("**/task/retry?*", async route => {
+        requests += 1;
+        const answer = await route.fetch();
+        if (requests === 2) return route.abort();
+        // Neither fast nor slow, so that the parts keep their size.
+        await new Promise(done => setTimeout(done, 600));
+        await route.fulfill({response: answer});
+      });
+      await page.click("text=Retry all…");
+      await page.fill("dialog input[name=typed]", "260");
+      await page.click("dialog button[type=submit]");
+      // The second part is stored, and its answer is lost.
+      await page.locator("dialog .parts .alert").waitFor();
+      assert.match(await page.textContent("dialog .parts"), /100 of 260 submitted again[^]*does not answer/);
+      await page.click("dialog .parts button >> text=Continue");
+      await page.click("dialog .parts button >> text=Stop");
+      await page.locator("dialog .parts button >> text=Continue").waitFor();
+      const [, done] = /(\d+) of 260/.exec(await page.textContent("dialog .parts"));
+      assert.equal(await listed("tag=stop&state=waiting"), Number(done), "what is said is what is stored");
+      assert.ok(Number(done) < 260, "it was stopped");
+      assert.deepEqual(await violations(page), []);
+      await page.click("dialog .parts button >> text=Continue");
+      await page.locator(".flash").waitFor();
+      assert.match(await page.textContent(".flash"), /Submitted 260 tasks again/);
+      assert.equal(await listed("tag=stop&state=waiting"), 260);
+    });
+  } finally {
+    await server.send("POST", "plugins/misbehave/resume");
+    await server.send("POST", "task/cancel?tag=stop");
+  }
+});
+
+test("a schedule shows its newest runs, and a plugin its last hour", () => on("ui/schedules", async page => {
+  await page.locator("#s-often .runs a.completed").first().waitFor();
+  const runs = await page.$$eval("#s-often .runs a", links => links.map(link => [link.getAttribute("aria-label"), link.className]));
+  assert.ok(runs.length >= 3);
+  assert.ok(runs.every(([label, state]) => label.startsWith(`${state}, `)), JSON.stringify(runs));
+  await Promise.all([page.waitForNavigation(), page.click("#s-often .runs a >> nth=0")]);
+  assert.match(await page.textContent("#facts"), /often/);
+  await page.goto(`${server.url}ui/plugins`);
+  await Promise.all([page.waitForNavigation(), page.click("#p-noop >> text=Charts")]);
+  // A sample is taken every ten seconds.
+  await page.locator("#history figure svg").first().waitFor({timeout: 20_000});
+  assert.equal(await page.locator("#history figure").count(), 4);
+}));
+
+test("a checkpoint is shown, and a cause of failure filters", () => on(`ui/task/${ids.saved}`, async page => {
+  await Promise.all([page.waitForNavigation(), page.click("nav.tabs >> text=Checkpoint")]);
+  assert.equal((await page.textContent("#value .json, #value .value")).trim(), "1");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#value >> text=Download")]);
+  assert.match(download.suggestedFilename(), /^checkpoint-.*\.bin$|^checkpoint-[0-9a-f]{6}$/);
+  await page.goto(`${server.url}ui/tasks?tag=tenant%3A42`);
+  await Promise.all([page.waitForNavigation(), page.click(`${row(ids.failed)} a.cause`)]);
+  assert.equal(new URL(page.url()).search, "?tag=tenant%3A42&cause=io");
 }));
 
 test("nine tabs all load, and four of them stream", async () => {

@@ -69,10 +69,10 @@ export async function start(...more) {
     },
     task: (deed, more = {}) => server.send("POST", "task", {plugin: "misbehave", input: deed, ...more}).then(task => task.id),
     /** Waits until a task is in this state. */
-    async until(id, state) {
+    async until(id, state, also = () => true) {
       for (;;) {
         const task = await server.send("GET", `task/${id}`);
-        if (task.state === state) return task;
+        if (task.state === state && also(task)) return task;
         await new Promise(done => setTimeout(done, 30));
       }
     },
@@ -98,11 +98,14 @@ export async function fill(server) {
   ids.running = await server.task({do: "progress", fraction: 0.31, note: "page 12 of 40", ms: 600_000}, {tags: ["tenant:42"]});
   ids.busy = await server.task({do: "lines", count: 100_000, ms: 400});
   ids.blocked = await server.send("POST", "task", {plugin: "noop", depends_on: [ids.running, ids.completed]}).then(task => task.id);
+  // It has saved a checkpoint, and waits for its next attempt.
+  ids.saved = await server.task({do: "count-then-fail", succeed_on: 9}, {max_attempts: 3, backoff: {first: "1h"}});
   ids.delayed = await server.send("POST", "task", {plugin: "noop", delay: "1h"}).then(task => task.id);
   await server.until(ids.running, "running");
+  await server.until(ids.saved, "waiting", task => task.usage?.checkpoints > 0);
   await server.send("PUT", "schedules/nightly", {cron: "30 2 * * *", timezone: "Europe/Berlin", task: {plugin: "noop"}});
   await server.send("PUT", "schedules/often", {cron: "*/10 * * * *", task: {plugin: "noop"}});
-  await server.send("POST", "schedules/often/run");
+  for (let run = 0; run < 3; run++) await server.send("POST", "schedules/often/run");
   return ids;
 }
 
@@ -111,8 +114,8 @@ export const pages = ids => [
   "ui/", "ui/tasks", "ui/tasks?state=failed&tag=tenant%3A42", "ui/tasks?state=nonsense", "ui/act?action=retry&select=all&state=failed",
   `ui/task/${ids.running}`, `ui/task/${ids.failed}`, `ui/task/${ids.hostile}`, `ui/task/${ids.log}`, `ui/task/${ids.colours}`, `ui/task/${ids.completed}/result`,
   `ui/task/${ids.html}/result?as=page`, `ui/task/${ids.svg}/result`, `ui/task/${ids.huge}/result`, `ui/task/${ids.hostile}/input`,
-  `ui/task/${ids.blocked}/depends`, `ui/task/${ids.webhook}/webhook`, `ui/task/${ids.hostile}/record`,
-  "ui/plugins", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/doctor", "ui/hosts", "ui/nothing",
+  `ui/task/${ids.saved}/checkpoint`, `ui/task/${ids.blocked}/depends`, `ui/task/${ids.webhook}/webhook`, `ui/task/${ids.hostile}/record`,
+  "ui/find?text=nightly", "ui/find?text=nothing+like+it", "ui/plugins", "ui/plugin?name=noop", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/doctor", "ui/keys", "ui/hosts", "ui/nothing",
 ];
 
 export const launch = () => chromium.launch({

@@ -8,4 +8,6 @@ mod cli_tour;
 mod commands;
 mod doctor;
 mod first_steps;
+mod many;
+mod pages;
 mod settings;

@@ -5,11 +5,12 @@
 //! and does nothing that the interface would refuse, and knows neither the store nor the scheduler.
 
 mod act;
+mod admin;
 mod assets;
 mod cache;
 mod compression;
-mod doctor;
 mod doing;
+mod find;
 mod form;
 mod live;
 mod multipart;
@@ -39,15 +40,19 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .add(Needs::Nothing, Bounds::Nothing, assets::spec(), assets::asset)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/").parameter("span"), overview::overview)
         .add(Needs::Key, Bounds::Page, tasks::spec(), tasks::tasks)
+        .add(Needs::Key, Bounds::Page, find::spec(), find::find)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/task/{id}"), task::log)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/task/{id}/result").parameter("as"), task::result)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/task/{id}/input"), task::input)
+        .add(Needs::Key, Bounds::Page, page::spec("/ui/task/{id}/checkpoint"), task::checkpoint)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/task/{id}/depends"), task::depends)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/task/{id}/webhook"), task::webhook)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/task/{id}/record"), task::record)
         .add(Needs::Key, Bounds::Page, raw::spec("/ui/raw/{id}/result"), raw::result)
         .add(Needs::Key, Bounds::Page, raw::spec("/ui/raw/{id}/input"), raw::input)
+        .add(Needs::Key, Bounds::Page, raw::spec("/ui/raw/{id}/checkpoint"), raw::checkpoint)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/plugins"), plugins::plugins)
+        .add(Needs::Key, Bounds::Page, plugins::one_spec(), plugins::plugin)
         .add(Needs::Key, Bounds::Page, Operation::form("/ui/upload"), plugins::upload)
         .add(Needs::Key, Bounds::Page, schedules::spec(), schedules::schedules)
         .add(Needs::Key, Bounds::Page, Operation::form("/ui/schedule"), schedules::put)
@@ -56,7 +61,8 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .add(Needs::Key, Bounds::Page, live::spec(), live::events)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/hosts"), live::hosts)
         .add(Needs::Nothing, Bounds::Nothing, page::login_spec(), page::login)
-        .add(Needs::Key, Bounds::Page, doctor::spec(), doctor::doctor)
+        .add(Needs::Key, Bounds::Page, admin::doctor_spec(), admin::doctor)
+        .add(Needs::Key, Bounds::Page, page::spec("/ui/keys"), admin::keys)
         .add(Needs::Key, Bounds::Page, act::spec(), act::ask)
         .add(Needs::Key, Bounds::Page, Operation::form("/ui/do"), doing::act)
 }

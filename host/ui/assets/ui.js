@@ -209,6 +209,89 @@ document.addEventListener("click", event => {
     copy(target.previousElementSibling.textContent);
   }
 });
+// --- What is done to all that fit, a part at a time, so that one sees how far it is and can stop it ---
+
+function choice(label, act, name = "") {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = name;
+  made.textContent = label;
+  made.addEventListener("click", act);
+  return made;
+}
+async function parts(form) {
+  const [total, done] = [Number(form.elements.count.value), form.dataset.done];
+  // A field of the form is called action.
+  const base = new URL(form.getAttribute("action"), location.href);
+  const url = new URL(form.dataset.parts, base);
+  const box = document.createElement("div");
+  const [bar, text, said, why, row] = ["progress", "p", "p", "div", "div"].map(name => document.createElement(name));
+  bar.max = total;
+  bar.value = 0;
+  bar.setAttribute("aria-label", "progress");
+  said.className = "sr";
+  said.setAttribute("role", "status");
+  why.setAttribute("role", "alert");
+  row.className = "buttons end";
+  box.className = "parts";
+  box.append(bar, text, said, why, row);
+  form.hidden = true;
+  form.after(box);
+  let [size, number, count, left, quarter, stopped] = [100, 0, 0, 0, 0, false];
+  const list = () => {
+    const to = new URL("tasks", base);
+    to.search = form.elements.back.value;
+    for (const [name, value] of [["did", form.elements.action.value], ["n", count], ["left", left]]) to.searchParams.append(name, value);
+    location.href = to;
+  };
+  const show = () => {
+    bar.value = Math.min(total, count + left);
+    text.textContent = `${count} of ${total} ${done}${left ? `, ${left} left out` : ""}`;
+    if (Math.floor(4 * (count + left) / total) > quarter) { quarter = Math.floor(4 * (count + left) / total); said.textContent = text.textContent; }
+  };
+  const stop = () => { stopped = true; };
+  dialog.addEventListener("cancel", stop, {once: true});
+  const rest = reason => {
+    why.className = reason ? "alert" : "";
+    why.textContent = reason;
+    said.textContent = `Stopped: ${text.textContent}.`;
+    if (!box.isConnected) return say(said.textContent);
+    row.replaceChildren(choice("Continue", run), choice("See the tasks", list, "primary"));
+    row.firstChild.focus();
+  };
+  async function run() {
+    stopped = false;
+    why.className = why.textContent = "";
+    row.replaceChildren(choice("Stop", stop));
+    row.firstChild.focus();
+    show();
+    while (!stopped) {
+      url.searchParams.set("limit", size);
+      const started = performance.now();
+      let part;
+      try {
+        // The same key for the same part: if only the answer was lost, the server does not do it again.
+        const answer = await fetch(url, {method: "POST", headers: {"idempotency-key": `${form.elements.once.value}-${number}`}});
+        part = await answer.json();
+        if (!answer.ok) return rest(part.detail);
+      } catch {
+        return rest("The server does not answer.");
+      }
+      number += 1;
+      count += part.retried ?? part.deleted;
+      left += (part.held ?? 0) + (part.refused ?? 0);
+      show();
+      if (part.next) url.searchParams.set("cursor", part.next);
+      if (part.stopped_by) return rest(part.stopped_by.detail);
+      if (!part.next) return list();
+      const took = performance.now() - started;
+      size = took < 400 ? Math.min(2 * size, 5000) : took > 1500 ? Math.max(Math.floor(size / 2), 50) : size;
+    }
+    rest("");
+  }
+  run();
+}
+
 // An upload shows what changes before it is taken; the file stays chosen meanwhile.
 async function preview(form) {
   const fields = new FormData(form);
@@ -242,6 +325,11 @@ document.addEventListener("submit", event => {
   if (form.matches(".upload")) {
     event.preventDefault();
     preview(form).catch(() => form.submit());
+    return;
+  }
+  if (form.dataset.parts) {
+    event.preventDefault();
+    parts(form);
     return;
   }
   if (form.method === "get" && new URL(form.action).pathname.endsWith("/ui/act")) {
@@ -298,8 +386,8 @@ theme();
 // --- Keys ---
 
 const KEYS = [
-  ["?", "these keys"], ["/", "find or filter"], ["g then o, t, p, s, l, h, d", "go to a page"], ["n", "submit a task"],
-  ["j, k", "next, previous row"], ["Enter, o", "open"], ["x", "select; * selects all here"],
+  ["?", "these keys"], ["/", "find a task, tag, key, plugin or schedule"], ["g then o, t, p, s, l, h, d, k, a", "go to a page"], ["n", "submit a task"],
+  ["j, k", "next, previous row or task of the list"], ["Enter, o", "open"], ["x", "select; * selects all here"],
   ["r, c, d", "retry, cancel, delete what is selected or open; always asks"], [".", "show newer"],
   ["Space", "pause what is live"], ["1–6", "tabs of a task"], ["y", "copy the id"], ["Esc", "close, or clear the selection"],
 ];
@@ -317,7 +405,7 @@ function help() {
   }
   const title = document.createElement("h1");
   title.id = "dialog-title";
-  title.textContent = "Keys";
+  title.textContent = "Keyboard shortcuts";
   const label = document.createElement("label");
   label.className = "check";
   const box = document.createElement("input");
@@ -325,7 +413,7 @@ function help() {
   box.checked = keysOn();
   box.id = "keys-on";
   box.addEventListener("change", () => localStorage.setItem("keys", box.checked ? "on" : "off"));
-  label.append(box, "Keys are on");
+  label.append(box, "Shortcuts are on");
   const close = document.createElement("button");
   close.textContent = "Close";
   close.type = "button";
@@ -352,6 +440,30 @@ function click(selector) {
   element?.click();
   return Boolean(element);
 }
+
+// --- The list that a task was opened from: its neighbours, and the way back ---
+
+const id = document.querySelector("[data-id]")?.dataset.id;
+if (!id && links().length) {
+  addEventListener("pagehide", () => sessionStorage.setItem("list", JSON.stringify({url: location.pathname + location.search, ids: links().map(link => link.title)})));
+}
+function siblings() {
+  const list = JSON.parse(sessionStorage.getItem("list") ?? "null");
+  const at = list?.ids.indexOf(id) ?? -1;
+  if (at < 0) return;
+  byId("list").href = list.url;
+  const show = (name, other) => {
+    const link = byId(name);
+    link.hidden = !other;
+    if (other) link.href = location.pathname.replace(id, other);
+  };
+  show("previous", list.ids[at - 1]);
+  show("next", list.ids[at + 1]);
+  byId("sibling-place").textContent = `${at + 1} of ${list.ids.length}`;
+  byId("siblings").hidden = false;
+}
+if (id) siblings();
+
 let going = false;
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || dialog.open || event.defaultPrevented) return;
@@ -369,9 +481,9 @@ document.addEventListener("keydown", event => {
       case "?": help(); return true;
       case "g": going = true; setTimeout(() => { going = false; }, 1500); return true;
       case "n": return click('.top nav a[data-key="n"]');
-      case "/": { const field = document.querySelector("main input[type=text], main input[type=search]"); field?.focus(); return Boolean(field); }
-      case "j": step(1); return true;
-      case "k": step(-1); return true;
+      case "/": byId("find").focus(); return true;
+      case "j": return id ? click("#next:not([hidden])") : (step(1), true);
+      case "k": return id ? click("#previous:not([hidden])") : (step(-1), true);
       case "o": { const link = document.activeElement.closest("tr")?.querySelector("a.open"); link?.click(); return Boolean(link); }
       case "x": box?.click(); return Boolean(box);
       case "*": return click("#all-here");

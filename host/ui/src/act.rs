@@ -44,6 +44,15 @@ impl Action {
         Self::ALL.iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
     }
 
+    /// Returns what became of the tasks, as in `412 deleted`.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Retry => "submitted again",
+            Self::Cancel => "cancelled",
+            Self::Delete | Self::DeletePlugin | Self::DeleteSchedule => "deleted",
+        }
+    }
+
     fn verb(self) -> &'static str {
         match self {
             Self::Retry => "Retry",
@@ -52,8 +61,11 @@ impl Action {
         }
     }
 
-    fn effect(self) -> &'static str {
+    fn effect(self, target: &Target) -> &'static str {
         match self {
+            Self::Delete if matches!(target, Target::All(..)) => {
+                "Only tasks that have finished. Their records, results and logs are gone for good."
+            }
             Self::Retry => "Each becomes a new task with the same input. The old ones stay as they are.",
             Self::Cancel => "Those that wait do not start; guests that run are stopped. The records stay.",
             Self::Delete => {
@@ -93,6 +105,20 @@ pub struct Ask {
     pub problem: Option<Problem>,
 }
 
+impl Ask {
+    /// Returns the request, relative to this page, that does it to all tasks that fit, a part at a time: script shows
+    /// how far it is. Cancelling needs none: all guests are stopped at once.
+    fn parts(&self) -> Option<String> {
+        match (self.action, &self.target) {
+            (Action::Retry | Action::Delete, Target::All(filters, _)) => {
+                let path = format!("{ROOT}task/{}", self.action.name());
+                Some(if filters.is_empty() { format!("{path}?all=true") } else { filters.href(&path, &[]) })
+            }
+            _ => None,
+        }
+    }
+}
+
 const ROOT: &str = "../";
 
 /// Shows the page.
@@ -103,20 +129,20 @@ pub fn page(ask: &Ask) -> Page {
         h1 id="dialog-title" { (title) }
         @if let Some(problem) = &ask.problem { (alert(problem)) }
         (what(ask))
-        p { (ask.action.effect()) }
-        form method="post" action="do" {
+        p { (ask.action.effect(&ask.target)) }
+        form method="post" action="do" data-parts=[ask.parts()] data-done=(ask.action.done()) {
             (hidden("action", ask.action.name()))
             (hidden("once", &ask.once))
             (hidden("back", &ask.back))
             (hidden("count", &count.to_string()))
             (fields(&ask.target))
-            @if ask.action == Action::Cancel || ask.action == Action::Delete {
+            @if ask.action == Action::Cancel || (ask.action == Action::Delete && !matches!(ask.target, Target::All(..))) {
                 label.inline { span { "Time to clean up" } select name="grace" { option value="" { "none: stop now" } option value="5s" { "5 s" } option value="30s" { "30 s" } option value="60s" { "60 s" } } }
             }
             @if count > TYPED_ABOVE {
                 label { span { "Type " (count) " to continue" } input type="text" name="typed" inputmode="numeric" autocomplete="off" required pattern=(count); }
             }
-            @if let Some((method, path, line)) = lines(ask) { (command::lines(method, &path, None, &line)) }
+            @if let Some((method, path, line)) = lines(ask) { (command::lines(method, &path, None, Some(&line))) }
             div.buttons.end {
                 a.button data-close href=(Filters::default().href(&back(ask), &[])) { "Back" }
                 @if count > 0 { button type="submit" class=(if ask.action == Action::Retry { "primary" } else { "danger" }) { (label(ask)) } }
@@ -195,7 +221,7 @@ fn lines(ask: &Ask) -> Option<(&'static str, String, String)> {
     let quoted =
         |words: &[String]| words.iter().map(|word| command::quote(word)).collect::<Vec<_>>().join(" ");
     Some(match (ask.action, &ask.target) {
-        (Action::Retry | Action::Cancel, Target::All(filters, _)) => {
+        (Action::Retry | Action::Cancel | Action::Delete, Target::All(filters, _)) => {
             let (verb, query) = (ask.action.name(), filters.query());
             let query = if query.is_empty() { "all=true".to_owned() } else { query };
             let options = if filters.is_empty() { " --all".to_owned() } else { filters.options() };
@@ -243,6 +269,20 @@ mod tests {
         assert!(!few.contains("to continue") && few.contains(">Retry 100 tasks</button>"));
         let none = ask(Action::Cancel, Target::All(filters, 0));
         assert!(!none.contains("type=\"submit\""));
+    }
+
+    #[test]
+    fn what_takes_long_is_done_in_parts() {
+        let filters = Filters::default().with("state", "failed").with("tag", "a&b");
+        let shown = ask(Action::Delete, Target::All(filters.clone(), 7));
+        assert!(shown.contains("data-parts=\"../task/delete?state=failed&amp;tag=a%26b\""), "{shown}");
+        assert!(shown.contains("wasmill delete --state failed --tag 'a&amp;b'"), "{shown}");
+        assert!(shown.contains("Only tasks that have finished") && !shown.contains("name=\"grace\""));
+        let shown = ask(Action::Retry, Target::All(Filters::default(), 7));
+        assert!(shown.contains("data-parts=\"../task/retry?all=true\""), "{shown}");
+        let shown = ask(Action::Cancel, Target::All(filters, 7));
+        assert!(!shown.contains("data-parts") && shown.contains("name=\"grace\""));
+        assert!(!ask(Action::Delete, Target::Ids(vec!["1".to_owned()])).contains("data-parts"));
     }
 
     #[test]

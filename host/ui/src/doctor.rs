@@ -51,7 +51,7 @@ pub fn page(report: &Report) -> Page {
             ", checked " (time(&report.checked_at, Show::Age)) @if report.deep { ", deeply" }
         }
         @for (state, title) in groups { (group(title, &of(state))) }
-        (command::lines("GET", "/doctor", None, "wasmill doctor"))
+        (command::lines("GET", "/doctor", None, Some("wasmill doctor")))
     };
     Page { title: "Doctor".to_owned(), place: Place::Doctor, root: "../", scripts: &[], is_live: false, main }
 }

@@ -34,7 +34,7 @@ pub fn page(hosts: &[Host]) -> Page {
                     }
                 }
             }
-            (command::lines("GET", "/hosts", None, "wasmill hosts"))
+            (command::lines("GET", "/hosts", None, Some("wasmill hosts")))
         }
     };
     Page { title: "Hosts".to_owned(), place: Place::Hosts, root: "../", scripts: &[], is_live: true, main }

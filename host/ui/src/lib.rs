@@ -6,11 +6,11 @@
 
 pub mod act;
 pub mod assets;
-pub mod chart;
 pub mod doctor;
 pub mod filters;
+pub mod find;
 pub mod hosts;
-mod json;
+pub mod keys;
 pub mod live;
 pub mod overview;
 pub mod part;

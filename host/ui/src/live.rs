@@ -33,7 +33,7 @@ pub fn page(plugins: &[String], plugin: Option<&str>) -> Page {
                 tbody id="events" data-plugin=[plugin] {}
             }
             noscript { p { "Events come by script. The " a href="tasks" { "task list" } " shows the newest tasks without it." } }
-            (command::lines("GET", "/events?sample=50", None, "wasmill watch"))
+            (command::lines("GET", "/events?sample=50", None, Some("wasmill watch")))
         }
     };
     Page {

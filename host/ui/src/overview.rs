@@ -1,14 +1,16 @@
 //! The first page: what runs, what waits, what failed.
 
 mod attention;
-mod history;
+pub(crate) mod history;
+
+use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
 pub use self::history::SPANS;
 
-use crate::chart::{Bar, bars};
 use crate::filters::Filters;
+use crate::part::chart::{Bar, bars};
 use crate::part::state::{badge, bar};
 use crate::part::time::{Show, optional, time};
 use crate::part::{state, text, unit};
@@ -28,6 +30,8 @@ pub struct Overview {
     pub span: String,
     /// The plugins.
     pub plugins: Vec<Plugin>,
+    /// The last ten minutes of the busiest plugins, by name.
+    pub plugin_history: BTreeMap<String, History>,
     /// Some running tasks, newest first.
     pub running: Vec<Task>,
     /// The newest failures.
@@ -125,10 +129,10 @@ fn running(overview: &Overview) -> Markup {
                     tbody {
                         @for task in &overview.running {
                             tr {
-                                td data-label="Task" { a.mono href={ "task/" (task.id) } { "…" (task.short_id()) } }
+                                td data-label="Task" { a.mono.open href={ "task/" (task.id) } title=(task.id) { "…" (task.short_id()) } }
                                 td data-label="Plugin" { (text::brief(&task.plugin, 64)) }
                                 td.num data-label="For" { (optional(task.started_at.as_deref(), Show::Age)) }
-                                td data-label="Progress" { (state::outcome(task)) }
+                                td data-label="Progress" { (state::outcome(task, None)) }
                             }
                         }
                     }
@@ -159,28 +163,30 @@ fn plugins(overview: &Overview) -> Markup {
                         tr {
                             th scope="col" { "Plugin" } th scope="col" { "State" } th.num scope="col" { "Waiting" }
                             th.num scope="col" { "Running" } th.num scope="col" { "Completed" } th.num scope="col" { "Failed" }
+                            th scope="col" { "Last 10 min" }
                         }
                     }
-                    tbody { @for plugin in &overview.plugins { (plugin_row(plugin)) } }
+                    tbody { @for plugin in &overview.plugins { (plugin_row(plugin, overview.plugin_history.get(&plugin.name))) } }
                 }
             }
         }
     }
 }
 
-fn plugin_row(plugin: &Plugin) -> Markup {
+fn plugin_row(plugin: &Plugin, history: Option<&History>) -> Markup {
     let tasks =
         |state: &str| Filters::default().with("plugin", &plugin.name).with("state", state).href("tasks", &[]);
     let counts = plugin.tasks.unwrap_or_default();
     let at_least = if counts.waiting_is_at_least { "+" } else { "" };
     html! {
         tr {
-            th scope="row" data-label="Plugin" { a href={ "plugins#p-" (plugin.name) } { (text::brief(&plugin.name, 64)) } }
+            th scope="row" data-label="Plugin" { a href=(Filters::default().href("plugin", &[("name", &plugin.name)])) { (text::brief(&plugin.name, 64)) } }
             td data-label="State" { (badge(&plugin.state)) @if plugin.paused { " " (badge("paused")) } }
             td.num data-label="Waiting" { a href=(tasks("waiting")) { (unit::count(counts.waiting)) (at_least) } }
             td.num data-label="Running" { a href=(tasks("running")) { (unit::count(counts.running)) } }
             td.num data-label="Completed" { a href=(tasks("completed")) { (unit::count(counts.completed)) } }
             td.num data-label="Failed" { a href=(tasks("failed")) { (unit::count(counts.failed)) } }
+            td data-label="Last 10 min" { @if let Some(history) = history { (history::spark_of_plugin(history)) } @else { span.none { "–" } } }
         }
     }
 }
@@ -196,9 +202,9 @@ fn failures(site: &Site, failed: &[Task]) -> Markup {
                     tbody {
                         @for task in failed {
                             tr {
-                                td data-label="Task" { a.mono href={ "task/" (task.id) } { "…" (task.short_id()) } }
+                                td data-label="Task" { a.mono.open href={ "task/" (task.id) } title=(task.id) { "…" (task.short_id()) } }
                                 td data-label="Plugin" { (text::brief(&task.plugin, 64)) }
-                                td data-label="Why" { (state::outcome(task)) }
+                                td data-label="Why" { (state::outcome(task, None)) }
                                 td data-label="When" { (time(task.finished_at.as_deref().unwrap_or_default(), Show::Age)) }
                                 @if site.rights.submit {
                                     td { a.button.small href={ "act?action=retry&id=" (task.id) } data-dialog { "Retry" span.sr { " …" (task.short_id()) } } }

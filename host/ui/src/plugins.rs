@@ -5,12 +5,13 @@ mod changes;
 use maud::{Markup, html};
 
 use crate::filters::Filters;
+use crate::overview::history::of_plugin;
 use crate::part::confirm::{ask, button};
 use crate::part::state::badge;
 use crate::part::text::{block, brief, visible};
 use crate::part::{command, unit};
 use crate::problem::{Problem, alert};
-use crate::record::{Limits, Permissions, Plugin, Retry, Upload};
+use crate::record::{History, Limits, Permissions, Plugin, Retry, Upload};
 use crate::shell::{Page, Place, Site};
 
 const ROOT: &str = "../";
@@ -35,10 +36,22 @@ pub fn page(site: &Site, shown: &Plugins) -> Page {
         (summary(&shown.plugins))
         @if let Some(preview) = &shown.preview { (changes::section(preview)) }
         @if site.can_upload { (upload(shown)) }
-        @for plugin in &shown.plugins { (card(site, plugin)) }
+        @for plugin in &shown.plugins { (card(site, plugin, false)) }
     };
     let is_live = shown.problem.is_none() && shown.preview.is_none();
     Page { title: "Plugins".to_owned(), place: Place::Plugins, root: ROOT, scripts: &[], is_live, main }
+}
+
+/// Shows the page of one plugin: the same, and its last hour if the reader may see it.
+pub fn one(site: &Site, plugin: &Plugin, history: Option<&History>) -> Page {
+    let main = html! {
+        p.way { a href="plugins" { "‹ Plugins" } }
+        h1 { "Plugin " (brief(&plugin.name, 64)) }
+        (card(site, plugin, true))
+        @if let Some(history) = history { (of_plugin(history)) }
+    };
+    let title = format!("Plugin {}", brief(&plugin.name, 64));
+    Page { title, place: Place::Plugins, root: ROOT, scripts: &[], is_live: true, main }
 }
 
 fn summary(plugins: &[Plugin]) -> Markup {
@@ -64,19 +77,19 @@ fn upload(shown: &Plugins) -> Markup {
                 div.buttons { button type="submit" name="check" value="1" { "What would change?" } button.primary type="submit" { "Upload" } }
             }
             p.note { "It is compiled and checked first. One that is rejected replaces nothing." }
-            (command::lines("PUT", "/plugins/NAME", None, "wasmill plugin put FILE.wasm --name NAME"))
+            (command::lines("PUT", "/plugins/NAME", None, Some("wasmill plugin put FILE.wasm --name NAME")))
         }
     }
 }
 
-fn card(site: &Site, plugin: &Plugin) -> Markup {
+fn card(site: &Site, plugin: &Plugin, is_alone: bool) -> Markup {
     let name = &plugin.name;
     let tasks = |state: &str| Filters::default().with("plugin", name).with("state", state).href("tasks", &[]);
     html! {
         section.plugin id={ "p-" (name) } data-live aria-labelledby={ "p-" (name) "-title" } {
             div.row {
                 h2 id={ "p-" (name) "-title" } { (brief(name, 64)) " " (badge(&plugin.state)) @if plugin.paused { " " (badge("paused")) } }
-                (buttons(site, plugin))
+                (buttons(site, plugin, is_alone))
             }
             @if let Some(description) = &plugin.description { p { (brief(description, 400)) } }
             @if let Some(reason) = &plugin.reason {
@@ -107,11 +120,12 @@ fn card(site: &Site, plugin: &Plugin) -> Markup {
     }
 }
 
-fn buttons(site: &Site, plugin: &Plugin) -> Markup {
+fn buttons(site: &Site, plugin: &Plugin, is_alone: bool) -> Markup {
     let name = plugin.name.as_str();
     let (action, label) = if plugin.paused { ("resume-plugin", "Resume") } else { ("pause-plugin", "Pause") };
     html! {
         div.buttons {
+            @if !is_alone && !site.is_bounded && plugin.tasks.is_some() { a.button.small href=(Filters::default().href("plugin", &[("name", name)])) { "Charts" span.sr { " of " (brief(name, 64)) } } }
             @if site.rights.submit && plugin.in_service.is_some() | plugin.file.is_none() { a.button.small href=(Filters::default().with("plugin", name).href("submit", &[])) { "Submit a task" } }
             @if site.rights.plugins { (button(ROOT, &[("action", action), ("name", name)], label, "small")) }
             @if site.can_upload && plugin.file.is_some() {
@@ -216,6 +230,17 @@ mod tests {
         )
         .whole(&site);
         assert!(!html.contains("<script>alert") && !html.contains("\u{202e}</"), "{html}");
+    }
+
+    #[test]
+    fn a_plugin_has_charts_of_its_own() {
+        let site = Site { rights: Rights::ALL, can_upload: true, ..Site::default() };
+        let history = History { at_ms: vec![0, 10_000], completed: vec![1.0, 2.0], ..History::default() };
+        let html = one(&site, &hostile(), Some(&history)).whole(&site);
+        assert!(!html.contains("<script>alert") && html.matches("<figure").count() == 4, "{html}");
+        let html = one(&site, &hostile(), Some(&History::default())).whole(&site);
+        assert!(html.contains("No numbers yet") && !html.contains("<figure"));
+        assert!(!one(&site, &hostile(), None).whole(&site).contains("The last hour"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Keys that are missing are as good as `null`: a key without a scope does not see all of them.
 
+mod key;
 mod upload;
 mod watch;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use self::key::Key;
 pub use self::upload::{Changes, Names, PermissionChanges, Setting, Upload};
 pub use self::watch::{Attention, AttentionItem, History, Reason, ServerColumns, Why};
 

@@ -1,5 +1,9 @@
 //! Schedules: when each runs next, what its last run became, and a form for another one.
 
+mod runs;
+
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use crate::filters::Filters;
@@ -9,7 +13,7 @@ use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, time};
 use crate::part::{command, unit};
 use crate::problem::{Problem, alert};
-use crate::record::Schedule;
+use crate::record::{Schedule, Task};
 use crate::shell::{Page, Place, Site};
 
 const ROOT: &str = "../";
@@ -45,6 +49,8 @@ impl Default for Entered {
 pub struct Schedules {
     /// All schedules.
     pub schedules: Vec<Schedule>,
+    /// The newest tasks of the first schedules, by name of the schedule, newest first.
+    pub tasks: BTreeMap<String, Vec<Task>>,
     /// What was entered, and why it was refused.
     pub entered: Entered,
     /// Why it was refused.
@@ -57,7 +63,7 @@ pub fn page(site: &Site, shown: &Schedules) -> Page {
         h1 { "Schedules" }
         div id="schedules" data-live {
             @if shown.schedules.is_empty() { section { p.empty { "There is no schedule. A schedule submits a task at set times." } } }
-            @for schedule in &shown.schedules { (card(site, schedule)) }
+            @for schedule in &shown.schedules { (card(site, schedule, shown.tasks.get(&schedule.name))) }
         }
         @if site.rights.schedule { (form(shown)) }
     };
@@ -65,7 +71,7 @@ pub fn page(site: &Site, shown: &Schedules) -> Page {
     Page { title: "Schedules".to_owned(), place: Place::Schedules, root: ROOT, scripts: &[], is_live, main }
 }
 
-fn card(site: &Site, schedule: &Schedule) -> Markup {
+fn card(site: &Site, schedule: &Schedule, newest: Option<&Vec<Task>>) -> Markup {
     let tasks = Filters::default().with("schedule", &schedule.name).href("tasks", &[]);
     html! {
         section.schedule id={ "s-" (schedule.name) } aria-labelledby={ "s-" (schedule.name) "-title" } {
@@ -75,6 +81,7 @@ fn card(site: &Site, schedule: &Schedule) -> Markup {
             }
             p { code { (visible(&schedule.cron)) } @if let Some(words) = words(&schedule.cron) { " · " (words) } " · " (visible(&schedule.timezone)) " · plugin " (brief(&schedule.plugin, 64)) }
             @if let Some(error) = &schedule.last_error { div.alert { p.pre { (block(error)) } } }
+            @if let Some(newest) = newest.filter(|newest| !newest.is_empty()) { (runs::bars(&schedule.name, newest)) }
             dl.facts {
                 div {
                     dt { "Next" }
@@ -142,7 +149,7 @@ fn form(shown: &Schedules) -> Markup {
                 label.check { span { "A run may start while another runs" } input type="checkbox" name="overlap" value="true" checked[*overlap]; }
                 div.buttons { button.primary type="submit" { "Store" } }
             }
-            (command::lines("PUT", "/schedules/NAME", Some("{\"cron\": \"30 2 * * *\", \"task\": {\"plugin\": \"io-stub\"}}"), "wasmill schedule set NAME '30 2 * * *' --plugin io-stub"))
+            (command::lines("PUT", "/schedules/NAME", Some("{\"cron\": \"30 2 * * *\", \"task\": {\"plugin\": \"io-stub\"}}"), Some("wasmill schedule set NAME '30 2 * * *' io-stub")))
         }
     }
 }
@@ -227,7 +234,8 @@ mod tests {
             last_run: Some(ScheduleRun { task: text(), time: text(), due: None }),
             ..Schedule::default()
         };
-        let shown = Schedules { schedules: vec![schedule], ..Schedules::default() };
+        let tasks = BTreeMap::from([(text(), vec![Task { id: text(), state: text(), ..Task::default() }])]);
+        let shown = Schedules { schedules: vec![schedule], tasks, ..Schedules::default() };
         let site = Site { rights: Rights::ALL, ..Site::default() };
         assert!(!page(&site, &shown).whole(&site).contains("<script>alert"));
         let reader = Site { rights: Rights { watch: true, ..Rights::default() }, ..Site::default() };

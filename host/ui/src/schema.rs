@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 pub use self::read::read;
-use crate::json;
+use crate::part::json;
 use crate::part::text::visible;
 use crate::problem::FieldError;
 

@@ -5,6 +5,7 @@ pub mod login;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::assets::{self, Asset};
+use crate::find;
 use crate::part::confirm::button;
 use crate::part::text::{brief, visible};
 
@@ -78,6 +79,7 @@ pub enum Place {
     Events,
     Hosts,
     Doctor,
+    Keys,
 
     None,
 }
@@ -157,6 +159,7 @@ fn header(site: &Site, place: Place, root: &str) -> Markup {
         (Place::Events, "ui/live", "Live", "l", !site.is_bounded),
         (Place::Hosts, "ui/hosts", "Hosts", "h", site.has_hosts && !site.is_bounded),
         (Place::Doctor, "ui/doctor", "Doctor", "d", site.rights.admin),
+        (Place::Keys, "ui/keys", "Keys", "k", site.rights.admin),
         (Place::None, "docs", "API", "a", true),
     ];
     html! {
@@ -176,11 +179,12 @@ fn header(site: &Site, place: Place, root: &str) -> Markup {
                     }
                 }
             }
+            (find::form(root, ""))
             div.tools {
                 span.live id="live-state" hidden {}
                 button.quiet.script type="button" id="pause" hidden aria-pressed="false" { "Pause" }
                 button.quiet.script type="button" id="theme" { "Theme" }
-                button.quiet.script type="button" id="keys" { "Keys" }
+                button.quiet.script type="button" id="keys" { "Shortcuts" }
                 (account(site, root))
             }
         }

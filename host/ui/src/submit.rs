@@ -134,7 +134,7 @@ fn form(submit: &Submit) -> Markup {
                     }
                 }
             }
-            (command::lines("POST", "/task", Some(&request(submit)), &format!("wasmill submit {} --input '{}'", submit.plugin, "{}")))
+            (command::lines("POST", "/task", Some(&request(submit)), Some(&format!("wasmill submit {} --input '{}'", submit.plugin, "{}"))))
             div.buttons { button.primary type="submit" { "Submit" } }
         }
     }
@@ -142,7 +142,7 @@ fn form(submit: &Submit) -> Markup {
 
 fn request(submit: &Submit) -> String {
     let input = if submit.input.trim().is_empty() { "null" } else { submit.input.trim() };
-    format!("{{\"plugin\":{},\"input\":{input}}}", crate::json::string(&submit.plugin))
+    format!("{{\"plugin\":{},\"input\":{input}}}", crate::part::json::string(&submit.plugin))
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub enum Tab {
     Result(Option<String>, bool),
     /// The input as it was sent.
     Input(String),
+    /// The newest checkpoint; `None` without one.
+    Checkpoint(Option<Vec<u8>>),
     /// What it depends on, with their states as far as they are known, and the newest tasks that depend on it.
     Depends(Vec<Task>, Vec<Task>),
     /// The delivery of its webhook; `None` without one.
@@ -44,6 +46,7 @@ impl Tab {
             Self::Log(..) => "Log",
             Self::Result(..) => "Result",
             Self::Input(_) => "Input",
+            Self::Checkpoint(_) => "Checkpoint",
             Self::Depends(..) => "Depends",
             Self::Webhook(_) => "Webhook",
             Self::Record(_) => "Record",
@@ -71,6 +74,7 @@ pub fn page(site: &Site, task: &Task, why: Option<&Why>, tab: &Tab) -> Page {
             Tab::Log(lines, has_older) => (log::section(task, lines, *has_older, root)),
             Tab::Result(result, as_page) => (value::result(task, result.as_deref(), *as_page, root)),
             Tab::Input(input) => (value::input(task, input, root)),
+            Tab::Checkpoint(bytes) => (value::checkpoint(task, bytes.as_deref(), root)),
             Tab::Depends(tasks, dependents) => (depends::section(task, tasks, dependents, root)),
             Tab::Webhook(delivery) => (webhook::section(site, task, delivery.as_ref(), root)),
             Tab::Record(json) => (value::record(task, json)),
@@ -88,7 +92,15 @@ fn head(site: &Site, task: &Task, root: &str) -> Markup {
     let id = &task.id;
     let act = |action: &str| format!("{root}ui/act?action={action}&id={id}");
     html! {
-        p { a href={ (root) "ui/tasks" } { "‹ Tasks" } }
+        div.row.way {
+            a id="list" href={ (root) "ui/tasks" } { "‹ Tasks" }
+            // The list that this was opened from is known to the tab of the browser only.
+            nav id="siblings" hidden aria-label="Tasks of the list" {
+                a.button.small id="previous" rel="prev" href="" { "‹ newer" } " "
+                span.note id="sibling-place" {} " "
+                a.button.small id="next" rel="next" href="" { "older ›" }
+            }
+        }
         div.head id="head" data-live data-ended[task.is_final()] {
             div {
                 h1.mono data-id=(id) { (visible(id)) }
@@ -137,6 +149,7 @@ fn tabs(task: &Task, tab: &Tab, root: &str) -> Markup {
         ("Log", "", true),
         ("Result", "/result", true),
         ("Input", "/input", true),
+        ("Checkpoint", "/checkpoint", matches!(tab, Tab::Checkpoint(_)) || has_checkpoint(task)),
         ("Depends", "/depends", true),
         ("Webhook", "/webhook", task.webhook.is_some()),
         ("Record", "/record", true),
@@ -148,6 +161,11 @@ fn tabs(task: &Task, tab: &Tab, root: &str) -> Markup {
             }
         }
     }
+}
+
+/// Returns true if its guest has saved something that the next attempt starts with.
+fn has_checkpoint(task: &Task) -> bool {
+    !task.is_final() && task.usage.as_ref().is_some_and(|usage| usage.checkpoints > 0)
 }
 
 fn usage(task: &Task) -> Markup {
@@ -209,7 +227,7 @@ fn facts(site: &Site, task: &Task, root: &str) -> Markup {
                     }
                 }
             }
-            (command::lines("GET", &format!("/task/{}", task.id), None, &format!("wasmill show {}", task.id)))
+            (command::lines("GET", &format!("/task/{}", task.id), None, Some(&format!("wasmill status {}", task.id))))
         }
     }
 }

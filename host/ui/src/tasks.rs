@@ -29,6 +29,8 @@ pub struct TaskList {
     pub counts: Option<Counts>,
     /// Names of plugins, for completion.
     pub plugins: Vec<String>,
+    /// Causes of failure, for completion.
+    pub causes: Vec<&'static str>,
     /// Why the filter was refused.
     pub problem: Option<Problem>,
 }
@@ -85,7 +87,7 @@ fn tabs(list: &TaskList) -> Markup {
 fn filter_form(list: &TaskList) -> Markup {
     let filters = &list.filters;
     let value = |name: &str| filters.get(name).unwrap_or_default().to_owned();
-    let more = ["created_after", "created_before", "group", "schedule", "unique_key", "id_end"];
+    let more = ["cause", "created_after", "created_before", "group", "schedule", "unique_key", "id_end"];
     let field = |name: &str, label: &str, hint: &str| {
         html! { label { span { (label) } input type="text" name=(name) value=(value(name)) placeholder=(hint) autocomplete="off" spellcheck="false"; } }
     };
@@ -103,6 +105,11 @@ fn filter_form(list: &TaskList) -> Markup {
             details open[more.iter().any(|name| filters.get(name).is_some())] {
                 summary { "More" }
                 div {
+                    label {
+                        span { "Cause of failure" }
+                        input type="text" name="cause" value=(value("cause")) placeholder="io" list="causes" autocomplete="off" spellcheck="false";
+                    }
+                    datalist id="causes" { @for cause in &list.causes { option value=(cause) {} } }
                     (field("created_after", "Created after", "2026-11-23T00:00:00Z"))
                     (field("created_before", "Created before", "2026-11-24T00:00:00Z"))
                     (field("group", "Group", ""))
@@ -137,17 +144,19 @@ fn acting(site: &Site, list: &TaskList) -> Markup {
     let is_open = |state: &str| !matches!(state, "completed" | "failed" | "cancelled");
     let can_retry = site.rights.submit && site.rights.read && states().all(|state| !is_open(state));
     let can_cancel = site.rights.cancel && states().all(is_open);
+    let can_delete = site.rights.cancel && states().all(|state| !is_open(state));
     let query = filters.query();
     let path = if query.is_empty() { "/task".to_owned() } else { format!("/task?{query}") };
     let href = |action: &str| filters.href("act", &[("action", action), ("select", "all")]);
     html! {
         div.row.acting {
             div.buttons {
-                @if can_retry || can_cancel { span.note { @if filters.is_empty() { "All tasks:" } @else { "All that fit:" } } }
+                @if can_retry || can_cancel || can_delete { span.note { @if filters.is_empty() { "All tasks:" } @else { "All that fit:" } } }
                 @if can_retry { (ask(&href("retry"), "Retry all…", "small")) }
                 @if can_cancel { (ask(&href("cancel"), "Cancel all…", "small")) }
+                @if can_delete { (ask(&href("delete"), "Delete all…", "small danger")) }
             }
-            (command::lines("GET", &path, None, &format!("wasmill list{}", filters.options())))
+            (command::lines("GET", &path, None, Some(&format!("wasmill list{}", filters.options()))))
         }
         p.newer id="newer" data-live aria-live="off" {
             @if list.newer.0 > 0 {
@@ -209,6 +218,7 @@ fn nothing(list: &TaskList) -> Markup {
 fn row(site: &Site, filters: &Filters, task: &Task, may_act: bool) -> Markup {
     let id = &task.id;
     let add = |name: &str, value: &str| filters.with(name, value).href("tasks", &[]);
+    let cause = task.error.as_ref().map(|error| add("cause", &error.cause));
     html! {
         tr id={ "t-" (id) } data-live {
             @if may_act { td.check { input type="checkbox" name="id" value=(id) aria-label={ "Select …" (task.short_id()) }; } }
@@ -223,7 +233,7 @@ fn row(site: &Site, filters: &Filters, task: &Task, may_act: bool) -> Markup {
             td data-label="Created" { (time(&task.created_at, Show::Age)) }
             td.num data-label="Ran" { (ran(task)) }
             td.what data-label="What" {
-                @if site.rights.read || task.error.is_some() || task.progress.is_some() { (state::outcome(task)) }
+                @if site.rights.read || task.error.is_some() || task.progress.is_some() { (state::outcome(task, cause.as_deref())) }
                 @if task.attempt > 1 { " " span.note { "attempt " (task.attempt) " of " (task.max_attempts) } }
             }
         }
@@ -295,14 +305,14 @@ mod tests {
     #[test]
     fn what_is_offered_for_all_fits_their_state() {
         let site = Site { rights: Rights::ALL, ..Site::default() };
-        for (state, retry, cancel) in
+        for (state, finished, open) in
             [("failed", true, false), ("running", false, true), ("waiting,running", false, true)]
         {
             let filters = Filters::default().with("state", state);
             let shown = page(&site, &TaskList { filters, ..TaskList::default() }).whole(&site);
             assert_eq!(
-                (shown.contains("Retry all"), shown.contains("Cancel all")),
-                (retry, cancel),
+                ["Retry all", "Delete all", "Cancel all"].map(|label| shown.contains(label)),
+                [finished, finished, open],
                 "{state}"
             );
         }

@@ -155,7 +155,7 @@ async fn pages_are_compressed_for_those_who_take_it() {
         );
         let length =
             |answer: &Answer| answer.headers["content-length"].to_str().unwrap().parse::<usize>().unwrap();
-        assert!(length(&small) < length(&plain) / 2, "{path}: {} of {}", length(&small), length(&plain));
+        assert!(length(&small) < length(&plain) / 5 * 3, "{path}: {} of {}", length(&small), length(&plain));
     }
     // The interface is not.
     let answer = client.send_with(Method::GET, "/openapi.json", &[("accept-encoding", "gzip")], None).await;
@@ -238,6 +238,58 @@ async fn what_is_counted_is_what_is_done() {
     assert!(shown.text.contains("Submitted 3 tasks again. 1 task left out"), "{}", shown.text);
     let shown = page(&client, "/ui/tasks?did=%3Cb%3E&n=x").await;
     assert!(!shown.text.contains("class=\"flash\""));
+}
+
+#[tokio::test]
+async fn cancelled_means_that_the_guest_is_gone_and_what_ended_by_itself_is_told() {
+    let server = Server::start(&["--slots", "5"]);
+    let client = pages(&server);
+    let (mut long, mut short) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        long.push(client.submit(&sleep(600_000)).await);
+    }
+    for _ in 0..2 {
+        short.push(client.submit(&sleep(3_000)).await);
+    }
+    for id in long.iter().chain(&short) {
+        client.until(id, "running").await;
+    }
+    let asked = page(&client, "/ui/act?action=cancel&select=all&plugin=misbehave").await;
+    assert_eq!(counted(&asked), "5", "{}", asked.text);
+    for id in &short {
+        client.until(id, "completed").await;
+    }
+    let fields =
+        [("action", "cancel"), ("select", "all"), ("plugin", "misbehave"), ("count", "5"), ("once", "k")];
+    let done = send(&client, "/ui/do", &fields).await;
+    assert_eq!(client.slots_used().await, 0, "no guest is left");
+    let shown = location(&done);
+    assert_eq!(shown, "tasks?plugin=misbehave&did=cancel&n=3&left=2");
+    let shown = page(&client, &format!("/ui/{shown}")).await;
+    assert!(shown.text.contains("Cancelled 3 tasks. 2 tasks ended by themselves before."), "{}", shown.text);
+}
+
+#[tokio::test]
+async fn the_doctor_is_a_page_with_what_fails_first_and_what_to_do() {
+    let server = Server::start(&[]);
+    let client = pages(&server);
+    std::fs::write(server.folder().join("plugins/broken.wasm"), "not WebAssembly").expect("written");
+    let report = client.get("/doctor").await;
+    let shown = page(&client, "/ui/doctor").await;
+    assert_eq!(shown.status, StatusCode::OK, "{}", shown.text);
+    let checks = report.json["checks"].as_array().expect("checks");
+    assert!(checks.len() > 5, "{}", report.text);
+    let mut places = Vec::new();
+    for state in ["fail", "warn", "ok"] {
+        for check in checks.iter().filter(|check| check["state"] == state) {
+            let line = format!("<b>{}</b>", check["name"].as_str().expect("a name"));
+            places.push(shown.text.find(&line).unwrap_or_else(|| panic!("{line} is not on the page")));
+        }
+    }
+    assert_eq!(places.len(), checks.len());
+    assert!(places.is_sorted(), "what fails stands first: {}", shown.text);
+    let fixes = checks.iter().filter(|check| check["fix"].is_string()).count();
+    assert_eq!(shown.text.matches("<p>Do: ").count(), fixes, "{}", shown.text);
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ pub(crate) fn back(query: Option<&str>) -> String {
 pub(crate) async fn count(rest: &Rest, action: Action, filters: &Filters) -> Result<u64, Problem> {
     #[derive(Deserialize)]
     struct Counted {
-        #[serde(alias = "retried", alias = "cancelled")]
+        #[serde(alias = "retried", alias = "cancelled", alias = "deleted")]
         tasks: u64,
     }
     let path = request(action, filters)?;
@@ -69,6 +69,7 @@ pub(crate) fn request(action: Action, filters: &Filters) -> Result<String, Probl
     let path = match action {
         Action::Retry => "/task/retry",
         Action::Cancel => "/task/cancel",
+        Action::Delete => "/task/delete",
         _ => return Err(unknown_action()),
     };
     Ok(if filters.is_empty() { format!("{path}?all=true") } else { filters.href(path, &[]) })

@@ -75,7 +75,7 @@ async fn delete(rest: &Rest, path: &str, page: &str, action: Action, form: &Form
 async fn all(rest: &Rest, action: Action, form: &Form) -> Result<String, Problem> {
     #[derive(Deserialize)]
     struct Done {
-        #[serde(alias = "retried", alias = "cancelled")]
+        #[serde(alias = "retried", alias = "cancelled", alias = "deleted")]
         tasks: u64,
         #[serde(default)]
         held: u64,
@@ -86,7 +86,10 @@ async fn all(rest: &Rest, action: Action, form: &Form) -> Result<String, Problem
     check_typed(form)?;
     let path = with_grace(request(action, &filters)?, action, form);
     let done: Done = rest.post(&path, form.get("once")).await?;
-    let (count, left) = (done.tasks.to_string(), (done.held + done.refused).to_string());
+    // Those that were counted before and are not among the others have ended by themselves, or are gone.
+    let counted = form.get("count").and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+    let left = counted.saturating_sub(done.tasks).max(done.held + done.refused);
+    let (count, left) = (done.tasks.to_string(), left.to_string());
     Ok(filters.href("tasks", &[("did", action.name()), ("n", &count), ("left", &left)]))
 }
 
@@ -139,6 +142,7 @@ async fn each(rest: &Rest, action: Action, form: &Form) -> Result<String, Proble
     })
 }
 
+/// Adds the time to clean up, which a form has if it may stop guests.
 fn with_grace(path: String, action: Action, form: &Form) -> String {
     match form.get("grace") {
         Some(grace) if matches!(action, Action::Cancel | Action::Delete) => {

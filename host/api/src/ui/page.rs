@@ -181,7 +181,8 @@ impl View {
         let number = |name: &str| self.param(name).and_then(whole_number);
         let tasks = |count: u64| if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") };
         let count = number("n").unwrap_or(1);
-        let done = match self.param("did")? {
+        let action = self.param("did")?;
+        let done = match action {
             "retry" => format!("Submitted {} again.", tasks(count)),
             "cancel" => format!("Cancelled {}.", tasks(count)),
             "delete" => format!("Deleted {}.", tasks(count)),
@@ -199,7 +200,10 @@ impl View {
         let left = number("left").filter(|left| *left > 0);
         Some(left.map_or_else(
             || done.clone(),
-            |left| format!("{done} {} left out: ended meanwhile, or in the way.", tasks(left)),
+            |left| match action {
+                "cancel" => format!("{done} {} ended by themselves before.", tasks(left)),
+                _ => format!("{done} {} left out: gone, in the way, or refused by now.", tasks(left)),
+            },
         ))
     }
 }

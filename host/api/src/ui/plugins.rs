@@ -3,16 +3,21 @@
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
-use wasmill_ui::plugins::{Plugins, page};
+use wasmill_ui::plugins::{Plugins, one, page};
+use wasmill_ui::record::History;
 
 use crate::http::body::read_upload;
 use crate::http::browser::redirect;
+use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
 use crate::ui::multipart;
-use crate::ui::page::{View, html};
+use crate::ui::page::{View, html, spec as page_spec};
 use crate::ui::problem::shown;
 use crate::ui::rest::{Sent, encoded, read};
+
+/// Samples of ten seconds in an hour.
+const SAMPLES: usize = 360;
 
 pub(crate) async fn plugins(view: View) -> Result<Response, Problem> {
     let turn = view.turn().await;
@@ -22,6 +27,28 @@ pub(crate) async fn plugins(view: View) -> Result<Response, Problem> {
     let plugins = Plugins { plugins: view.rest.get("/plugins").await?, ..Plugins::default() };
     let site = view.site().await;
     Ok(view.show(turn, &site, &page(&site, &plugins)))
+}
+
+pub(crate) fn one_spec() -> Operation {
+    page_spec("/ui/plugin").parameter("name")
+}
+
+/// `GET /ui/plugin`: one plugin, with the charts of its last hour.
+pub(crate) async fn plugin(view: View) -> Result<Response, Problem> {
+    let turn = view.turn().await;
+    if let Some(kept) = view.kept(turn.as_ref()) {
+        return Ok(kept);
+    }
+    let name = encoded(view.param("name").unwrap_or_default());
+    let plugin = view.rest.get(&format!("/plugins/{name}")).await?;
+    // The numbers of a plugin are of all its tasks, and not for those who reach a part of them.
+    let history: Option<History> = if view.is_bounded() {
+        None
+    } else {
+        Some(view.rest.get(&format!("/stats/history?plugin={name}&limit={SAMPLES}")).await?)
+    };
+    let site = view.site().await;
+    Ok(view.show(turn, &site, &one(&site, &plugin, history.as_ref())))
 }
 
 /// Uploads a plugin, as `PUT /plugins/{name}` does.

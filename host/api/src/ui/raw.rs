@@ -39,6 +39,24 @@ pub(crate) async fn input(view: View, Path(id): Path<String>) -> Result<Response
     Ok(raw(&view, String::from_utf8_lossy(&input).into_owned(), &name))
 }
 
+/// Only as a file: nobody knows what it is but its guest.
+pub(crate) async fn checkpoint(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    let path = format!("/task/{}/checkpoint", encoded(&id));
+    let bytes = view.rest.bytes(Method::GET, &path, None, None).await?;
+    let name = format!("attachment; filename=\"checkpoint-{}.bin\"", encoded(&id));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX)),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::CONTENT_DISPOSITION,
+            HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("attachment")),
+        ),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
 fn raw(view: &View, text: String, name: &str) -> Response {
     let (media_type, extension) = match kind_of(&text) {
         Kind::Json => ("application/json", "json"),

@@ -1,11 +1,14 @@
 //! `GET /ui/schedules` and `POST /ui/schedule`: the schedules, and another one.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
+use futures_util::future::try_join_all;
 use serde_json::json;
 use serde_json::value::RawValue;
-use wasmill_ui::record::Schedule;
+use wasmill_ui::record::{Schedule, Task};
 use wasmill_ui::schedules::{Entered, Schedules, page};
 
 use crate::http::browser::redirect;
@@ -15,6 +18,10 @@ use crate::ui::form::Form;
 use crate::ui::page::{View, html, spec as page_spec};
 use crate::ui::problem::shown;
 use crate::ui::rest::{Sent, encoded};
+
+/// Schedules whose tasks are shown, and how many of each: what a page costs does not grow with the schedules.
+const WITH_TASKS: usize = 50;
+const TASKS: usize = 20;
 
 pub(crate) fn spec() -> Operation {
     page_spec("/ui/schedules").parameter("edit")
@@ -29,9 +36,21 @@ pub(crate) async fn schedules(view: View) -> Result<Response, Problem> {
         Some(name) => entered(view.rest.get(&format!("/schedules/{}", encoded(name))).await?),
         None => Entered::default(),
     };
-    let shown = Schedules { schedules: view.rest.get("/schedules").await?, entered, problem: None };
+    let (schedules, tasks) = with_tasks(&view).await?;
+    let shown = Schedules { schedules, tasks, entered, problem: None };
     let site = view.site().await;
     Ok(view.show(turn, &site, &page(&site, &shown)))
+}
+
+/// Gets the schedules, and the newest tasks of the first of them.
+async fn with_tasks(view: &View) -> Result<(Vec<Schedule>, BTreeMap<String, Vec<Task>>), Problem> {
+    let schedules: Vec<Schedule> = view.rest.get("/schedules").await?;
+    let tasks = schedules.iter().take(WITH_TASKS).map(async |schedule| {
+        let path = format!("/task?schedule={}&limit={TASKS}", encoded(&schedule.name));
+        Ok::<_, Problem>((schedule.name.clone(), view.rest.get(&path).await?))
+    });
+    let tasks = try_join_all(tasks).await?.into_iter().collect();
+    Ok((schedules, tasks))
 }
 
 fn entered(schedule: Schedule) -> Entered {
@@ -55,8 +74,8 @@ pub(crate) async fn put(view: View, headers: HeaderMap, body: Body) -> Result<Re
     match store(&view, &entered).await {
         Ok(()) => Ok(redirect("schedules?did=put-schedule")),
         Err(problem) => {
-            let schedules = view.rest.get("/schedules").await?;
-            let refused = Schedules { schedules, entered, problem: Some(shown(&problem)) };
+            let (schedules, tasks) = with_tasks(&view).await?;
+            let refused = Schedules { schedules, tasks, entered, problem: Some(shown(&problem)) };
             let site = view.site().await;
             let mut response = html(page(&site, &refused).whole(&site));
             *response.status_mut() = problem.status();

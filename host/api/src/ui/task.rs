@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use wasmill_ui::record::{Delivery, LogLine, Task};
 use wasmill_ui::task::{Tab, page};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, kind};
 use crate::ui::page::View;
 use crate::ui::rest::{Rest, encoded, read};
 
@@ -24,6 +24,7 @@ enum Part {
     Log,
     Result,
     Input,
+    Checkpoint,
     Depends,
     Webhook,
     Record,
@@ -39,6 +40,10 @@ pub(crate) async fn result(view: View, Path(id): Path<String>) -> Result<Respons
 
 pub(crate) async fn input(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
     show(view, &id, Part::Input).await
+}
+
+pub(crate) async fn checkpoint(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+    show(view, &id, Part::Checkpoint).await
 }
 
 pub(crate) async fn depends(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -67,6 +72,7 @@ async fn show(view: View, id: &str, part: Part) -> Result<Response, Problem> {
         Part::Log => log_lines(&view.rest, &path).await?,
         Part::Result => Tab::Result(task.result.take(), view.param("as") == Some("page")),
         Part::Input => Tab::Input(text(&view.rest, &format!("{path}/input")).await?),
+        Part::Checkpoint => Tab::Checkpoint(saved(&view.rest, &path).await?),
         Part::Depends => {
             let on = tasks(&view.rest, task.depends_on.iter().map(|on| on.id.clone())).await?;
             Tab::Depends(on, view.rest.get(&format!("{path}/dependents?limit=100")).await?)
@@ -121,10 +127,18 @@ async fn tasks(rest: &Rest, ids: impl Iterator<Item = String>) -> Result<Vec<Tas
     Ok(found)
 }
 
+async fn saved(rest: &Rest, path: &str) -> Result<Option<Vec<u8>>, Problem> {
+    match rest.bytes(Method::GET, &format!("{path}/checkpoint"), None, None).await {
+        Ok(bytes) => Ok(Some(bytes.to_vec())),
+        Err(problem) if problem.code() == kind::NO_CHECKPOINT.code => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
 async fn delivery(rest: &Rest, path: &str) -> Result<Option<Delivery>, Problem> {
     match rest.get(&format!("{path}/webhook")).await {
         Ok(delivery) => Ok(Some(delivery)),
-        Err(problem) if problem.code() == crate::problem::kind::NO_WEBHOOK.code => Ok(None),
+        Err(problem) if problem.code() == kind::NO_WEBHOOK.code => Ok(None),
         Err(problem) => Err(problem),
     }
 }

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
-use wasmill_model::TaskState;
+use wasmill_model::{Cause, TaskState};
 use wasmill_ui::Filters;
 use wasmill_ui::part::time::parse;
 use wasmill_ui::record::{Counts, Plugin, Stats, Task};
@@ -79,12 +79,13 @@ async fn list(view: &View, filters: &Filters) -> Result<TaskList, Problem> {
         anchor,
         newer,
         plugins: plugins.into_iter().map(|plugin| plugin.name).collect(),
+        causes: Cause::ALL.iter().map(|cause| cause.kind()).collect(),
         problem: None,
     })
 }
 
 /// Gets a page of tasks, and the cursor of the next one.
-async fn records(view: &View, path: &str) -> Result<(Vec<Task>, Option<String>), Problem> {
+pub(crate) async fn records(view: &View, path: &str) -> Result<(Vec<Task>, Option<String>), Problem> {
     let response = view.rest.send(Method::GET, path, None, None).await?;
     let link = response.headers().get(header::LINK).and_then(|link| link.to_str().ok());
     let next =

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::chart::{Lines, Series, lines};
+use crate::part::chart::{Lines, Series, lines, spark};
 use crate::part::unit;
 use crate::record::{History, ServerColumns};
 
@@ -21,21 +21,8 @@ pub(super) fn section(history: &History, span: &str, slots: u64, memory_bytes: u
     let none = ServerColumns::default();
     let server = history.server.as_ref().unwrap_or(&none);
     let times = times(history);
-    let per_second = |values: &[f64]| {
-        let rates: Vec<_> = values
-            .iter()
-            .zip(&history.seconds)
-            .map(|(value, seconds)| if *seconds > 0.0 { value / seconds } else { f64::NAN })
-            .collect();
-        thin(&rates)
-    };
-    let some = |values: &[Option<f64>]| {
-        thin(&values.iter().map(|value| value.unwrap_or(f64::NAN)).collect::<Vec<_>>())
-    };
+    let per_second = |values: &[f64]| thin(&rates(history, values));
     let one = |label, values| vec![Series { label, values }];
-    let two = |first: (&'static str, Vec<f64>), second: (&'static str, Vec<f64>)| {
-        [first, second].map(|(label, values)| Series { label, values }).to_vec()
-    };
     let mib: Vec<_> = server.memory_kib.iter().map(|kib| kib / 1_024.0).collect();
     let charts: [Chart; 8] = [
         (
@@ -49,18 +36,23 @@ pub(super) fn section(history: &History, span: &str, slots: u64, memory_bytes: u
         ("Slots in use", one("slots", thin(&server.slots_used)), unit::short, slots as f64 / 10.0),
         (
             "Ready to start",
-            two(("p50", some(&server.start_p50_ms)), ("p99", some(&server.start_p99_ms))),
+            two(("p50", thin_some(&server.start_p50_ms)), ("p99", thin_some(&server.start_p99_ms))),
             ms,
             0.0,
         ),
-        ("Run time", two(("p50", some(&history.run_p50_ms)), ("p99", some(&history.run_p99_ms))), ms, 0.0),
+        (
+            "Run time",
+            two(("p50", thin_some(&history.run_p50_ms)), ("p99", thin_some(&history.run_p99_ms))),
+            ms,
+            0.0,
+        ),
         (
             "Memory of guests",
             one("MiB", thin(&mib)),
             mebibytes,
             memory_bytes as f64 / f64::from(1 << 20) / 10.0,
         ),
-        ("Commit, p99", one("p99", some(&server.commit_p99_ms)), ms, 0.0),
+        ("Commit, p99", one("p99", thin_some(&server.commit_p99_ms)), ms, 0.0),
     ];
     html! {
         section.history id="history" data-live aria-labelledby="history-title" {
@@ -70,13 +62,69 @@ pub(super) fn section(history: &History, span: &str, slots: u64, memory_bytes: u
                     @for (name, label, ..) in SPANS { a href={ "?span=" (name) } aria-current=[(name == span).then_some("true")] { (label) } }
                 }
             }
-            div.charts {
-                @for (title, series, unit, top_min) in &charts {
-                    (lines(&Lines { title, series, times: &times, unit: *unit, top_min: *top_min }))
-                }
-            }
+            div.charts { (drawn(&charts, &times)) }
         }
     }
+}
+
+/// Shows the charts of one plugin, whose history has no columns of the server.
+pub(crate) fn of_plugin(history: &History) -> Markup {
+    let times = times(history);
+    let charts: [Chart; 4] = [
+        (
+            "Ended per second",
+            two(
+                ("completed", thin(&rates(history, &history.completed))),
+                ("failed", thin(&rates(history, &history.failed))),
+            ),
+            unit::short,
+            1.0,
+        ),
+        (
+            "Run time",
+            two(("p50", thin_some(&history.run_p50_ms)), ("p99", thin_some(&history.run_p99_ms))),
+            ms,
+            0.0,
+        ),
+        ("Waiting", vec![Series { label: "waiting", values: thin(&history.waiting) }], unit::short, 1.0),
+        ("Running", vec![Series { label: "running", values: thin(&history.running) }], unit::short, 1.0),
+    ];
+    html! {
+        section.history id="history" data-live aria-labelledby="history-title" {
+            h2 id="history-title" { "The last hour" }
+            @if times.is_empty() { p.note { "No numbers yet. They are taken every ten seconds, of the 64 plugins that were busy last." } }
+            @else { div.charts { (drawn(&charts, &times)) } }
+        }
+    }
+}
+
+/// Draws how many tasks of a plugin ended per second.
+pub(crate) fn spark_of_plugin(history: &History) -> Markup {
+    let ended: Vec<_> =
+        history.completed.iter().zip(&history.failed).map(|(completed, failed)| completed + failed).collect();
+    spark("ended per second in the last ten minutes", &rates(history, &ended), unit::short)
+}
+
+fn drawn(charts: &[Chart], times: &[String]) -> Markup {
+    html! {
+        @for (title, series, unit, top_min) in charts {
+            (lines(&Lines { title, series, times, unit: *unit, top_min: *top_min }))
+        }
+    }
+}
+
+fn two(first: (&'static str, Vec<f64>), second: (&'static str, Vec<f64>)) -> Vec<Series> {
+    [first, second].map(|(label, values)| Series { label, values }).to_vec()
+}
+
+/// Returns counts of steps as rates; a gap for a step without a length.
+fn rates(history: &History, values: &[f64]) -> Vec<f64> {
+    let rate = |(value, seconds): (&f64, &f64)| if *seconds > 0.0 { value / seconds } else { f64::NAN };
+    values.iter().zip(&history.seconds).map(rate).collect()
+}
+
+fn thin_some(values: &[Option<f64>]) -> Vec<f64> {
+    thin(&values.iter().map(|value| value.unwrap_or(f64::NAN)).collect::<Vec<_>>())
 }
 
 fn ms(value: f64) -> String {

@@ -4,14 +4,16 @@ use maud::{Markup, html};
 
 /// Both lines, with buttons that copy them.
 ///
-/// `curl` has the path after the server's address, which `ui.js` puts before it.
-pub fn lines(method: &str, path: &str, body: Option<&str>, command: &str) -> Markup {
+/// `path` is what follows the server's address, which `ui.js` puts before it. `command` is `None` if no command does it.
+pub fn lines(method: &str, path: &str, body: Option<&str>, command: Option<&str>) -> Markup {
     html! {
         details.commands {
             summary { "As a command" }
             dl {
-                dt { "Command" }
-                dd { code { (command) } " " (copy(command)) }
+                @if let Some(command) = command {
+                    dt { "Command" }
+                    dd { code { (command) } " " (copy(command)) }
+                }
                 dt { "Request" }
                 dd { code data-curl=(path) data-method=(method) data-body=[body] { (curl(method, path, body)) } " " (copy_before()) }
             }

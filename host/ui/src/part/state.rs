@@ -17,6 +17,15 @@ pub fn badge(state: &str) -> Markup {
     }
 }
 
+/// Draws the shape of a state alone, for places that say it in words elsewhere.
+pub fn shape_of(state: &str) -> Markup {
+    html! {
+        svg.shape viewBox="0 0 12 12" width="12" height="12" aria-hidden="true" focusable="false" {
+            path d=(shape(class(state))) {}
+        }
+    }
+}
+
 /// Shows the state of a task, and that it was asked to stop.
 pub fn of(task: &Task) -> Markup {
     html! {
@@ -26,7 +35,7 @@ pub fn of(task: &Task) -> Markup {
 }
 
 /// Returns the class of a state; that of an unknown one is `waiting`.
-fn class(state: &str) -> &'static str {
+pub fn class(state: &str) -> &'static str {
     const KNOWN: [&str; 19] = [
         "completed",
         "failed",
@@ -65,14 +74,15 @@ fn shape(class: &str) -> &'static str {
     }
 }
 
-/// Shows how far a task is, or what became of it, in one line.
-pub fn outcome(task: &Task) -> Markup {
+/// Shows how far a task is, or what became of it, in one line; the cause of a failure as a link if there is one.
+pub fn outcome(task: &Task, cause_href: Option<&str>) -> Markup {
     if let Some(progress) = task.progress.as_ref().filter(|_| task.state == "running") {
         return html! { (bar(progress.fraction)) " " span.note { (super::text::brief(&progress.note, 80)) } };
     }
     match &task.error {
         Some(error) => html! {
-            span.cause { (super::text::brief(&error.cause, 40)) }
+            @if let Some(href) = cause_href { a.cause.add href=(href) { (super::text::brief(&error.cause, 40)) } }
+            @else { span.cause { (super::text::brief(&error.cause, 40)) } }
             @if !error.message.is_empty() { " " (super::text::brief(&error.message, 120)) }
         },
         None => html! {},

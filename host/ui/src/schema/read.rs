@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{Field, FieldKind, JSON_PREFIX};
-use crate::json;
+use crate::part::json;
 use crate::problem::FieldError;
 
 /// Reads what was entered into the fields of this form.

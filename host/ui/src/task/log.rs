@@ -30,7 +30,7 @@ pub(super) fn section(task: &Task, lines: &[LogLine], has_older: bool, root: &st
             }
             @if lines.is_empty() { p.empty id="log-empty" { @if task.is_final() { "The guest has written nothing." } @else { "Nothing yet." } } }
             button.small.primary id="log-end" type="button" hidden { "new lines ↓" }
-            (command::lines("GET", &format!("/task/{}/logs", task.id), None, &format!("wasmill logs -f {}", task.id)))
+            (command::lines("GET", &format!("/task/{}/logs", task.id), None, Some(&format!("wasmill logs -f {}", task.id))))
         }
     }
 }

@@ -6,9 +6,9 @@
 use maud::{Markup, html};
 use serde_json::value::RawValue;
 
-use crate::json;
 use crate::part::text::{block, visible};
 use crate::part::{command, unit};
+use crate::part::{hex, json};
 use crate::record::Task;
 
 /// Text above this size is shown in part.
@@ -61,7 +61,7 @@ pub(super) fn result(task: &Task, result: Option<&str>, as_page: bool, root: &st
                 Some(text) => {
                     (about(text, &format!("{root}ui/raw/{}/result", task.id), task))
                     (shown(text, &format!("{root}ui/raw/{}/result", task.id), as_page, "result"))
-                    (command::lines("GET", &format!("/task/{}/result", task.id), None, &format!("wasmill result {}", task.id)))
+                    (command::lines("GET", &format!("/task/{}/result", task.id), None, Some(&format!("wasmill result {}", task.id))))
                 },
             }
         }
@@ -76,7 +76,34 @@ pub(super) fn input(task: &Task, input: &str, root: &str) -> Markup {
             h2 id="value-title" { "Input" }
             (about(input, &raw, task))
             (shown(input, &raw, false, "input"))
-            (command::lines("GET", &format!("/task/{}/input", task.id), None, &format!("wasmill show {} --json", task.id)))
+            (command::lines("GET", &format!("/task/{}/input", task.id), None, Some(&format!("wasmill status {} --input", task.id))))
+        }
+    }
+}
+
+/// Shows the checkpoint: as text if it is one, else byte by byte.
+pub(super) fn checkpoint(task: &Task, bytes: Option<&[u8]>, root: &str) -> Markup {
+    let raw = format!("{root}ui/raw/{}/checkpoint", task.id);
+    html! {
+        section id="value" data-live aria-labelledby="value-title" {
+            h2 id="value-title" { "Checkpoint" }
+            @match bytes {
+                None if task.is_final() => p.empty { "It has finished, and needs none any more." },
+                None => p.empty { "It has saved none." },
+                Some(bytes) => {
+                    p.note { "What the guest saved last. Its next attempt starts with it." }
+                    div.buttons {
+                        span.note { (unit::bytes(bytes.len() as u64)) }
+                        a.button.small href={ (raw) "?download=1" } download={ "checkpoint-" (task.short_id()) } { "Download" }
+                    }
+                    @match std::str::from_utf8(bytes) {
+                        Ok(text) if kind_of(text) == Kind::Json => (tree(text)),
+                        Ok(text) if !text.contains('\0') => (plain(text)),
+                        _ => (hex::dump(bytes)),
+                    }
+                },
+            }
+            (command::lines("GET", &format!("/task/{}/checkpoint", task.id), None, None))
         }
     }
 }
@@ -87,7 +114,7 @@ pub(super) fn record(task: &Task, json: &str) -> Markup {
         section aria-labelledby="value-title" {
             h2 id="value-title" { "Record" }
             (tree(json))
-            (command::lines("GET", &format!("/task/{}", task.id), None, &format!("wasmill show {} --json", task.id)))
+            (command::lines("GET", &format!("/task/{}", task.id), None, Some(&format!("wasmill status {} --json", task.id))))
         }
     }
 }

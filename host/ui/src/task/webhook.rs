@@ -29,7 +29,7 @@ pub(super) fn section(site: &Site, task: &Task, delivery: Option<&Delivery>, roo
                     p { (badge(&delivery.state)) " for " (visible(&delivery.on.join(", "))) " · " (delivery.attempt_count) " attempts" }
                     @if delivery.next_attempt_at.is_some() { p { "Next attempt " (optional(delivery.next_attempt_at.as_deref(), Show::Age)) } }
                     @if !delivery.attempts.is_empty() { (attempts(delivery)) }
-                    (command::lines("POST", &format!("/task/{}/webhook/retry", task.id), None, &format!("wasmill show {}", task.id)))
+                    (command::lines("POST", &format!("/task/{}/webhook/retry", task.id), None, None))
                 },
             }
         }

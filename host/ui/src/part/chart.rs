@@ -140,6 +140,18 @@ fn table(chart: &Lines<'_>) -> Markup {
     }
 }
 
+/// Draws the course of one number without axes, for a cell of a table; `title` says what it is.
+pub fn spark(title: &str, values: &[f64], unit: fn(f64) -> String) -> Markup {
+    let most = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+    let said = format!("{title}: at most {}", unit(most));
+    html! {
+        svg.spark viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(said) {
+            line.axis x1="0" y1=(HEIGHT) x2=(WIDTH) y2=(HEIGHT) {}
+            @for points in points(values, if most > 0.0 { most } else { 1.0 }) { polyline points=(points) {} }
+        }
+    }
+}
+
 /// Draws bars, one below the other, on one scale. The numbers are in a table beside it for those who do not see it.
 pub fn bars(title: &str, bars: &[Bar]) -> Markup {
     let total = |bar: &Bar| bar.parts.iter().map(|(_, value)| finite(*value)).sum::<f64>();
@@ -234,6 +246,15 @@ mod tests {
     fn equal_values_lie_on_one_line_and_the_highest_touches_the_top() {
         assert_eq!(ys(&draw(&[5.0, 5.0, 5.0])), [MARGIN; 3]);
         assert_eq!(ys(&draw(&[0.0, 10.0])), [HEIGHT, MARGIN]);
+    }
+
+    #[test]
+    fn a_spark_says_its_highest_value() {
+        let svg =
+            spark("ended <per> second", &[0.0, f64::NAN, 7.0, f64::INFINITY], unit::short).into_string();
+        assert!(svg.contains("aria-label=\"ended &lt;per&gt; second: at most 7\""), "{svg}");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert!(spark("none", &[], unit::short).into_string().contains("at most 0"));
     }
 
     #[test]
