@@ -30,8 +30,8 @@ pub use plugin::{InvalidPluginName, PluginName};
 pub use rate::{InvalidRate, Rate};
 pub use reach::{InvalidPattern, InvalidReach, PluginPattern, REACH_NAMES_MAX, REACH_TAGS_MAX, Reach};
 pub use retry::{
-    ATTEMPTS_MAX, Backoff, Cause, FACTOR_MAX, Failure, InvalidBackoff, Retry, RetryOn, UnknownCause,
-    UnknownKind,
+    ATTEMPTS_MAX, Backoff, Cause, CauseFilter, FACTOR_MAX, Failure, InvalidBackoff, Retry, RetryOn,
+    UnknownCause, UnknownKind,
 };
 pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspension};
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};

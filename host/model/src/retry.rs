@@ -6,5 +6,5 @@ mod retry_on;
 
 pub(crate) use backoff::WAIT_MAX;
 pub use backoff::{ATTEMPTS_MAX, Backoff, FACTOR_MAX, InvalidBackoff};
-pub use failure::{Cause, Failure, Retry, UnknownCause};
+pub use failure::{Cause, CauseFilter, Failure, Retry, UnknownCause};
 pub use retry_on::{RetryOn, UnknownKind};

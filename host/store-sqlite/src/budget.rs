@@ -195,6 +195,7 @@ impl Full {
             results::dependencies(connection, id).expect("read");
             deliveries::log(connection, id).expect("read");
             queries::input(connection, id).expect("read");
+            queries::checkpoint_of(connection, id).expect("read");
         }
         let tagged = Filter { tags: vec!["t".parse().expect("valid")], ..Filter::default() };
         let grouped = Filter { group: "mine".parse().ok(), ..Filter::default() };

@@ -13,7 +13,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 105] = [
+const STATEMENTS: [&str; 106] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -62,6 +62,7 @@ const STATEMENTS: [&str; 105] = [
     queries::PAGE,
     queries::LOG,
     queries::CHECKPOINT,
+    queries::CHECKPOINT_OF,
     queries::AGAIN,
     queries::INPUT,
     queries::LABELS,

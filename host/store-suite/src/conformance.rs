@@ -52,6 +52,7 @@ macro_rules! conformance {
                 tasks_beyond_the_count_bound_are_pruned, a_prune_step_is_bounded,
                 large_results_shorten_a_prune_step;
             search: tasks_are_found_by_id_prefix, tasks_are_found_by_schedule_group_key_and_id_suffix, tasks_are_found_by_id_among_very_many,
+                tasks_are_found_by_the_cause_of_their_failure,
                 nothing_outside_a_reach_is_found,
                 stored_and_ever_finished_tasks_are_counted_apart;
             log: lines_are_read_while_the_task_runs,

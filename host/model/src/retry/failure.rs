@@ -118,6 +118,43 @@ impl FromStr for Cause {
 #[error("unknown cause of failure")]
 pub struct UnknownCause;
 
+/// Selects failures by their cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CauseFilter {
+    /// This cause; of an exit, this code.
+    One(Cause),
+    /// An exit with any code.
+    AnyExit,
+}
+
+impl CauseFilter {
+    /// Returns true if it selects the cause with this code.
+    pub fn matches(self, code: &str) -> bool {
+        match self {
+            Self::One(cause) => code == cause.to_string(),
+            Self::AnyExit => code.starts_with("exit-"),
+        }
+    }
+}
+
+/// Writes the code of the cause, or `exit` for any exit.
+impl fmt::Display for CauseFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(cause) => cause.fmt(f),
+            Self::AnyExit => f.write_str(Cause::Exit(0).kind()),
+        }
+    }
+}
+
+impl FromStr for CauseFilter {
+    type Err = UnknownCause;
+
+    fn from_str(code: &str) -> Result<Self, UnknownCause> {
+        if code == Cause::Exit(0).kind() { Ok(Self::AnyExit) } else { code.parse().map(Self::One) }
+    }
+}
+
 /// A failure: a cause for machines and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}: {message}")]
@@ -165,6 +202,22 @@ mod tests {
             assert_eq!(cause.kind(), cause.to_string());
         }
         assert_eq!((Cause::Exit(3).kind(), Cause::Exit(3).to_string()), ("exit", "exit-3".to_owned()));
+    }
+
+    #[test]
+    fn a_cause_is_selected_by_its_code_and_an_exit_with_or_without_one() {
+        for (filter, selected, others) in [
+            ("io", &["io"][..], &["invalid-input", "exit-1", ""][..]),
+            ("exit", &["exit-1", "exit--1"], &["io", "exit"]),
+            ("exit-3", &["exit-3"], &["exit-33", "exit-1"]),
+        ] {
+            let parsed: CauseFilter = filter.parse().expect("a filter");
+            assert_eq!(parsed.to_string(), filter);
+            assert!(selected.iter().all(|code| parsed.matches(code)), "{filter}");
+            assert!(!others.iter().any(|code| parsed.matches(code)), "{filter}");
+        }
+        assert_eq!("exit-".parse::<CauseFilter>(), Err(UnknownCause));
+        assert_eq!("unheard-of".parse::<CauseFilter>(), Err(UnknownCause));
     }
 
     #[test]

@@ -147,6 +147,10 @@ impl TaskReads for Postgres {
         self.readers.read(async move |connection| queries::input(&connection, id).await).await
     }
 
+    async fn checkpoint(&self, id: TaskId) -> std::result::Result<Option<Option<Vec<u8>>>, StoreError> {
+        self.readers.read(async move |connection| queries::checkpoint_of(&connection, id).await).await
+    }
+
     async fn log(&self, id: TaskId) -> std::result::Result<Option<String>, StoreError> {
         self.read_log(id, logs::LogSource::text).await
     }

@@ -19,7 +19,7 @@ const INDEX_ROWS_SCANNED_MAX: usize = 3_000;
 /// Maximum waiting tasks to sort for a page; with more, the table is scanned.
 const WAITING_SORTED_MAX: u64 = 10_000;
 
-/// What a filter matches, of rows `t`. $4 to $16 are its fields, NULL for all; the last two are of its reach.
+/// What a filter matches, of rows `t`. $4 to $17 are its fields, NULL for all; $15 and $16 are of its reach.
 macro_rules! fits {
     () => {
         "($4::text[] IS NULL OR t.state = ANY ($4)) AND ($5::text IS NULL OR t.plugin = $5)
@@ -28,7 +28,8 @@ macro_rules! fits {
         AND ($11::text IS NULL OR right(replace(t.id::text, '-', ''), length($11)) = $11)
         AND ($12::text IS NULL OR t.schedule = $12) AND ($13::text IS NULL OR t.task_group = $13)
         AND ($14::text IS NULL OR t.unique_key = $14) AND ($15::text[] IS NULL OR t.plugin LIKE ANY ($15))
-        AND ($16::text[] IS NULL OR t.task_group = ANY ($16))"
+        AND ($16::text[] IS NULL OR t.task_group = ANY ($16))
+        AND ($17::text IS NULL OR t.cause = $17 OR ($17 = 'exit' AND t.cause LIKE 'exit-%'))"
     };
 }
 
@@ -144,6 +145,7 @@ struct Values {
     /// As patterns of LIKE.
     plugins: Option<Vec<String>>,
     groups: Option<Vec<String>>,
+    cause: Option<String>,
 }
 
 impl Values {
@@ -167,6 +169,7 @@ impl Values {
             unique_key: filter.unique_key.as_ref().map(UniqueKey::as_str).map(str::to_owned),
             plugins: (!plugins.is_empty()).then_some(plugins),
             groups: (!groups.is_empty()).then_some(groups),
+            cause: filter.cause.map(|cause| cause.to_string()),
         }
     }
 
@@ -188,6 +191,7 @@ impl Values {
             &self.unique_key,
             &self.plugins,
             &self.groups,
+            &self.cause,
         ];
         connection.query(sql, values).await
     }
@@ -275,8 +279,7 @@ fn by_state(filter: &Filter, waiting: u64) -> Vec<Path> {
         TaskPhase::Failed => Some(FAILED),
         TaskPhase::Cancelled => Some(CANCELLED),
     };
-    let wanted = |phase: &TaskPhase| filter.states.iter().any(|state| state.phase() == *phase);
-    let paths: Option<Vec<_>> = TaskPhase::ALL.into_iter().filter(wanted).map(path).collect();
+    let paths: Option<Vec<_>> = filter.phases().into_iter().map(path).collect();
     paths.filter(|paths| !paths.is_empty()).unwrap_or_else(|| vec![ALL])
 }
 

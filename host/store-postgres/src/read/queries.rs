@@ -44,6 +44,8 @@ const WAITING: &str = "
     SELECT count(*) FROM (SELECT 1 FROM task
         WHERE state IN ('available', 'scheduled', 'suspended', 'blocked') AND plugin = $1 LIMIT $2) AS counted";
 const CLAIMED: &str = "SELECT 1 FROM task WHERE id = $1 AND claim_token = $2 AND state = 'running'";
+const CHECKPOINT_OF: &str =
+    "SELECT checkpoint.body FROM task LEFT JOIN checkpoint USING (seq) WHERE task.id = $1";
 const CHECKPOINT: &str = "
     SELECT checkpoint.body FROM task JOIN checkpoint USING (seq)
     WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.host = $4
@@ -145,6 +147,12 @@ fn filled(
 pub(crate) async fn input(connection: &Connection, id: TaskId) -> Result<Option<Option<String>>> {
     let row = connection.optional(INPUT, &[&uuid(id)]).await?;
     row.map(|row| text(&row, 0)).transpose()
+}
+
+/// Reads the newest checkpoint of a task; `None` if the task does not exist, `Some(None)` if it has none.
+pub(crate) async fn checkpoint_of(connection: &Connection, id: TaskId) -> Result<Option<Option<Vec<u8>>>> {
+    let row = connection.optional(CHECKPOINT_OF, &[&uuid(id)]).await?;
+    row.map(|row| get(&row, 0)).transpose()
 }
 
 /// Reads the attempts of a task that were followed by another one, oldest first.

@@ -21,7 +21,7 @@ const WAITING_SORTED_MAX: u64 = 10_000;
 macro_rules! scan {
     ($($tail:expr),+) => {
         concat!(
-            "SELECT seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key FROM task ",
+            "SELECT seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key, cause FROM task ",
             $($tail),+
         )
     };
@@ -40,7 +40,7 @@ pub(crate) const CANCELLED: &str =
 pub(crate) const ALL_WAITING: &str = scan!("INDEXED BY task_waiting WHERE ", is_waiting!());
 pub(crate) const ALL_RUNNING: &str = scan!("INDEXED BY task_rare WHERE state = 'running'");
 pub(crate) const TAGGED: &str = "
-    SELECT task.seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key
+    SELECT task.seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key, cause
     FROM tag CROSS JOIN task ON task.seq = tag.seq
     WHERE tag.name = ?2 AND tag.seq < ?1 ORDER BY tag.seq DESC";
 pub(crate) const OF_SCHEDULE: &str =
@@ -156,8 +156,7 @@ fn by_state(filter: &Filter, waiting: u64) -> Vec<&'static str> {
         TaskPhase::Failed => Some(FAILED),
         TaskPhase::Cancelled => Some(CANCELLED),
     };
-    let wanted = |phase: &TaskPhase| filter.states.iter().any(|state| state.phase() == *phase);
-    let paths: Option<Vec<_>> = TaskPhase::ALL.into_iter().filter(wanted).map(path).collect();
+    let paths: Option<Vec<_>> = filter.phases().into_iter().map(path).collect();
     paths.filter(|paths| !paths.is_empty()).unwrap_or_else(|| vec![ALL])
 }
 
@@ -232,6 +231,11 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
         if wanted.is_some() && row.get_ref(column)?.as_str_or_null().unwrap_or_default() != wanted {
             return Ok(false);
         }
+    }
+    if let Some(cause) = filter.cause
+        && !cause.matches(row.get_ref(9)?.as_str_or_null()?.unwrap_or_default())
+    {
+        return Ok(false);
     }
     if filter.reach.is_bounded() || !filter.tags.is_empty() {
         // Damaged tags match nothing.

@@ -38,6 +38,8 @@ pub(crate) const AGAIN: &str = "
         FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
 pub(crate) const LABELS: &str = "SELECT plugin, task_group, tags FROM task WHERE id = ?1";
 pub(crate) const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
+pub(crate) const CHECKPOINT_OF: &str =
+    "SELECT checkpoint.body FROM task LEFT JOIN checkpoint USING (seq) WHERE task.id = ?1";
 pub(crate) const WAITING: &str = concat!(
     "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_waiting WHERE (",
     is_waiting!(),
@@ -156,6 +158,14 @@ fn rows_page(
 /// Reads the input of a task; `None` if the task does not exist, `Some(None)` if it has none.
 pub(crate) fn input(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<Option<String>>> {
     connection.prepare_cached(INPUT)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
+}
+
+/// Reads the newest checkpoint of a task; `None` if the task does not exist, `Some(None)` if it has none.
+pub(crate) fn checkpoint_of(
+    connection: &Connection,
+    id: TaskId,
+) -> rusqlite::Result<Option<Option<Vec<u8>>>> {
+    connection.prepare_cached(CHECKPOINT_OF)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
 /// Reads the attempts of a task that were followed by another one, oldest first.

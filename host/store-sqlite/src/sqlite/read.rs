@@ -105,6 +105,10 @@ impl TaskReads for Sqlite {
         self.readers.read(move |connection| queries::input(connection, id)).await
     }
 
+    async fn checkpoint(&self, id: TaskId) -> Result<Option<Option<Vec<u8>>>, StoreError> {
+        self.readers.read(move |connection| queries::checkpoint_of(connection, id)).await
+    }
+
     async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
         self.read_log(id, logs::LogSource::text).await
     }

@@ -59,6 +59,10 @@ pub trait TaskReads {
     /// Returns the input of a task; `None` if the task does not exist, `Some(None)` if it has no input.
     async fn input(&self, id: TaskId) -> Result<Option<Option<String>>, StoreError>;
 
+    /// Returns the newest checkpoint of a task; `None` if the task does not exist, `Some(None)` if it has none. It goes
+    /// when the task finishes.
+    async fn checkpoint(&self, id: TaskId) -> Result<Option<Option<Vec<u8>>>, StoreError>;
+
     /// Returns the log of the current or newest run as text; `None` if the task does not exist or has no log.
     async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError>;
 

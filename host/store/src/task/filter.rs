@@ -1,7 +1,8 @@
 //! The filter of lists and bulk operations.
 
 use wasmill_model::{
-    Group, IdEnd, IdPrefix, PluginName, Reach, ScheduleName, Tag, TaskId, TaskState, Timestamp, UniqueKey,
+    CauseFilter, Group, IdEnd, IdPrefix, PluginName, Reach, ScheduleName, Tag, TaskId, TaskPhase, TaskState,
+    Timestamp, UniqueKey,
 };
 
 /// Selects tasks; an empty field matches all.
@@ -27,6 +28,8 @@ pub struct Filter {
     pub group: Option<Group>,
     /// Their unique key, present or past.
     pub unique_key: Option<UniqueKey>,
+    /// The cause of their newest failure.
+    pub cause: Option<CauseFilter>,
     /// What the key of the request may see.
     pub reach: Reach,
 }
@@ -45,6 +48,17 @@ impl Filter {
     /// Returns the group that a task must have, if there is only one.
     pub fn group_asked(&self) -> Option<&Group> {
         self.group.as_ref().or_else(|| self.reach.only_group())
+    }
+
+    /// Returns the phases in which tasks may match; empty for all.
+    ///
+    /// Without states, a cause leaves out completed tasks, which have none, so that nobody walks them.
+    pub fn phases(&self) -> Vec<TaskPhase> {
+        let is_asked = |phase: &TaskPhase| match self.states.as_slice() {
+            [] => self.cause.is_some() && *phase != TaskPhase::Completed,
+            states => states.iter().any(|state| state.phase() == *phase),
+        };
+        TaskPhase::ALL.into_iter().filter(is_asked).collect()
     }
 
     /// Returns true if the filter allows this state.

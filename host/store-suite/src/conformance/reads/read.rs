@@ -68,10 +68,13 @@ pub async fn a_checkpoint_survives_its_attempt(fixture: &impl Fixture) {
     insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
     assert_eq!(store.restore(&first.claim).await, Ok(None));
+    assert_eq!(store.checkpoint(first.claim.id).await, Ok(Some(None)));
+    assert_eq!(store.checkpoint(TaskId::new()).await, Ok(None));
     assert_eq!(store.save(&first.claim, vec![1]).await, Ok(true));
     assert_eq!(store.save(&first.claim, vec![2, 0]).await, Ok(true));
     let retry = Transition::RetryAt(at(1), failure());
     assert_eq!(store.finish(&first.claim, retry, None, at(1)).await, Ok(true));
+    assert_eq!(store.checkpoint(first.claim.id).await, Ok(Some(Some(vec![2, 0]))), "between attempts, too");
     let second = claim_one(&store, at(1)).await;
     assert_eq!(store.restore(&second.claim).await, Ok(Some(vec![2, 0])));
     // A crash keeps it as well.
@@ -89,6 +92,7 @@ pub async fn a_checkpoint_ends_with_its_task(fixture: &impl Fixture) {
         assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(true));
         assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
         assert_eq!(store.restore(&claimed.claim).await, Ok(None));
+        assert_eq!(store.checkpoint(claimed.claim.id).await, Ok(Some(None)));
         assert_eq!(store.save(&claimed.claim, vec![2]).await, Ok(false));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wasmill_model::{KeySpace, NewTask, OnConflict, Reach, TaskId, TaskState, Transition, Unique};
+use wasmill_model::{
+    Cause, Failure, KeySpace, NewTask, OnConflict, Reach, TaskId, TaskState, Transition, Unique,
+};
 use wasmill_store::{Cursor, Filter, FinishedCounts, PluginCounts, Store};
 
 use crate::fixture::{
@@ -106,6 +108,53 @@ pub async fn tasks_are_found_by_schedule_group_key_and_id_suffix(fixture: &impl 
             store.cancel(id, at(1)).await.expect("cancelled");
         }
     }
+}
+
+pub async fn tasks_are_found_by_the_cause_of_their_failure(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let failed = |cause| Failure::new(cause, "it did not work");
+    let mut ids = Vec::new();
+    for (second, next) in [
+        Transition::Failed(failed(Cause::Io)),
+        Transition::Failed(failed(Cause::Exit(3))),
+        Transition::Failed(failed(Cause::Exit(33))),
+        Transition::Completed("1".to_owned()),
+        Transition::RetryAt(at(1_000), failed(Cause::Io)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        ids.push(insert_one(&store).await);
+        let now = at(i64::try_from(second).expect("few"));
+        let claimed = claim_one(&store, now).await;
+        assert_eq!(store.finish(&claimed.claim, next, None, now).await, Ok(true));
+    }
+    ids.push(insert_one(&store).await);
+    let by = |cause: &str| Filter { cause: Some(cause.parse().expect("a cause")), ..Filter::default() };
+    let scheduled = vec![TaskState::Scheduled];
+    for (filter, places, open) in [
+        (by("io"), vec![4, 0], 1),
+        (Filter { states: vec![TaskState::Failed], ..by("io") }, vec![0], 0),
+        (Filter { states: scheduled, ..by("io") }, vec![4], 1),
+        (Filter { states: vec![TaskState::Completed], ..by("io") }, vec![], 0),
+        (by("exit"), vec![2, 1], 0),
+        (by("exit-3"), vec![1], 0),
+        (by("timeout"), vec![], 0),
+        (Filter { plugin: Some(plugin("b")), ..by("io") }, vec![], 0),
+    ] {
+        let expected: Vec<_> = places.into_iter().map(|place| ids[place]).collect();
+        for limit in [1, 9] {
+            assert_eq!(found(&store, &filter, limit).await, expected, "{filter:?}");
+        }
+        assert_eq!(store.find_open(filter.clone()).await.expect("found").len(), open, "{filter:?}");
+    }
+    // A retry that completes has no error any more.
+    assert_eq!(claim_one(&store, at(5)).await.claim.id, ids[5]);
+    let again = claim_one(&store, at(1_000)).await;
+    assert_eq!(again.claim.id, ids[4]);
+    let completed = Transition::Completed("2".to_owned());
+    assert_eq!(store.finish(&again.claim, completed, None, at(1_001)).await, Ok(true));
+    assert_eq!(found(&store, &by("io"), 9).await, [ids[0]]);
 }
 
 fn reach(plugins: &[&str], groups: &[&str], tags: &[&str]) -> Reach {
