@@ -1,6 +1,6 @@
 //! Metrics of the hosts that share the database, and of the lease of this one.
 
-use wasmill_store::{Host, InboxBacklog, differing};
+use wasmill_store::{HeldSnapshot, Host, InboxBacklog, differing};
 
 use super::exposition::Metric;
 use crate::state::Api;
@@ -50,14 +50,16 @@ pub(super) async fn metrics(api: &Api) -> Vec<Metric> {
 }
 
 fn held_snapshot(api: &Api) -> Metric {
-    let mut metric = Metric::gauge(
+    let metric = Metric::gauge(
         "wasmill_database_snapshot_seconds",
-        "For how long a session of PostgreSQL has kept it from cleaning up, by session; from a minute on, by the host on duty",
+        "For how long the session of PostgreSQL in the label session has kept it from cleaning up; 0 if it is less than a minute, or this host is not on duty",
     );
-    if let Some(snapshot) = api.store.held_snapshot() {
-        metric.add(&[("session", &snapshot.holder)], snapshot.held.unwrap_or_default().as_secs_f64());
+    match api.store.held_snapshot() {
+        Some(HeldSnapshot { holder, held, .. }) => {
+            metric.with(&[("session", &holder)], held.unwrap_or_default().as_secs_f64())
+        }
+        None => metric.value(0.0),
     }
-    metric
 }
 
 fn hosts_metrics(hosts: &[Host]) -> [Metric; 2] {
