@@ -96,7 +96,7 @@ impl Document {
             return if answer.text.is_empty() { Ok(()) } else { unexpected("a body") };
         };
         let media_type = media_type(&answer.headers);
-        let Some(content) = content.get(&media_type) else {
+        let Some(content) = content.get(&media_type).or_else(|| content.get("*/*")) else {
             return unexpected(&format!("content type '{media_type}'"));
         };
         // Newline-delimited JSON is not one JSON value.

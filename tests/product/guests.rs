@@ -1,5 +1,6 @@
 //! Plugins: loaded, run and bounded.
 
+mod bytes;
 mod compiling;
 mod folders;
 mod inputs;

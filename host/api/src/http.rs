@@ -1,5 +1,6 @@
 //! What endpoints of all resources share: bodies, parameters, streams, limits and headers.
 
+pub(crate) mod accept;
 pub(crate) mod authorize;
 pub(crate) mod body;
 pub(crate) mod body_budget;

@@ -37,9 +37,10 @@ pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspensio
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
 pub use task::{
     AttemptCounts, DEPENDENCIES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, GROUP_CHARS_MAX, Group,
-    HOST_CRASHES_MAX, InvalidLabel, KEY_CHARS_MAX, KeySpace, Meter, NewDependencies, NewTask, OnConflict,
-    OnFailure, Priority, Progress, RunOutcome, TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase, TaskState,
-    Transition, Unique, UniqueKey, Usage, Webhook,
+    HOST_CRASHES_MAX, InvalidLabel, InvalidMediaType, KEY_CHARS_MAX, KeySpace, MediaType, Meter,
+    NewDependencies, NewTask, OnConflict, OnFailure, Priority, Progress, ResultType, RunOutcome,
+    TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase, TaskResult, TaskState, Transition, Unique, UniqueKey,
+    Usage, Webhook,
 };
 pub use text::{position, without_bom};
 pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};

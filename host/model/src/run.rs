@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::{
     DependencyResult, Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, RunTrace, TaskId,
+    TaskResult,
 };
 
 /// A boxed future that may move between threads.
@@ -44,7 +45,7 @@ impl fmt::Debug for RunRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStep {
     /// The task completed with this result.
-    Done(String),
+    Done(TaskResult),
     /// The task is suspended; until it resumes it holds no instance.
     Suspended(Suspension),
 }

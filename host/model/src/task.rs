@@ -4,6 +4,7 @@ mod dependency;
 mod label;
 mod priority;
 mod record;
+mod result;
 mod state;
 mod transition;
 mod usage;
@@ -18,6 +19,7 @@ pub use label::{
 };
 pub use priority::Priority;
 pub use record::{NewTask, Progress, Task};
+pub use result::{InvalidMediaType, MediaType, ResultType, TaskResult};
 pub use state::{TaskPhase, TaskState};
 pub use transition::{AttemptCounts, HOST_CRASHES_MAX, RunOutcome, Transition};
 pub use usage::{Meter, Usage};

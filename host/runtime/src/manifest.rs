@@ -4,6 +4,7 @@
 //! Called by the loader and by `check`. Reads only the manifest and the schema that it names.
 
 mod allow;
+mod output;
 mod schedule;
 mod scratch;
 mod table;
@@ -18,10 +19,11 @@ use serde::Deserialize;
 use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn, parse_duration, position};
 
 use self::allow::Allow;
+use self::output::OutputFormat;
 use self::schedule::ScheduleTable;
 use self::table::Table;
 use crate::error::format;
-use crate::plugin::config::{MaxLimits, PluginConfig, ResultFormat, RetryPolicy};
+use crate::plugin::config::{MaxLimits, PluginConfig, RetryPolicy};
 use crate::plugin::schema::InputSchema;
 use crate::regular_file;
 use crate::trust::Vouch;
@@ -96,20 +98,14 @@ pub(crate) fn writable_folders(path: &Path) -> Vec<PathBuf> {
 struct Manifest {
     description: Option<String>,
     sha256: Option<String>,
-    result: Option<Format>,
+    #[serde(alias = "result")]
+    output: Option<OutputFormat>,
     exit_ok: Vec<i32>,
     limits: Table<LimitsTable>,
     retry: Table<RetryTable>,
     allow: Table<Allow>,
     input: Table<InputTable>,
     schedule: Option<Table<ScheduleTable>>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -180,7 +176,7 @@ impl Manifest {
         let Self {
             description,
             sha256,
-            result,
+            output,
             exit_ok,
             limits: limits_table,
             retry,
@@ -193,11 +189,8 @@ impl Manifest {
         }
         let sha256 = sha256.as_deref().map(check_digest).transpose()?;
         let mut config = PluginConfig { description, sha256, ..defaults.clone() };
-        if let Some(result) = result {
-            config.result = match result {
-                Format::Text => ResultFormat::Text,
-                Format::Json => ResultFormat::Json,
-            };
+        if let Some(OutputFormat(format)) = output {
+            config.result = format;
         }
         config.exit_ok = check_exit_codes(exit_ok)?;
         limits_table.0.apply(&mut config, max_limits)?;
@@ -364,7 +357,7 @@ mod tests {
     use wasmill_model::Limits;
 
     use super::*;
-    use crate::plugin::config::HttpRule;
+    use crate::plugin::config::{HttpRule, ResultFormat};
 
     fn resolve(text: &str) -> Result<PluginConfig, String> {
         let defaults = PluginConfig::default();
@@ -524,7 +517,8 @@ mod tests {
             ("retry.backoff = { factor = 0.1 }", "factor"),
             ("retry.backoff = { jitter = 2 }", "jitter"),
             ("retry.on = [\"invalid-input\"]", "retry.on: 'invalid-input'"),
-            ("result = \"xml\"", "xml"),
+            ("output = \"exe\"", "such as image/png"),
+            ("output = \"text\"\nresult = \"text\"", "duplicate"),
             ("input.schema = \"/etc/passwd\"", "beside the manifest"),
             ("input.schema = \"../other.json\"", "beside the manifest"),
             ("input.schema = \"missing.json\"", "there is no such file"),

@@ -3,4 +3,5 @@
 pub(crate) mod instance;
 pub(crate) mod instances;
 pub(crate) mod outcome;
+mod result;
 pub(crate) mod started_run;

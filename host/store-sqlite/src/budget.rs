@@ -156,7 +156,7 @@ impl Full {
             for _ in 0..2 {
                 for claimed in self.claim(round).claimed {
                     results::dependency_results(self.connection(), &claimed.claim).expect("read");
-                    let (next, now) = (Transition::Completed("1".to_owned()), at(round));
+                    let (next, now) = (Transition::Completed("1".into()), at(round));
                     assert!(self.run(Finish { claim: claimed.claim, next, log: None, now }));
                 }
             }

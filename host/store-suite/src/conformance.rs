@@ -26,7 +26,7 @@ macro_rules! conformance {
             claim: the_longest_available_task_of_each_plugin_is_claimed_first, only_requested_plugins_are_claimed,
                 no_task_is_claimed_twice, a_claim_returns_everything_its_run_needs, a_plugin_gets_at_most_its_quota, a_claim_stops_at_the_first_task_beyond_available_memory,
                 a_short_claim_returns_when_the_next_task_is_due, a_dropped_claim_is_requeued;
-            finish: a_result_is_stored, a_permanent_failure_is_stored, a_retry_waits_until_its_time,
+            finish: a_result_is_stored, the_type_of_a_result_is_stored, a_permanent_failure_is_stored, a_retry_waits_until_its_time,
                 a_success_clears_the_previous_failure, a_requeue_does_not_count_the_attempt,
                 a_claim_finishes_once, a_log_belongs_to_the_newest_attempt,
                 a_task_keeps_the_digest_of_its_newest_attempt,

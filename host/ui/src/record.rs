@@ -22,6 +22,8 @@ pub use self::watch::{Attention, AttentionItem, History, Reason, ServerColumns, 
 pub struct Task {
     pub id: String,
     pub result: Option<String>,
+    pub result_type: Option<String>,
+    pub result_encoding: Option<String>,
     pub status: String,
     pub created_at: String,
     pub state: String,

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, stdin};
 use std::path::Path;
 
 use anyhow::Result;
+use data_encoding::BASE64;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_model::without_bom;
@@ -26,8 +27,12 @@ impl InputArgs {
     pub(crate) fn read(&self) -> Result<Option<Box<RawValue>>> {
         let Self { input, stdin, args } = self;
         if stdin.is_some() || !args.is_empty() {
-            let stdin = stdin.as_deref().map(read).transpose()?.unwrap_or_default();
-            return Ok(Some(raw(&json!({ "args": args, "stdin": stdin }).to_string(), "the arguments")?));
+            let stdin = stdin.as_deref().map(read_bytes).transpose()?.unwrap_or_default();
+            let input = match String::from_utf8(stdin) {
+                Ok(stdin) => json!({ "args": args, "stdin": stdin }),
+                Err(bytes) => json!({ "args": args, "stdin_base64": BASE64.encode(bytes.as_bytes()) }),
+            };
+            return Ok(Some(raw(&input.to_string(), "the arguments")?));
         }
         match input.as_deref() {
             None => Ok(None),
@@ -52,6 +57,11 @@ fn raw(text: &str, source: &str) -> Result<Box<RawValue>> {
 }
 
 fn read(file: &str) -> Result<String> {
+    let shown = if file == "-" { "stdin" } else { file };
+    String::from_utf8(read_bytes(file)?).map_err(|_| cli_error(Exit::Usage, format!("{shown} is not UTF-8")))
+}
+
+fn read_bytes(file: &str) -> Result<Vec<u8>> {
     let (bytes, shown) = if file == "-" {
         (read_bounded(stdin().lock(), BYTES_MAX), "stdin")
     } else {
@@ -62,8 +72,7 @@ fn read(file: &str) -> Result<String> {
         });
         (read, file)
     };
-    let bytes = bytes.map_err(|error| read_error(shown, &error))?;
-    String::from_utf8(bytes).map_err(|_| cli_error(Exit::Usage, format!("{shown} is not UTF-8")))
+    bytes.map_err(|error| read_error(shown, &error))
 }
 
 #[cfg(test)]
@@ -110,6 +119,16 @@ mod tests {
         };
         let read: serde_json::Value = serde_json::from_str(args.read().unwrap().unwrap().get()).unwrap();
         assert_eq!(read, json!({ "args": ["-n", "x y"], "stdin": "a\nb\n" }));
+    }
+
+    #[test]
+    fn a_stdin_of_bytes_is_sent_as_base64() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bytes");
+        fs::write(&file, [0x89, 0x50, 0xff]).unwrap();
+        let args = InputArgs { stdin: Some(file.display().to_string()), ..InputArgs::default() };
+        let read: serde_json::Value = serde_json::from_str(args.read().unwrap().unwrap().get()).unwrap();
+        assert_eq!(read, json!({ "args": [], "stdin_base64": "iVD/" }));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
+use data_encoding::BASE64;
+
 use crate::terminal::style::render;
 use crate::terminal::text::sanitize;
 
@@ -26,6 +28,18 @@ pub(crate) fn text(text: &str) {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     let mut out = stdout().lock();
     end_on_closed_pipe(write!(out, "{}{end}", as_data(text)).and_then(|()| out.flush()));
+}
+
+/// Prints a result: text as [`text`] does, and bytes as they are. A terminal gets the base64 of bytes instead.
+pub(crate) fn result(result: &str, is_base64: bool) {
+    let decoded = Some(result).filter(|_| is_base64 && !stdout().is_terminal());
+    match decoded.and_then(|encoded| BASE64.decode(encoded.as_bytes()).ok()) {
+        Some(bytes) => {
+            let mut out = stdout().lock();
+            end_on_closed_pipe(out.write_all(&bytes).and_then(|()| out.flush()));
+        }
+        None => text(result),
+    }
 }
 
 /// Prints a part of a line of data.

@@ -51,7 +51,7 @@ async fn complete(store: &Store, plugin: &PluginName, max: usize) -> Result<()> 
             let store = store.clone();
             ends.spawn(async move {
                 store
-                    .finish(&claimed.claim, Transition::Completed("ok".to_owned()), None, SystemClock.now())
+                    .finish(&claimed.claim, Transition::Completed("ok".into()), None, SystemClock.now())
                     .await
             });
         }

@@ -53,6 +53,12 @@ impl ResponseSpec {
         self
     }
 
+    /// Adds bytes of any type, for clients that accept them.
+    pub(crate) fn or_bytes(mut self) -> Self {
+        self.contents.push(("*/*", SchemaGenerator::subschema_for::<String>, None));
+        self
+    }
+
     /// Adds newline-delimited JSON, for requests in that format.
     pub(crate) fn or_lines(mut self) -> Self {
         self.contents.push(("application/x-ndjson", SchemaGenerator::subschema_for::<String>, None));

@@ -4,8 +4,10 @@
 //! nothing: in a frame of the dashboard as well as opened alone.
 
 use axum::extract::Path;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
+use data_encoding::BASE64;
+use wasmill_model::MediaType;
 use wasmill_ui::record::Task;
 use wasmill_ui::task::{Kind, kind_of};
 
@@ -14,6 +16,9 @@ use crate::problem::Problem;
 use crate::problem::kind;
 use crate::ui::page::View;
 use crate::ui::rest::encoded;
+
+/// Types that browsers show and never run.
+const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 const SANDBOX: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; \
     frame-ancestors 'self'";
@@ -29,7 +34,32 @@ pub(crate) async fn result(view: View, Path(id): Path<String>) -> Result<Respons
         let detail = format!("task {} has no result", task.id);
         Problem::of(kind::UNKNOWN_ROUTE, detail)
     })?;
-    Ok(raw(&view, result, &format!("result-{}", task.id)))
+    let name = format!("result-{}", task.id);
+    let decoded = task.result_encoding.and_then(|_| BASE64.decode(result.as_bytes()).ok());
+    Ok(match decoded {
+        Some(bytes) => raw_bytes(&view, bytes, task.result_type.as_deref(), &name),
+        None => raw(&view, result, &name),
+    })
+}
+
+/// Shows a picture as one; other bytes are stored.
+fn raw_bytes(view: &View, bytes: Vec<u8>, media_type: Option<&str>, name: &str) -> Response {
+    let picture = media_type.filter(|media| PICTURES.contains(media));
+    let headers = [
+        (header::CONTENT_TYPE, picture.unwrap_or(MediaType::BYTES)),
+        (header::CONTENT_SECURITY_POLICY, SANDBOX),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let mut headers = HeaderMap::from_iter(
+        headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
+    );
+    if (picture.is_none() || view.param("download").is_some())
+        && let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\""))
+    {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    (headers, bytes).into_response()
 }
 
 pub(crate) async fn input(view: View, Path(id): Path<String>) -> Result<Response, Problem> {

@@ -7,7 +7,7 @@ use wasmill_egress::Endpoint;
 use wasmill_model::Reach;
 use wasmill_runtime::{
     DirRule, HttpRule, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource, PluginState,
-    ResultFormat, RetryPolicy, SecretRule,
+    RetryPolicy, SecretRule,
 };
 
 use wasmill_store::PublishedPlugin;
@@ -68,9 +68,8 @@ pub(super) struct FactsView {
     #[schemars(extend("enum" = ["task", "suspendable", "command", "module"]))]
     kind: &'static str,
     description: Option<String>,
-    /// Format of its result.
-    #[schemars(extend("enum" = ["text", "json"]))]
-    result: &'static str,
+    /// What its result is: `text`, `json` or a media type.
+    result: String,
     /// Exit codes with which a task completes, besides 0.
     exit_ok: Vec<i32>,
     /// Whether its input is validated against a schema.
@@ -216,10 +215,7 @@ impl FactsView {
             kind: kind.as_str(),
             description: config.description.clone(),
             exit_ok: config.exit_ok.clone(),
-            result: match config.result {
-                ResultFormat::Text => "text",
-                ResultFormat::Json => "json",
-            },
+            result: config.result.to_string(),
             has_schema: config.schema.is_some(),
             imports: imports.first.clone(),
             import_count: imports.count,

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wasmill_access::Identity;
 use wasmill_model::{
-    ATTEMPTS_MAX, Backoff, Cause, Failure, Group, PluginName, Progress, Reach, Task, TaskId, TaskState,
-    Timestamp, Usage,
+    ATTEMPTS_MAX, Backoff, Cause, Failure, Group, PluginName, Progress, Reach, ResultType, Task, TaskId,
+    TaskState, Timestamp, Usage,
 };
 use wasmill_store::SubmittedTask;
 
@@ -43,6 +43,13 @@ pub(crate) struct TaskView {
     id: TaskId,
     /// The plugin's result; `null` unless completed.
     result: Option<String>,
+    /// Media type of the result, if the manifest declares one or the result is bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<String>,
+    /// `base64` if the result is bytes: `GET /task/{id}/result` returns them as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["base64"]))]
+    result_encoding: Option<&'static str>,
     #[serde(flatten)]
     status: StatusView,
 }
@@ -206,7 +213,7 @@ pub(crate) fn shown_to(sender: &Identity, mut task: Task) -> Task {
     if sender.may_read(task.submitted_by.as_deref()) {
         return task;
     }
-    task.result = None;
+    (task.result, task.result_type) = (None, None);
     task.progress = task.progress.map(|progress| Progress { note: String::new(), ..progress });
     task.failure = task.failure.map(|failure| Failure { message: String::new(), ..failure });
     task
@@ -219,7 +226,17 @@ pub(crate) fn is_within(reach: &Reach, task: &Task) -> bool {
 
 impl TaskView {
     pub(crate) fn new(mut task: Task, now: Timestamp) -> Self {
-        Self { id: task.id, result: task.result.take(), status: StatusView::new(task, now) }
+        let (result_type, result_encoding) = type_and_encoding(task.result_type.take());
+        let (id, result) = (task.id, task.result.take());
+        Self { id, result, result_type, result_encoding, status: StatusView::new(task, now) }
+    }
+}
+
+/// Returns the media type of a result, and `base64` if it is encoded so.
+pub(crate) fn type_and_encoding(result: Option<ResultType>) -> (Option<String>, Option<&'static str>) {
+    match result {
+        Some(ResultType { media, is_base64 }) => (Some(media.to_string()), is_base64.then_some("base64")),
+        None => (None, None),
     }
 }
 

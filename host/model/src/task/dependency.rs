@@ -3,7 +3,7 @@
 //!
 //! The API creates them, the store resolves them, the runtime passes the results.
 
-use crate::{TaskId, TaskState};
+use crate::{TaskId, TaskResult, TaskState};
 
 /// Maximum dependencies of a task.
 pub const DEPENDENCIES_MAX: usize = 100;
@@ -54,5 +54,5 @@ pub struct DependencyResult {
     /// How it finished.
     pub outcome: TaskState,
     /// Its result; `None` unless it completed.
-    pub result: Option<String>,
+    pub result: Option<TaskResult>,
 }

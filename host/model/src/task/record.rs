@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Backoff, Failure, Group, NewDependencies, PluginName, Priority, ScheduleName, Tag, TaskId, TaskState,
-    Timestamp, TraceContext, Unique, UniqueKey, Usage, Webhook,
+    Backoff, Failure, Group, NewDependencies, PluginName, Priority, ResultType, ScheduleName, Tag, TaskId,
+    TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, Webhook,
 };
 
 /// A validated task to store.
@@ -144,6 +144,8 @@ pub struct Task {
     pub suspensions: u32,
     /// The result, once completed.
     pub result: Option<String>,
+    /// What the result is; `None` without one, and for text of a plugin that declares nothing.
+    pub result_type: Option<ResultType>,
     /// The failure of the newest ended attempt, or the dependency that had it cancelled.
     pub failure: Option<Failure>,
     /// Latest progress, while running.
@@ -216,6 +218,7 @@ mod tests {
             unique_key: None,
             retry_of: None,
             result: None,
+            result_type: None,
             failure: None,
             progress: None,
             usage: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::retry::WAIT_MAX;
-use crate::{Backoff, Cause, Failure, Retry, RetryOn, Suspension, TaskState, Timestamp};
+use crate::{Backoff, Cause, Failure, Retry, RetryOn, Suspension, TaskResult, TaskState, Timestamp};
 
 /// Maximum host crashes during runs of a task; with the last one it fails.
 ///
@@ -14,7 +14,7 @@ pub const HOST_CRASHES_MAX: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
     /// The plugin returned a result.
-    Completed(String),
+    Completed(TaskResult),
     /// The plugin suspended the task.
     Suspended(Suspension),
     /// The run failed.
@@ -68,7 +68,7 @@ impl AttemptCounts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transition {
     /// Completed with this result.
-    Completed(String),
+    Completed(TaskResult),
     /// Failed for good.
     Failed(Failure),
     /// Suspended until this time with this state; the attempt continues.
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn every_transition_after_a_run_is_in_the_table() {
         for outcome in [
-            RunOutcome::Completed(String::new()),
+            RunOutcome::Completed(TaskResult::default()),
             RunOutcome::Suspended(Suspension { wait: Duration::from_secs(9), state: Vec::new() }),
             RunOutcome::Failed(Failure::new(Cause::Io, "")),
             RunOutcome::Stopped,

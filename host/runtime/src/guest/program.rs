@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::Value;
 use wasmill_model::{Cause, Failure, LogTail};
@@ -29,18 +30,42 @@ const STDOUT_TAIL_BYTES_MAX: usize = 1 << 10;
 const TAIL_LINES_MAX: usize = 10;
 
 /// The accepted forms of the input of a program.
-const INPUT_FORMS: &str =
-    "the input of a program must be a string (its stdin) or an object with `args`, `stdin` and `env`";
+const INPUT_FORMS: &str = "the input of a program must be a string (its stdin) or an object with `args`, `stdin` or `stdin_base64`, and `env`";
 
-/// The input of a program: `{"args": [...], "stdin": "…", "env": {...}}`.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// The input of a program.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProgramInput {
     /// The arguments after the program name.
     pub(crate) args: Vec<String>,
-    pub(crate) stdin: String,
+    pub(crate) stdin: Vec<u8>,
     /// Variables in addition to those of the manifest, which they must not override.
     pub(crate) env: BTreeMap<String, String>,
+}
+
+/// The input as written: `{"args": [...], "stdin": "…", "env": {...}}`, or `stdin_base64` for any bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct InputObject {
+    args: Vec<String>,
+    stdin: Option<String>,
+    stdin_base64: Option<String>,
+    env: BTreeMap<String, String>,
+}
+
+impl InputObject {
+    fn check(self) -> Result<ProgramInput, String> {
+        let Self { args, stdin, stdin_base64, env } = self;
+        let stdin = match (stdin, stdin_base64) {
+            (Some(_), Some(_)) => {
+                return Err("the input has both `stdin` and `stdin_base64`; give one".to_owned());
+            }
+            (stdin, None) => stdin.unwrap_or_default().into_bytes(),
+            (None, Some(encoded)) => BASE64
+                .decode(encoded.as_bytes())
+                .map_err(|error| format!("`stdin_base64` is not base64 with padding: {error}"))?,
+        };
+        Ok(ProgramInput { args, stdin, env })
+    }
 }
 
 impl ProgramInput {
@@ -56,12 +81,14 @@ impl ProgramInput {
         let wrong_type = |found: &str| refused(format!("{INPUT_FORMS}, not {found}"));
         let read = match serde_json::from_str(input.unwrap_or("null")).map_err(malformed)? {
             Value::Null => Self::default(),
-            Value::String(stdin) => Self { stdin, ..Self::default() },
+            Value::String(stdin) => Self { stdin: stdin.into_bytes(), ..Self::default() },
             // serde would read an array as the fields in order.
             Value::Array(_) => return Err(wrong_type("an array")),
             Value::Number(_) => return Err(wrong_type("a number")),
             Value::Bool(_) => return Err(wrong_type("true or false")),
-            other => serde_json::from_value(other).map_err(malformed)?,
+            other => {
+                serde_json::from_value::<InputObject>(other).map_err(malformed)?.check().map_err(refused)?
+            }
         };
         read.check(fixed).map_err(refused)?;
         Ok(read)
@@ -135,11 +162,9 @@ impl StdoutBuffer {
         }
     }
 
-    /// Takes the buffered output as text; invalid UTF-8 becomes U+FFFD.
-    pub(crate) fn take_text(&self) -> String {
-        let bytes = std::mem::take(&mut self.state().bytes);
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    /// Takes the buffered output.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.state().bytes)
     }
 
     /// Returns the last lines; empty if there were none.
@@ -210,7 +235,7 @@ mod tests {
     fn an_input_is_arguments_stdin_and_variables() {
         let read = read(r#"{"args":["-n","1"],"stdin":"text","env":{"A":"b=c"}}"#).unwrap();
         assert_eq!(read.args, ["-n", "1"]);
-        assert_eq!(read.stdin, "text");
+        assert_eq!(read.stdin, b"text");
         assert_eq!(read.env, BTreeMap::from([("A".to_owned(), "b=c".to_owned())]));
     }
 
@@ -218,12 +243,27 @@ mod tests {
     fn a_string_is_stdin_and_null_is_empty() {
         assert_eq!(
             read(r#""text""#).unwrap(),
-            ProgramInput { stdin: "text".to_owned(), ..Default::default() }
+            ProgramInput { stdin: b"text".to_vec(), ..Default::default() }
         );
         for nothing in ["null", "{}"] {
             assert_eq!(read(nothing).unwrap(), ProgramInput::default());
         }
         assert_eq!(ProgramInput::read(None, &Permissions::default()).unwrap(), ProgramInput::default());
+    }
+
+    #[test]
+    fn stdin_may_be_any_bytes_as_base64() {
+        assert_eq!(read(r#"{"stdin_base64":"iVD/"}"#).unwrap().stdin, [0x89, 0x50, 0xff]);
+        for (input, said) in [
+            (r#"{"stdin_base64":"iVD"}"#, "not base64"),
+            (r#"{"stdin_base64":"iVD/\n"}"#, "not base64"),
+            (r#"{"stdin_base64":"-_-_"}"#, "not base64"),
+            (r#"{"stdin_base64":"","stdin":""}"#, "both"),
+        ] {
+            let failure = read(input).unwrap_err();
+            assert_eq!(failure.cause, Cause::InvalidInput);
+            assert!(failure.message.contains(said), "{input}: {failure}");
+        }
     }
 
     #[test]
@@ -266,7 +306,7 @@ mod tests {
         assert!(stdout.append(b"cde").is_err());
         assert!(stdout.has_overflowed());
         assert!(stdout.append(&[b'c', 0xff]).is_ok());
-        assert_eq!(stdout.take_text(), "abc\u{fffd}");
+        assert_eq!(stdout.take(), b"abc\xff");
     }
 
     fn account(bytes_max: u64) -> Arc<Account> {
@@ -294,7 +334,7 @@ mod tests {
         assert!(tail.starts_with("line 990\n") && tail.ends_with("\nline 999"), "{tail}");
         stdout.append("\u{e4}".repeat(3_000).as_bytes()).unwrap();
         assert!(stdout.tail().len() <= STDOUT_TAIL_BYTES_MAX + 4);
-        assert!(stdout.take_text().starts_with("line 0\n"));
+        assert!(stdout.take().starts_with(b"line 0\n"));
     }
 
     #[test]

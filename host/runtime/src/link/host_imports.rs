@@ -99,7 +99,7 @@ impl Pollable for StopRequest {
 impl From<DependencyResult> for Dependency {
     fn from(DependencyResult { id, outcome, result }: DependencyResult) -> Self {
         let outcome = match (outcome, result) {
-            (TaskState::Completed, Some(result)) => Outcome::Completed(result),
+            (TaskState::Completed, Some(result)) => Outcome::Completed(result.text),
             (TaskState::Failed, _) => Outcome::Failed,
             _ => Outcome::Cancelled,
         };

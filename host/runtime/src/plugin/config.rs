@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use wasmill_egress::{Endpoint, normalize_host};
-use wasmill_model::{Backoff, Limits, MissedPolicy, Rate, RetryOn, Timing};
+use wasmill_model::{Backoff, Limits, MediaType, MissedPolicy, Rate, RetryOn, Timing};
 
 use crate::folders::rule::{DirRule, ScratchRule};
 use crate::plugin::schema::InputSchema;
@@ -127,13 +127,41 @@ impl MaxLimits {
 pub type InputCheck = fn(&str) -> Result<(), String>;
 
 /// The format of a plugin's result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ResultFormat {
-    /// Text.
+    /// Text, or bytes if it is no UTF-8.
     #[default]
+    Any,
+    /// Text; any other result fails the attempt.
     Text,
     /// JSON; any other result fails the attempt.
     Json,
+    /// This media type. If it is one of text, any other result fails the attempt.
+    Media(MediaType),
+}
+
+impl ResultFormat {
+    /// Returns the media type that is declared.
+    pub(crate) fn media(&self) -> Option<MediaType> {
+        let name = match self {
+            Self::Any => return None,
+            Self::Media(media) => return Some(media.clone()),
+            Self::Text => MediaType::TEXT,
+            Self::Json => MediaType::JSON,
+        };
+        name.parse().ok()
+    }
+}
+
+/// Formats it as in a manifest; what is not declared is text.
+impl fmt::Display for ResultFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any | Self::Text => f.write_str("text"),
+            Self::Json => f.write_str("json"),
+            Self::Media(media) => media.fmt(f),
+        }
+    }
 }
 
 /// What a plugin may access outside of its sandbox.

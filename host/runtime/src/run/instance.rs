@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{Failure, Limits, RunRequest, RunStep, Suspension};
+use wasmill_model::{Failure, Limits, RunRequest, RunStep, Suspension, TaskResult};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -24,6 +24,7 @@ use crate::memory::MemoryReservation;
 use crate::observe::samples::Stack;
 use crate::plugin::context::PluginContext;
 use crate::run::outcome::{self, Exit, Stage};
+use crate::run::result;
 use crate::scratch::folder::RunScratch;
 use crate::secrets::RunSecrets;
 
@@ -55,7 +56,6 @@ pub(crate) async fn run(
         LinkedPlugin::Command(code) => Box::pin(run_command(code, context, run, resources)).await?,
         LinkedPlugin::Module(code) => Box::pin(run_module(code, context, run, resources)).await?,
     };
-    outcome::check_format(&result, context.config.result)?;
     Ok(RunStep::Done(result))
 }
 
@@ -83,9 +83,8 @@ async fn run_task(
     plugin: &Arc<PluginContext>,
     mut run: RunRequest,
     resources: RunResources,
-) -> Result<String, Failure> {
+) -> Result<TaskResult, Failure> {
     let start = Instant::now();
-    let limits = &plugin.config.limits;
     let input = run.input.take();
     let input_bytes = input.as_ref().map_or(0, String::len);
     let guest = Guest::task(plugin, run, input_bytes, resources);
@@ -99,7 +98,7 @@ async fn run_task(
     let called = job.call_run(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await;
     store.data().finish_output();
     match called {
-        Ok(Ok(result)) => outcome::check_size(store.data().redact(result), limits),
+        Ok(Ok(result)) => returned(result, store.data()),
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
@@ -127,9 +126,7 @@ async fn run_step(
     let called = instance.wasmill_task_resumable_job().call_resume(&mut store, input, state.as_deref()).await;
     store.data().finish_output();
     match called {
-        Ok(Ok(types::Step::Done(result))) => {
-            outcome::check_size(store.data().redact(result), limits).map(RunStep::Done)
-        }
+        Ok(Ok(types::Step::Done(result))) => returned(result, store.data()).map(RunStep::Done),
         Ok(Ok(types::Step::Suspended(types::Suspension { wait, state }))) => {
             let state = store.data().redact_bytes(state);
             suspension(types::Suspension { wait, state }, limits).map(RunStep::Suspended)
@@ -137,6 +134,13 @@ async fn run_step(
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
+}
+
+/// Returns the result of a plugin, without revealed secrets.
+fn returned(text: String, guest: &Guest) -> Result<TaskResult, Failure> {
+    let config = &guest.plugin.config;
+    let text = outcome::check_size(guest.redact(text), &config.limits)?;
+    result::of_text(text, &config.result)
 }
 
 /// Checks the state of a suspension, and clamps its time.
@@ -154,7 +158,7 @@ async fn run_command(
     plugin: &Arc<PluginContext>,
     mut run: RunRequest,
     resources: RunResources,
-) -> Result<String, Failure> {
+) -> Result<TaskResult, Failure> {
     let input = program_input(plugin, &mut run).await?;
     let start = Instant::now();
     let guest = Guest::command(plugin, run, input, resources);
@@ -175,7 +179,7 @@ async fn run_module(
     plugin: &Arc<PluginContext>,
     mut run: RunRequest,
     resources: RunResources,
-) -> Result<String, Failure> {
+) -> Result<TaskResult, Failure> {
     let input = program_input(plugin, &mut run).await?;
     let start = Instant::now();
     let guest = Guest::module(plugin, run, input, resources);
@@ -196,13 +200,19 @@ async fn run_module(
 async fn program_input(plugin: &PluginContext, run: &mut RunRequest) -> Result<ProgramInput, Failure> {
     let results = if run.pass_results { run.host.dependency_results().await? } else { Vec::new() };
     let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions)?;
-    input.stdin.extend(results.into_iter().filter_map(|dependency| dependency.result));
+    for result in results.into_iter().filter_map(|dependency| dependency.result) {
+        input.stdin.append(&mut result::bytes_of(result));
+    }
     Ok(input)
 }
 
 /// Returns the result of a program, or its failure. A program may exit in a start function, before its main
 /// function is called.
-fn program_result(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
+fn program_result(
+    called: wasmtime::Result<Exit>,
+    stage: Stage,
+    guest: &Guest,
+) -> Result<TaskResult, Failure> {
     guest.finish_output();
     let program = guest.program.as_ref().expect("the guest of a program has its output buffers");
     let exit = match called {
@@ -216,13 +226,13 @@ fn program_result(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -
         meter.set_exit_code(exit.code());
     }
     outcome::check_exit(exit, guest)?;
-    let result = program.stdout.take_text();
+    let stdout = program.stdout.take();
     let bytes_max = guest.plugin.config.limits.result_bytes;
-    // Invalid UTF-8 grows when it is replaced.
-    if result.len() as u64 > bytes_max || program.stdout.has_overflowed() {
+    // A secret grows when it is replaced.
+    if stdout.len() as u64 > bytes_max || program.stdout.has_overflowed() {
         return Err(outcome::result_too_large(None, bytes_max));
     }
-    Ok(result)
+    result::of_bytes(stdout, &guest.plugin.config.result)
 }
 
 /// Records that the instance was created and how long that took, and gives it a whole tick to start with.

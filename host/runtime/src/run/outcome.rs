@@ -19,7 +19,6 @@ use crate::guest::state::{Guest, HANDLES_MAX};
 use crate::link::bindings::wasmill::task::types;
 use crate::memory::{Evicted, MemoryReservation};
 use crate::observe::backtrace::Backtrace;
-use crate::plugin::config::ResultFormat;
 use crate::plugin::context::PluginContext;
 
 /// How a program ended.
@@ -168,17 +167,6 @@ fn refused_memory_note(guest: &Guest) -> String {
     } else {
         String::new()
     }
-}
-
-/// Checks that a result has the format that the manifest declares.
-pub(crate) fn check_format(result: &str, format: ResultFormat) -> Result<(), Failure> {
-    if format == ResultFormat::Json
-        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(result)
-    {
-        let message = format!("the manifest declares a JSON result, but it is not valid JSON: {error}");
-        return Err(Failure::new(Cause::Plugin, message));
-    }
-    Ok(())
 }
 
 /// Returns the failure of a run that wasmtime ended.

@@ -42,7 +42,7 @@ async fn dependencies_come_by_a_call_and_leave_the_input_alone() {
     let of = |byte, outcome, result: Option<&str>| DependencyResult {
         id: TaskId::from_bytes([byte; 16]),
         outcome,
-        result: result.map(str::to_owned),
+        result: result.map(Into::into),
     };
     let results = vec![
         of(1, TaskState::Completed, Some("two\n\"lines\"")),

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use data_encoding::BASE64;
 use serde_json::json;
-use wasmill_model::{Cause, Failure};
+use wasmill_model::{Cause, DependencyResult, Failure, RunRequest, Runner, TaskId, TaskResult, TaskState};
 use wasmill_runtime::{Permissions, PluginConfig, ResultFormat, Runtime};
 
-use crate::support::{Host, finish, finish_with, plugin_config, program, runtime_of};
+use crate::support::{Host, done, finish, finish_with, plugin_config, program, run as run_of, runtime_of};
 
 /// Returns a runtime with the program, whose manifest sets one variable.
 fn shared() -> &'static Runtime {
@@ -104,8 +105,33 @@ async fn closing_stdout_early_is_harmless() {
 }
 
 #[tokio::test]
-async fn invalid_utf8_is_replaced() {
-    assert_eq!(run(&["write-bad-text"]).await.unwrap(), "a\u{fffd}b");
+async fn output_that_is_no_text_is_kept_as_base64() {
+    assert_eq!(run(&["write-bad-text"]).await.unwrap(), "Yf9i");
+    let png = ResultFormat::Media("image/png".parse().unwrap());
+    let typed = runtime_of("program", program(), PluginConfig { result: png, ..plugin_config() });
+    let all: Vec<u8> = (0..=255).collect();
+    let input = json!({ "args": ["cat"], "stdin_base64": BASE64.encode(&all) }).to_string();
+    assert_eq!(finish(&typed, "program", &input).await.unwrap(), BASE64.encode(&all));
+    let text =
+        runtime_of("program", program(), PluginConfig { result: ResultFormat::Text, ..plugin_config() });
+    let failure = finish(&text, "program", &input).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Plugin);
+    assert!(failure.message.contains("byte 128 is no UTF-8"), "{failure}");
+}
+
+#[tokio::test]
+async fn results_of_dependencies_reach_a_program_as_the_bytes_that_they_are() {
+    let runtime = runtime_of("program", program(), plugin_config());
+    let of = |text: &str, kind: Option<&str>| DependencyResult {
+        id: TaskId::new(),
+        outcome: TaskState::Completed,
+        result: Some(TaskResult { text: text.to_owned(), r#type: kind.map(|kind| kind.parse().unwrap()) }),
+    };
+    let dependencies = Ok(vec![of("/w==", None), of("/w==", Some("image/png;base64"))]);
+    let host = Arc::new(Host { dependencies, ..Host::default() });
+    let input = json!({ "args": ["cat"], "stdin": "a" }).to_string();
+    let run = RunRequest { plugin: "program".parse().unwrap(), pass_results: true, ..run_of(&input, &host) };
+    assert_eq!(done(runtime.run(run)).await.unwrap(), BASE64.encode(b"a/w==\xff"));
 }
 
 #[tokio::test]

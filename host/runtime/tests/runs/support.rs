@@ -101,10 +101,10 @@ pub(crate) async fn finish_with(
     done(runtime.run(run)).await
 }
 
-/// Returns the result of a run that must not be suspended.
+/// Returns the text of the result of a run that must not be suspended.
 pub(crate) async fn done(run: impl Future<Output = Result<RunStep, Failure>>) -> Result<String, Failure> {
     match tokio::time::timeout(SOON, run).await.expect("the run ends soon")? {
-        RunStep::Done(result) => Ok(result),
+        RunStep::Done(result) => Ok(result.text),
         RunStep::Suspended(later) => panic!("it is suspended: {later:?}"),
     }
 }

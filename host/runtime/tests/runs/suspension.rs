@@ -35,7 +35,7 @@ async fn a_suspended_guest_names_its_time_and_completes_after_it() {
     // Resumed too early, it is suspended again for the rest.
     tokio::time::sleep(wait).await;
     let result = match step(&runtime, input, &host).await.unwrap() {
-        RunStep::Done(result) => result,
+        RunStep::Done(result) => result.text,
         RunStep::Suspended(Suspension { wait, .. }) => panic!("it still wants to wait for {wait:?}"),
     };
     assert!(result.starts_with("io work result = "), "{result}");

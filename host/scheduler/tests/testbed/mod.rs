@@ -98,7 +98,7 @@ impl Runner for ScriptedRunner {
             if run.input.as_deref().is_some_and(|script| script.starts_with("suspend ")) {
                 return run_suspend_step(&run).await;
             }
-            run_script(run, &saved).await.map(RunStep::Done)
+            run_script(run, &saved).await.map(|text| RunStep::Done(text.into()))
         })
     }
 
@@ -146,7 +146,7 @@ async fn run_suspend_step(run: &RunRequest) -> Result<RunStep, Failure> {
     Ok(if suspends < times {
         RunStep::Suspended(Suspension { wait: Duration::from_secs(1), state: vec![suspends + 1] })
     } else {
-        RunStep::Done(format!("suspended {suspends} times, attempt {}", run.attempt))
+        RunStep::Done(format!("suspended {suspends} times, attempt {}", run.attempt).into())
     })
 }
 
@@ -207,7 +207,9 @@ async fn run_script(run: RunRequest, saved: &std::sync::Mutex<Vec<TaskId>>) -> R
         "dependency-results" => {
             let dependency_results = run.host.dependency_results().await?;
             let result = |dependency_results: DependencyResult| {
-                dependency_results.result.unwrap_or_else(|| dependency_results.outcome.to_string())
+                dependency_results
+                    .result
+                    .map_or_else(|| dependency_results.outcome.to_string(), |result| result.text)
             };
             Ok(dependency_results.into_iter().map(result).collect::<Vec<_>>().join(", "))
         }

@@ -54,6 +54,9 @@ CREATE TABLE task (
     plugin_digest   text,
     usage           text,
     cause           text,
+    -- What the result is: a media type, with ;base64 behind it if it is kept so; NULL for text of a plugin that declares
+    -- nothing.
+    result_type     text,
     -- What guests write may hold NUL, which text cannot.
     message         bytea,
     result          bytea

@@ -1,13 +1,17 @@
 //! Queries about dependencies: their status, and their results for a run.
 
-use wasmill_model::{DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskState};
+use wasmill_model::{
+    DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskResult, TaskState,
+};
 use wasmill_store::rules::dependency::stays_in_retry;
 use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::read::filtered_list::ListScan;
-use crate::read::rows::{get, host, number, on_failure, optional_state, seq, size, task_id, text, uuid};
+use crate::read::rows::{
+    get, host, number, on_failure, optional, optional_state, seq, size, task_id, text, uuid,
+};
 
 const DEPENDS: &str = "
     SELECT runs_on_failure, pass_results, dependency.id, outcome
@@ -25,7 +29,7 @@ const RESULTS: &str = "
             LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
         WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.host = $5
             AND task.state = 'running')
-    SELECT found.id, found.outcome, is_there, bytes, result
+    SELECT found.id, found.outcome, is_there, bytes, result, result_type
     FROM found LEFT JOIN task ON task.seq = other AND outcome = 'completed' AND bytes <= $4
     ORDER BY position";
 const AGAIN: &str = "
@@ -77,7 +81,9 @@ pub(crate) async fn dependency_results(connection: &Connection, claim: &Claim) -
         if outcome == TaskState::Completed && !get::<bool>(row, 2)? {
             return Ok(DependencyResults::Gone(id));
         }
-        results.push(DependencyResult { id, outcome, result: text(row, 4)? });
+        let result_type = optional(row, 5)?;
+        let result = text(row, 4)?.map(|text| TaskResult { text, r#type: result_type });
+        results.push(DependencyResult { id, outcome, result });
     }
     let bytes: u64 = rows.first().map_or(Ok(0), |row| number(row, 3))?;
     if bytes > DEPENDENCY_RESULTS_BYTES_MAX {

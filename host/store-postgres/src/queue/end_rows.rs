@@ -16,10 +16,10 @@ use crate::read::rows::{get, host, nanos, seq, uuid};
 const END: &str = "
     UPDATE task SET state = e.state, finished_at = e.at, cause = e.cause, message = e.message, result = e.result,
         plugin_digest = coalesce(e.digest, plugin_digest), host_crashes = host_crashes + e.crashes,
-        usage = coalesce(e.usage, task.usage)
+        usage = coalesce(e.usage, task.usage), result_type = e.result_type
     FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $8::bytea[],
-        $9::text[], $10::bigint[], $11::text[], $12::bigint[]) AS e (seq, id, token, state, at, cause, message, result,
-        digest, crashes, usage, host)
+        $9::text[], $10::bigint[], $11::text[], $12::bigint[], $13::text[]) AS e (seq, id, token, state, at, cause, message, result,
+        digest, crashes, usage, host, result_type)
     WHERE task.seq = e.seq AND task.id = e.id AND claim_token = e.token AND task.host = e.host
         AND task.state || '' = 'running'
         AND stop_requested_at IS NULL
@@ -76,9 +76,11 @@ impl<'a> EndRows<'a> {
     async fn end(&self, connection: &Connection) -> Result<Vec<tokio_postgres::Row>> {
         let ends = || self.ends.iter();
         let result = |finish: &&'a Finish| match &finish.next {
-            Transition::Completed(result) => Some(result.as_bytes()),
+            Transition::Completed(result) => Some(result),
             _ => None,
         };
+        let result_type =
+            |finish| result(finish).and_then(|result| result.r#type.as_ref().map(ToString::to_string));
         let digests: Vec<_> = ends().map(|finish| finish.claim.run().digest()).collect();
         connection
             .query(
@@ -95,11 +97,14 @@ impl<'a> EndRows<'a> {
                     &ends()
                         .map(|finish| finish.failure().map(|(_, message)| message.as_bytes()))
                         .collect::<Vec<_>>(),
-                    &ends().map(result).collect::<Vec<_>>(),
+                    &ends()
+                        .map(|finish| result(finish).map(|result| result.text.as_bytes()))
+                        .collect::<Vec<_>>(),
                     &digests.iter().map(|digest| digest.as_deref()).collect::<Vec<_>>(),
                     &ends().map(|finish| i64::from(finish.is_crash())).collect::<Vec<_>>(),
                     &ends().map(|finish| finish.usage().map(|used| usage::text(&used))).collect::<Vec<_>>(),
                     &ends().map(|finish| host(finish.claim.task_ref())).collect::<Vec<_>>(),
+                    &ends().map(result_type).collect::<Vec<_>>(),
                 ],
             )
             .await

@@ -55,7 +55,7 @@ impl Operation for Finish {
 
     fn cost(&self) -> u64 {
         let bytes = match &self.next {
-            Transition::Completed(result) => result.len(),
+            Transition::Completed(result) => result.text.len(),
             Transition::Suspended(_, state) => state.len(),
             _ => 0,
         };

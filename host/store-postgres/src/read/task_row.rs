@@ -28,7 +28,7 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL, submitted_by, task.host ",
+            "webhook_on IS NOT NULL, submitted_by, task.host, result_type ",
             "FROM task ",
             $tail
         )
@@ -61,6 +61,7 @@ pub(crate) fn task_row(row: &Row) -> Result<TaskRow> {
             .map(|id| wasmill_model::TaskId::from_bytes(id.into_bytes())),
         failure: failure(row, 14)?,
         result: text(row, 16)?,
+        result_type: optional(row, 36)?,
         suspensions: number(row, 23)?,
         progress: None,
         usage: used(row, 18)?,

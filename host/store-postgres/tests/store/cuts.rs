@@ -41,7 +41,7 @@ impl Bed {
 }
 
 fn done() -> Transition {
-    Transition::Completed("1".to_owned())
+    Transition::Completed("1".into())
 }
 
 #[tokio::test]

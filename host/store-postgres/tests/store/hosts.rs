@@ -29,7 +29,7 @@ fn host_of(schema: &Schema, place: &str, waiting_max: u64) -> Store {
 }
 
 fn done() -> Transition {
-    Transition::Completed("1".to_owned())
+    Transition::Completed("1".into())
 }
 
 pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {

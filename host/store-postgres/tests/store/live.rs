@@ -54,7 +54,7 @@ async fn what_a_run_reports_is_seen_at_another_host_while_it_runs() {
     assert_eq!(page.tasks[0].progress, at_a.progress, "a list has it too");
     claim.set_progress(progress(0.5, "half"));
     eventually("a sees more", async || get(&a, claim.id).await.progress == Some(progress(0.5, "half"))).await;
-    assert_eq!(b.finish(&claim, Transition::Completed("1".to_owned()), None, at(3)).await, Ok(true));
+    assert_eq!(b.finish(&claim, Transition::Completed("1".into()), None, at(3)).await, Ok(true));
     assert_eq!(get(&a, claim.id).await.progress, None);
     eventually("its row is removed", async || rows(&schema, "live_run").await == 0).await;
 }
@@ -80,7 +80,7 @@ async fn a_log_grows_at_another_host_while_its_run_writes() {
     eventually("a has the newest lines", async || text(&a, claim.id).await == text(&b, claim.id).await).await;
     assert!(text(&a, claim.id).await.starts_with('['), "earlier bytes are dropped");
     let part = claim.log().part();
-    assert_eq!(b.finish(&claim, Transition::Completed("1".to_owned()), part, at(3)).await, Ok(true));
+    assert_eq!(b.finish(&claim, Transition::Completed("1".into()), part, at(3)).await, Ok(true));
     assert_eq!(text(&a, claim.id).await, text(&b, claim.id).await);
     drop(live);
     eventually("nobody asks for it", async || rows(&schema, "live_log").await == 0).await;

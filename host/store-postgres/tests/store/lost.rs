@@ -38,7 +38,7 @@ async fn a_commit_that_never_arrived_is_sent_again() {
     bed.proxy.set(Mode::CutBeforeCommit);
     let claimed = claim_one(&bed.store, at(1)).await;
     bed.proxy.set(Mode::CutBeforeCommit);
-    let result = Transition::Completed("1".to_owned());
+    let result = Transition::Completed("1".into());
     assert_eq!(bed.store.finish(&claimed.claim, result, None, at(2)).await, Ok(true));
     assert_eq!(bed.proxy.cuts(), 3);
     let task = get(&bed.store, id).await;
@@ -55,7 +55,7 @@ async fn a_commit_whose_answer_was_lost_is_not_done_twice() {
     let claimed = claim_one(&bed.store, at(1)).await;
     assert_eq!(claimed.attempt, 1);
     bed.proxy.set(Mode::CutAfterCommit);
-    let result = Transition::Completed("1".to_owned());
+    let result = Transition::Completed("1".into());
     assert_eq!(bed.store.finish(&claimed.claim, result, None, at(2)).await, Ok(true));
     assert_eq!(bed.proxy.cuts(), 3);
     let task = get(&bed.store, id).await;
@@ -131,7 +131,7 @@ async fn a_host_that_was_taken_for_dead_registers_anew() {
     // At the same place, so the first one is dead.
     let second = start(bed.schema.config(&bed.schema.url(), "one"), at(0)).0;
     bed.proxy.set(Mode::Pass);
-    let late = bed.store.finish(&claimed.claim, Transition::Completed("1".to_owned()), None, at(2)).await;
+    let late = bed.store.finish(&claimed.claim, Transition::Completed("1".into()), None, at(2)).await;
     assert_eq!(late, Ok(false));
     assert!(!bed.store.lease().is_valid(term) && bed.store.lease().term() != term);
     let task = get(&second, id).await;

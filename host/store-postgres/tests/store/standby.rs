@@ -94,7 +94,7 @@ async fn a_host_freezes_while_the_standby_is_away_and_thaws_when_it_is_back() {
         eventually("its lease is valid again", async || store.lease().is_valid(store.lease().term())).await;
     }
     assert_eq!(store.lease().term(), term, "nobody has taken it for dead");
-    let result = Transition::Completed("1".to_owned());
+    let result = Transition::Completed("1".into());
     assert_eq!(store.finish(&claimed.claim, result, None, at(2)).await, Ok(true));
     let task = get(&other, id).await;
     assert_eq!((task.state, task.attempt, task.host_crashes), (TaskState::Completed, 1, 0));
@@ -115,7 +115,7 @@ async fn a_host_registers_anew_after_a_failover_that_has_lost_what_it_was_told_i
     eventually("it registers anew", async || store.lease().is_valid(store.lease().term())).await;
     eventually("under another id", async || store.lease().term() != term).await;
     for claimed in &claimed {
-        let late = store.finish(&claimed.claim, Transition::Completed("1".to_owned()), None, at(2)).await;
+        let late = store.finish(&claimed.claim, Transition::Completed("1".into()), None, at(2)).await;
         assert_eq!(late, Ok(false), "a run that the database has forgotten ends nothing");
     }
     assert_eq!(store.get(lost).await, Ok(None));
@@ -123,10 +123,7 @@ async fn a_host_registers_anew_after_a_failover_that_has_lost_what_it_was_told_i
     assert_eq!((task.state, task.attempt), (TaskState::Available, 0));
     let again = claim_one(&store, at(3)).await;
     assert_eq!(again.claim.id, kept);
-    assert_eq!(
-        store.finish(&again.claim, Transition::Completed("2".to_owned()), None, at(4)).await,
-        Ok(true)
-    );
+    assert_eq!(store.finish(&again.claim, Transition::Completed("2".into()), None, at(4)).await, Ok(true));
     assert_eq!(waiting(&store), 0);
 }
 

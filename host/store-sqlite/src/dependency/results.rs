@@ -1,12 +1,14 @@
 //! Queries about dependencies: their status, and their results for a run.
 
 use rusqlite::{Connection, Row, params};
-use wasmill_model::{DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskState};
+use wasmill_model::{
+    DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskResult, TaskState,
+};
 use wasmill_store::rules::dependency::stays_in_retry;
 use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
 
 use crate::read::filtered_list::ListScan;
-use crate::read::rows::{on_failure, seq, size, state};
+use crate::read::rows::{on_failure, optional, seq, size, state};
 
 pub(crate) const DEPENDS: &str = "
     SELECT on_failure, pass_results, dependency.id, outcome
@@ -21,7 +23,7 @@ pub(crate) const RESULTS: &str = "
     FROM task CROSS JOIN dependency ON dependency.seq = task.seq
         LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
     WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running' ORDER BY position";
-pub(crate) const RESULT: &str = "SELECT result FROM task WHERE seq = ?1";
+pub(crate) const RESULT: &str = "SELECT result, result_type FROM task WHERE seq = ?1";
 pub(crate) const AGAIN: &str = "
     SELECT on_failure, pass_results, dependency.id, outcome,
         EXISTS (SELECT 1 FROM task WHERE task.id = dependency.id)
@@ -91,10 +93,15 @@ pub(crate) fn dependency_results(
     let mut results = Vec::with_capacity(found.len());
     let mut statement = snapshot.prepare_cached(RESULT)?;
     for (id, outcome, seq) in found {
-        let result = seq.map(|seq| statement.query_one([seq], |row| row.get(0))).transpose()?;
+        let result = seq.map(|seq| statement.query_one([seq], result)).transpose()?.flatten();
         results.push(DependencyResult { id, outcome, result });
     }
     Ok(DependencyResults::Results(results))
+}
+
+fn result(row: &Row<'_>) -> rusqlite::Result<Option<TaskResult>> {
+    let Some(text) = row.get(0)? else { return Ok(None) };
+    Ok(Some(TaskResult { text, r#type: optional(row, 1)? }))
 }
 
 /// Reads the dependencies for the retry of a task.

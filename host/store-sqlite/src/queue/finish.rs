@@ -1,7 +1,7 @@
 //! Finishes a run, if its claim still holds. A task with a stop request is then cancelled or removed.
 
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::{LogLine, TaskState, Transition};
+use wasmill_model::{LogLine, ResultType, TaskState, Transition};
 use wasmill_store::live::{Body, LiveChange};
 use wasmill_store::rules::finish::{Finish, Finished, RunCount};
 use wasmill_store::{Claim, LogPart, stored};
@@ -17,7 +17,7 @@ use crate::writer::batch::{Batch, Operation, large};
 pub(crate) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
         plugin_digest = coalesce(?9, plugin_digest), host_crashes = host_crashes + ?10,
-        usage = coalesce(?11, usage)
+        usage = coalesce(?11, usage), result_type = ?12
     WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running' AND stop_requested_at IS NULL";
 pub(crate) const WAIT: &str = "
     UPDATE task SET state = ?14, sort_key = sort_key + coalesce(?4, ready_at) - ready_at,
@@ -52,7 +52,7 @@ impl Operation for Finish {
 
     fn cost(&self) -> u64 {
         let bytes = match &self.next {
-            Transition::Completed(result) => result.len(),
+            Transition::Completed(result) => result.text.len(),
             Transition::Suspended(_, state) => state.len(),
             _ => 0,
         };
@@ -145,6 +145,7 @@ fn end(batch: &Batch<'_>, finish: &Finish) -> rusqlite::Result<bool> {
     let claim = &finish.claim;
     let (cause, message) = finish.failure().unzip();
     let result = if let Transition::Completed(result) = &finish.next { Some(result) } else { None };
+    let result_type = result.and_then(|result| result.r#type.as_ref());
     let rows = batch.connection.prepare_cached(END)?.execute(params![
         seq(claim.task_ref()),
         claim.id.as_bytes(),
@@ -153,10 +154,11 @@ fn end(batch: &Batch<'_>, finish: &Finish) -> rusqlite::Result<bool> {
         nanos(finish.now),
         cause.map(|cause| cause.to_string()),
         message,
-        result,
+        result.map(|result| &result.text),
         claim.run().digest(),
         finish.is_crash(),
         finish.usage().map(|usage| stored::usage::text(&usage)),
+        result_type.map(ResultType::to_string),
     ])?;
     Ok(rows == 1)
 }

@@ -24,7 +24,7 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL, submitted_by ",
+            "webhook_on IS NOT NULL, submitted_by, result_type ",
             "FROM task ",
             $tail
         )
@@ -56,6 +56,7 @@ pub(crate) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         retry_of: row.get::<_, Option<_>>(22)?.map(TaskId::from_bytes),
         failure: failure(row, 14)?,
         result: row.get(16)?,
+        result_type: optional(row, 35)?,
         suspensions: row.get(23)?,
         progress: None,
         usage: usage::read(row, 18)?,

@@ -24,7 +24,7 @@ async fn filled(folder: &Folder, results_mib: usize) {
     }
     for _ in 0..results_mib {
         let claim = claim_one_of_many(&store).await;
-        let large = Transition::Completed("x".repeat(1 << 20));
+        let large = Transition::Completed("x".repeat(1 << 20).into());
         assert_eq!(store.finish(&claim, large, None, at(0)).await, Ok(true));
     }
     store.close().await;
@@ -126,7 +126,7 @@ async fn a_backup_holds_every_task_and_opens_as_a_database() {
     let store = folder.open();
     let done = insert_one(&store).await;
     let claim = claim_one(&store, at(1)).await.claim;
-    assert_eq!(store.finish(&claim, Transition::Completed("1".to_owned()), None, at(2)).await, Ok(true));
+    assert_eq!(store.finish(&claim, Transition::Completed("1".into()), None, at(2)).await, Ok(true));
     let running = insert_one(&store).await;
     claim_one(&store, at(3)).await;
     let waiting = insert_one(&store).await;

@@ -20,7 +20,7 @@ fn spoil(folder: &Folder, sql: &str) {
 }
 
 fn done() -> Transition {
-    Transition::Completed("1".to_owned())
+    Transition::Completed("1".into())
 }
 
 async fn listed(store: &Store, filter: Filter) -> Vec<TaskId> {

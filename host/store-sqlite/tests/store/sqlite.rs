@@ -222,7 +222,7 @@ async fn a_claim_beside_a_failing_command_is_kept() {
         // The claim ran twice under one token. The next batch puts back what nobody took.
         store.insert(vec![NewTask { plugin: plugin("b"), ..new_task() }]).await.expect("inserted");
         assert_eq!(get(&store, id).await.state, TaskState::Running);
-        let done = Transition::Completed("1".to_owned());
+        let done = Transition::Completed("1".into());
         assert_eq!(store.finish(&claims.claimed[0].claim, done, None, at(second)).await, Ok(true));
     }
 }

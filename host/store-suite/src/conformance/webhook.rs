@@ -45,7 +45,7 @@ async fn completed(store: &Store, second: i64) -> TaskId {
 }
 
 fn done() -> Transition {
-    Transition::Completed("1".to_owned())
+    Transition::Completed("1".into())
 }
 
 fn query(second: i64) -> DueQuery {

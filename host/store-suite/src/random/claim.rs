@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wasmill_model::{DependencyResult, TaskId, TaskState};
+use wasmill_model::{DependencyResult, TaskId, TaskResult, TaskState};
 use wasmill_store::{ClaimQuota, DependencyResults};
 
 use crate::fixture::{Fixture, StoreExt, at, get, plugin};
@@ -109,7 +109,7 @@ impl<F: Fixture> World<F> {
             let outcome = outcome.expect("it has ended");
             let result = match self.tasks.get(id) {
                 None if outcome == TaskState::Completed => return DependencyResults::Gone(*id),
-                on => on.and_then(|on| on.result.clone()),
+                on => on.and_then(|on| on.result.clone()).map(TaskResult::from),
             };
             dependency_results.push(DependencyResult { id: *id, outcome, result });
         }

@@ -191,7 +191,7 @@ impl<F: Fixture> World<F> {
         let retry_at = self.now + 2;
         let was_killed = next == 4;
         let next = match next {
-            0 => Transition::Completed("1".to_owned()),
+            0 => Transition::Completed("1".into()),
             1 => Transition::Failed(failure()),
             2 => Transition::RetryAt(at(retry_at), failure()),
             _ => Transition::Requeued,
@@ -216,7 +216,7 @@ impl<F: Fixture> World<F> {
             Transition::Requeued => task.attempt -= 1,
             _ => {
                 if let Transition::Completed(result) = &next {
-                    task.result = Some(result.clone());
+                    task.result = Some(result.text.clone());
                 }
                 task.end(self.now);
                 let plugin = task.plugin;

@@ -28,6 +28,7 @@ pub(crate) struct Task {
     pub(crate) exit_code: Option<i32>,
     pub(crate) error: Option<TaskError>,
     pub(crate) result: Option<String>,
+    pub(crate) result_encoding: Option<String>,
     pub(crate) retry_of: Option<String>,
     pub(crate) priority: i64,
     pub(crate) tags: Vec<String>,

@@ -14,6 +14,8 @@ use crate::output::{self, data};
 #[derive(Deserialize)]
 struct Ready {
     result: Option<String>,
+    #[serde(default)]
+    result_encoding: Option<String>,
 }
 
 /// Prints the result or why there is none; with `--wait`, once the task has finished.
@@ -36,8 +38,8 @@ pub(crate) fn result(args: &ResultArgs) -> Result<Exit> {
         let response = client.get(&format!("/task/{id}/result")).await?;
         match response.status.as_u16() {
             200 => {
-                let Ready { result } = response.read()?;
-                output::text(&result.unwrap_or_default());
+                let Ready { result, result_encoding } = response.read()?;
+                output::result(&result.unwrap_or_default(), result_encoding.is_some());
                 Ok(Exit::Done)
             }
             202 => {

@@ -105,7 +105,7 @@ fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
 pub(crate) fn outcome(task: &Task) -> Exit {
     match task.state.as_str() {
         "completed" => {
-            output::text(task.result.as_deref().unwrap_or_default());
+            output::result(task.result.as_deref().unwrap_or_default(), task.result_encoding.is_some());
             Exit::Done
         }
         "cancelled" => {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use wasmill_model::{Cause, Failure, PluginName, RunHost, RunRequest, RunStep, Runner, Suspension, TaskId};
+use wasmill_model::{
+    Cause, Failure, PluginName, RunHost, RunRequest, RunStep, Runner, Suspension, TaskId, TaskResult,
+};
 use wasmill_runtime::Runtime;
 
 use super::host::LocalHost;
@@ -19,7 +21,7 @@ const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum AttemptOutcome {
-    Completed(String),
+    Completed(TaskResult),
     Failed(Failure),
     /// It was stopped from the keyboard.
     Stopped,

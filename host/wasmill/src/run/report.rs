@@ -64,7 +64,8 @@ impl RunReport {
                 if is_watched {
                     note!("{} {}", style.green("completed"), style.dim(self.costs()));
                 }
-                output::text(result);
+                let is_base64 = result.r#type.as_ref().is_some_and(|result| result.is_base64);
+                output::result(&result.text, is_base64);
             }
             AttemptOutcome::Failed(failure) => {
                 let failed = style.red(format!("failed by {}", failure.cause.words()));
@@ -102,6 +103,7 @@ impl RunReport {
             }
             AttemptOutcome::Stopped => ("cancelled", "cancelled".to_owned(), None, None),
         };
+        let result_type = result.and_then(|result| result.r#type.as_ref());
         let report = json!({
             "state": state,
             "status": status,
@@ -109,7 +111,9 @@ impl RunReport {
             "plugin_digest": self.digest,
             "attempt": self.attempt,
             "duration_ms": u64::try_from(self.took.as_millis())?,
-            "result": result,
+            "result": result.map(|result| &result.text),
+            "result_type": result_type.map(|result| result.media.as_str()),
+            "result_encoding": result_type.filter(|result| result.is_base64).map(|_| "base64"),
             "error": error,
             "usage": wasmill_api::usage_view(&self.usage),
         });

@@ -47,7 +47,7 @@ async fn run_one(submits: &Store, runs: &Store) {
     loop {
         let claims = runs.claim(quota.clone(), 1, u64::MAX, SystemClock.now()).await.expect("claimed");
         if let Some(claimed) = claims.claimed.into_iter().next() {
-            let done = Transition::Completed("1".to_owned());
+            let done = Transition::Completed("1".into());
             assert_eq!(runs.finish(&claimed.claim, done, None, SystemClock.now()).await, Ok(true));
             return;
         }

@@ -65,6 +65,9 @@ CREATE TABLE task (
     -- What the newest ended attempt used, as a JSON array in the order of read/usage.rs, zeros at its end left out.
     usage           TEXT,
     cause           TEXT,
+    -- What the result is: a media type, with ;base64 behind it if it is kept so; NULL for text of a plugin that declares
+    -- nothing.
+    result_type     TEXT,
     -- Last, because they may be large: columns behind a large one are slow to reach.
     message         TEXT,
     result          TEXT

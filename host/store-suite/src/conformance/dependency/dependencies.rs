@@ -41,7 +41,7 @@ pub async fn end(store: &Store, next: Transition, second: i64) -> TaskId {
 }
 
 pub fn completed() -> Transition {
-    Transition::Completed("1".to_owned())
+    Transition::Completed("1".into())
 }
 
 pub async fn ready(store: &Store, second: i64) -> Vec<TaskId> {

@@ -1,7 +1,7 @@
 //! The results that a task gets of its dependencies.
 
 use wasmill_model::{
-    DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewTask, OnFailure, TaskState, Transition,
+    DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewTask, OnFailure, TaskResult, TaskState, Transition,
 };
 use wasmill_store::{DependencyResults, PruneCursor, RetentionBounds, Store};
 
@@ -16,6 +16,10 @@ async fn dependency_results(store: &Store, second: i64) -> DependencyResults {
     store.dependency_results(&claimed.claim).await.expect("read")
 }
 
+fn bytes() -> TaskResult {
+    TaskResult { text: "/w==".to_owned(), r#type: Some("image/png;base64".parse().expect("valid")) }
+}
+
 pub async fn dependency_results_are_in_request_order(fixture: &impl Fixture) {
     let store = fixture.open();
     let tasks = [insert_one(&store).await, insert_one(&store).await, insert_one(&store).await];
@@ -26,18 +30,14 @@ pub async fn dependency_results_are_in_request_order(fixture: &impl Fixture) {
     for (claimed, next) in claims.claimed.iter().zip([
         completed(),
         Transition::Failed(failure()),
-        Transition::Completed(String::new()),
+        Transition::Completed(bytes()),
     ]) {
         assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
     }
-    let of = |id, outcome, result: Option<&str>| DependencyResult {
-        id,
-        outcome,
-        result: result.map(str::to_owned),
-    };
+    let of = |id, outcome, result| DependencyResult { id, outcome, result };
     let expected = DependencyResults::Results(vec![
-        of(tasks[2], TaskState::Completed, Some("")),
-        of(tasks[0], TaskState::Completed, Some("1")),
+        of(tasks[2], TaskState::Completed, Some(bytes())),
+        of(tasks[0], TaskState::Completed, Some("1".into())),
         of(tasks[1], TaskState::Failed, None),
     ]);
     let claimed = claim_one(&store, at(3)).await;
@@ -92,7 +92,7 @@ pub async fn a_missing_dependency_result_is_named(fixture: &impl Fixture) {
     insert(&store, NewTask { plugin: plugin("b"), ..with(&[large, large], OnFailure::Cancel, true) }).await;
     let claims = claim(&store, 2, at(1)).await;
     for (claimed, bytes) in claims.claimed.iter().zip([1, too_much]) {
-        let next = Transition::Completed("x".repeat(bytes));
+        let next = Transition::Completed("x".repeat(bytes).into());
         assert_eq!(store.finish(&claimed.claim, next, None, at(1)).await, Ok(true));
     }
     store.remove(first, at(2)).await.expect("removed");

@@ -36,7 +36,7 @@ pub async fn every_transition_is_published_after_its_commit(fixture: &impl Fixtu
     for (next, word) in [
         (Transition::RetryAt(at(1), failure()), "retrying"),
         (Transition::Requeued, "retrying"),
-        (Transition::Completed(String::new()), "completed"),
+        (Transition::Completed("".into()), "completed"),
     ] {
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(now(&mut follower), ["started"]);
@@ -67,7 +67,7 @@ pub async fn a_refused_operation_publishes_nothing(fixture: &impl Fixture) {
     store.insert(vec![other, duplicate]).await.expect_err("a duplicate");
     store.cancel(id, at(2)).await.expect("cancelled");
     store.cancel(id, at(2)).await.expect("cancelled before");
-    let late = store.finish(&claimed.claim, Transition::Completed(String::new()), None, at(3)).await;
+    let late = store.finish(&claimed.claim, Transition::Completed("".into()), None, at(3)).await;
     assert_eq!(late, Ok(false));
     assert_eq!(now(&mut follower), ["cancelled"]);
     assert_eq!(now(&mut of_other), Vec::<&str>::new());
@@ -90,7 +90,7 @@ pub async fn progress_is_published_on_request(fixture: &impl Fixture) {
     store.publish_progress(at(3)).await;
     assert_eq!(now(&mut follower), Vec::<&str>::new(), "once");
     claimed.claim.set_progress(progress(1.0));
-    store.finish(&claimed.claim, Transition::Completed(String::new()), None, at(4)).await.expect("finished");
+    store.finish(&claimed.claim, Transition::Completed("".into()), None, at(4)).await.expect("finished");
     store.publish_progress(at(5)).await;
     assert_eq!(now(&mut follower), ["completed"], "no progress after the end");
 }

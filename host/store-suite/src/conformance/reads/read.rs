@@ -49,7 +49,7 @@ pub async fn a_page_of_large_results_ends_early(fixture: &impl Fixture) {
     let store = fixture.open();
     let mut all = insert_many::<5>(&store).await.to_vec();
     for claimed in claim(&store, 5, at(1)).await.claimed {
-        let large = Transition::Completed("x".repeat(3 << 20));
+        let large = Transition::Completed("x".repeat(3 << 20).into());
         assert_eq!(store.finish(&claimed.claim, large, None, at(1)).await, Ok(true));
     }
     let (mut seen, mut next) = (Vec::new(), None);
@@ -86,7 +86,7 @@ pub async fn a_checkpoint_survives_its_attempt(fixture: &impl Fixture) {
 
 pub async fn a_checkpoint_ends_with_its_task(fixture: &impl Fixture) {
     let store = fixture.open();
-    for next in [Transition::Completed("1".to_owned()), Transition::Failed(failure())] {
+    for next in [Transition::Completed("1".into()), Transition::Failed(failure())] {
         insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(true));

@@ -118,7 +118,7 @@ pub async fn tasks_are_found_by_the_cause_of_their_failure(fixture: &impl Fixtur
         Transition::Failed(failed(Cause::Io)),
         Transition::Failed(failed(Cause::Exit(3))),
         Transition::Failed(failed(Cause::Exit(33))),
-        Transition::Completed("1".to_owned()),
+        Transition::Completed("1".into()),
         Transition::RetryAt(at(1_000), failed(Cause::Io)),
     ]
     .into_iter()
@@ -152,7 +152,7 @@ pub async fn tasks_are_found_by_the_cause_of_their_failure(fixture: &impl Fixtur
     assert_eq!(claim_one(&store, at(5)).await.claim.id, ids[5]);
     let again = claim_one(&store, at(1_000)).await;
     assert_eq!(again.claim.id, ids[4]);
-    let completed = Transition::Completed("2".to_owned());
+    let completed = Transition::Completed("2".into());
     assert_eq!(store.finish(&again.claim, completed, None, at(1_001)).await, Ok(true));
     assert_eq!(found(&store, &by("io"), 9).await, [ids[0]]);
 }
@@ -255,8 +255,7 @@ pub async fn stored_and_ever_finished_tasks_are_counted_apart(fixture: &impl Fix
     for second in 0..4 {
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(second)).await;
-        let next =
-            if second < 3 { Transition::Completed("1".to_owned()) } else { Transition::Failed(failure()) };
+        let next = if second < 3 { Transition::Completed("1".into()) } else { Transition::Failed(failure()) };
         assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
         if second == 0 {
             store.remove(id, at(second)).await.expect("removed");

@@ -60,7 +60,7 @@ pub async fn tags_stay_with_a_task_in_every_state(fixture: &impl Fixture) {
         ids.push(insert(&store, "a").await);
     }
     let claims = claim(&store, 2, at(0)).await.claimed;
-    let done = Transition::Completed("x".repeat(100_000));
+    let done = Transition::Completed("x".repeat(100_000).into());
     assert_eq!(store.finish(&claims[0].claim, done, None, at(1)).await, Ok(true));
     store.cancel(ids[2], at(1)).await.expect("cancelled");
     ids.reverse();

@@ -62,7 +62,7 @@ pub async fn a_task_keeps_its_trace_and_its_spans_are_recorded_when_they_end(fix
     assert_eq!((run.trace_id, run.span_id), (caller.trace_id, SpanId::of_run(id, 1)));
     store.finish(&first.claim, Transition::RetryAt(at(5), failure()), None, at(4)).await.expect("stored");
     let second = claim_one(&store, at(7)).await;
-    store.finish(&second.claim, Transition::Completed("ok".to_owned()), None, at(9)).await.expect("stored");
+    store.finish(&second.claim, Transition::Completed("ok".into()), None, at(9)).await.expect("stored");
     let late = store.finish(&second.claim, Transition::Failed(failure()), None, at(9)).await;
     assert_eq!(late, Ok(false), "a refused end is not recorded");
 
@@ -131,17 +131,11 @@ pub async fn an_unsampled_trace_is_propagated_and_not_recorded(fixture: &impl Fi
         let claimed = claim_one(&store, at(1)).await;
         let trace = claimed.claim.trace().expect("it is part of a trace");
         assert_eq!(trace.context().traceparent(), caller, "the caller is the parent of what follows");
-        store
-            .finish(&claimed.claim, Transition::Completed(String::new()), None, at(2))
-            .await
-            .expect("stored");
+        store.finish(&claimed.claim, Transition::Completed("".into()), None, at(2)).await.expect("stored");
         store.insert(vec![new_task()]).await.expect("inserted");
         let claimed = claim_one(&store, at(3)).await;
         assert!(claimed.claim.trace().is_none(), "it is part of none");
-        store
-            .finish(&claimed.claim, Transition::Completed(String::new()), None, at(4))
-            .await
-            .expect("stored");
+        store.finish(&claimed.claim, Transition::Completed("".into()), None, at(4)).await.expect("stored");
         store.close().await;
     }
     assert!(recorded(&on).1.is_empty());

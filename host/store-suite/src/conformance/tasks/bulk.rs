@@ -9,7 +9,7 @@ use crate::fixture::{
 };
 
 fn done() -> Transition {
-    Transition::Completed("1".to_owned())
+    Transition::Completed("1".into())
 }
 
 fn states(states: &[TaskState]) -> Filter {
@@ -259,7 +259,7 @@ pub async fn large_results_shorten_a_prune_step(fixture: &impl Fixture) {
     for _ in 0..4 {
         insert_one(&store).await;
         let claim = claim_one(&store, at(0)).await.claim;
-        let large = Transition::Completed("x".repeat(3 << 20));
+        let large = Transition::Completed("x".repeat(3 << 20).into());
         assert_eq!(store.finish(&claim, large, None, at(0)).await, Ok(true));
     }
     let excess = store.excess(since(1), PruneCursor::default(), 9).await.expect("read");

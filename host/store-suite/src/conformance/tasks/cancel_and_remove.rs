@@ -10,7 +10,7 @@ use crate::fixture::{
 };
 
 fn done() -> Transition {
-    Transition::Completed("1".to_owned())
+    Transition::Completed("1".into())
 }
 
 pub async fn a_waiting_task_is_cancelled(fixture: &impl Fixture) {

@@ -93,7 +93,7 @@ pub async fn a_suspension_never_grows_when_the_clock_goes_back(fixture: &impl Fi
             // The clock is ahead once more.
             assert_eq!(ids(&claim(&store, 9, at(YEAR)).await), []);
         }
-        let done = Transition::Completed("1".to_owned());
+        let done = Transition::Completed("1".into());
         assert_eq!(store.finish(&claimed.claim, done, None, at(YEAR)).await, Ok(true));
     }
 }

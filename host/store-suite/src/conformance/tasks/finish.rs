@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Cause, Failure, TaskState, Transition, Usage};
+use wasmill_model::{Cause, Failure, ResultType, TaskResult, TaskState, Transition, Usage};
 use wasmill_store::CancelOutcome;
 
 use crate::fixture::{Fixture, StoreExt, at, claim, claim_one, failure, get, insert_one, wrote};
@@ -11,12 +11,26 @@ pub async fn a_result_is_stored(fixture: &impl Fixture) {
     let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let next = Transition::Completed("{\"ok\":true}".to_owned());
+    let next = Transition::Completed("{\"ok\":true}".into());
     assert_eq!(store.finish(&claimed.claim, next, wrote(&claimed.claim, "hello\n"), at(3)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.result.as_deref()), (TaskState::Completed, Some("{\"ok\":true}")));
     assert_eq!((task.started_at, task.finished_at), (Some(at(1)), Some(at(3))));
+    assert_eq!(task.result_type, None);
     assert_eq!(store.log(id).await, Ok(Some("hello\n".to_owned())));
+}
+
+pub async fn the_type_of_a_result_is_stored(fixture: &impl Fixture) {
+    let store = fixture.open();
+    for kind in ["image/png;base64", "text/csv"] {
+        let id = insert_one(&store).await;
+        let claimed = claim_one(&store, at(1)).await;
+        let r#type = Some(kind.parse::<ResultType>().expect("valid"));
+        let result = TaskResult { text: "eA==".to_owned(), r#type: r#type.clone() };
+        assert_eq!(store.finish(&claimed.claim, Transition::Completed(result), None, at(2)).await, Ok(true));
+        let task = get(&store, id).await;
+        assert_eq!((task.result.as_deref(), task.result_type), (Some("eA=="), r#type));
+    }
 }
 
 pub async fn a_permanent_failure_is_stored(fixture: &impl Fixture) {
@@ -52,7 +66,7 @@ pub async fn a_retry_waits_until_its_time(fixture: &impl Fixture) {
 pub async fn a_success_clears_the_previous_failure(fixture: &impl Fixture) {
     let store = fixture.open();
     let id = insert_one(&store).await;
-    for next in [Transition::RetryAt(at(1), failure()), Transition::Completed("1".to_owned())] {
+    for next in [Transition::RetryAt(at(1), failure()), Transition::Completed("1".into())] {
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(store.finish(&claimed.claim, next, None, at(1)).await, Ok(true));
     }
@@ -78,7 +92,7 @@ pub async fn a_claim_finishes_once(fixture: &impl Fixture) {
     let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let done = |result: &str| Transition::Completed(result.to_owned());
+    let done = |result: &str| Transition::Completed(result.into());
     assert_eq!(store.finish(&claimed.claim, done("1"), None, at(2)).await, Ok(true));
     let log = wrote(&claimed.claim, "late");
     assert_eq!(store.finish(&claimed.claim, done("2"), log, at(3)).await, Ok(false));
@@ -111,9 +125,7 @@ pub async fn a_task_keeps_the_digest_of_its_newest_attempt(fixture: &impl Fixtur
     let digest = async || get(&store, id).await.plugin_digest;
     assert_eq!(digest().await, None);
     let retry = || Transition::RetryAt(at(1), failure());
-    for (pinned, next) in
-        [("old", retry()), ("new", retry()), ("newer", Transition::Completed(String::new()))]
-    {
+    for (pinned, next) in [("old", retry()), ("new", retry()), ("newer", Transition::Completed("".into()))] {
         let before = digest().await;
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(digest().await, before, "until the next attempt has a version");

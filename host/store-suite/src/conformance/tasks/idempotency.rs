@@ -232,7 +232,7 @@ pub async fn a_unique_key_is_free_once_its_task_has_finished(fixture: &impl Fixt
     store.cancel(cancelled, at(1)).await.expect("cancelled");
     let removed = insert().await;
     store.remove(removed, at(9)).await.expect("removed");
-    for next in [Transition::Completed("1".to_owned()), Transition::Failed(failure())] {
+    for next in [Transition::Completed("1".into()), Transition::Failed(failure())] {
         insert().await;
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));

@@ -52,7 +52,7 @@ pub async fn a_claim_from_before_a_crash_is_revoked(fixture: &impl Fixture) {
     let old = claim_one(&store, at(1)).await.claim;
     store.close().await;
     let store = fixture.open();
-    let done = || Transition::Completed("1".to_owned());
+    let done = || Transition::Completed("1".into());
     assert_eq!(store.finish(&old, done(), None, at(2)).await, Ok(false));
     let new = claim_one(&store, at(2)).await.claim;
     assert_eq!(store.finish(&old, done(), None, at(2)).await, Ok(false));

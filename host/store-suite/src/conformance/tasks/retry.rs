@@ -44,7 +44,7 @@ pub async fn every_attempt_is_stored_with_its_outcome(fixture: &impl Fixture) {
     ];
     assert_eq!(attempts, expected);
     let last = claim_one(&store, at(9)).await;
-    assert_eq!(store.finish(&last.claim, Transition::Completed("1".to_owned()), None, at(9)).await, Ok(true));
+    assert_eq!(store.finish(&last.claim, Transition::Completed("1".into()), None, at(9)).await, Ok(true));
     assert_eq!(store.attempts(id).await.expect("read"), expected, "the last stands in the task");
     store.remove(id, at(9)).await.expect("removed");
     assert_eq!(store.attempts(id).await, Ok(vec![]));
@@ -137,7 +137,7 @@ pub async fn tasks_are_found_page_by_page_while_others_arrive(fixture: &impl Fix
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(second)).await;
         let next =
-            if second == 3 { Transition::Completed("1".to_owned()) } else { Transition::Failed(failure()) };
+            if second == 3 { Transition::Completed("1".into()) } else { Transition::Failed(failure()) };
         assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
         if second != 3 {
             failed.push(id);

@@ -45,10 +45,7 @@ pub async fn a_suspended_task_resumes_at_its_time_with_its_state(fixture: &impl 
     assert_eq!(last.checkpoint, Checkpoint::NotLoaded, "it is read when it is asked for");
     assert_eq!(store.restore(&last.claim).await, Ok(Some(large.into_bytes())));
     assert_eq!(get(&store, id).await.suspensions, 2);
-    assert_eq!(
-        store.finish(&last.claim, Transition::Completed("3".to_owned()), None, at(22)).await,
-        Ok(true)
-    );
+    assert_eq!(store.finish(&last.claim, Transition::Completed("3".into()), None, at(22)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Completed, 1, Some(at(1))));
     assert_eq!(store.attempts(id).await.expect("read"), [], "there was but one");
