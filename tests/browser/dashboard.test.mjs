@@ -444,6 +444,12 @@ test("an upload shows what changes before it is taken, and a schedule is made", 
   await page.click("dialog button[type=submit]");
   await page.locator(".flash").waitFor();
   await page.goto(`${server.url}ui/schedules`);
+  await page.fill("#new input[name=name]", "no name");
+  await page.fill("#new input[name=cron]", "5 * * * *");
+  await page.click("#new button");
+  await page.locator("[role=alert]").waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("role")), "alert", "why it was refused has the focus");
+  assert.equal(await page.inputValue("#new input[name=cron]"), "5 * * * *", "and nothing is lost");
   await page.fill("#new input[name=name]", "hourly");
   await page.fill("#new input[name=cron]", "5 * * * *");
   await page.fill("#new textarea[name=task]", "{\"plugin\": \"noop\"}");

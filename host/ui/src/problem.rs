@@ -48,7 +48,8 @@ pub fn page(problem: &Problem, root: &'static str) -> Page {
 /// Shows a problem within a page.
 pub fn alert(problem: &Problem) -> Markup {
     html! {
-        div.alert role="alert" {
+        // It gets the focus, so that a reader need not look for it, in a page as well as in a dialog.
+        div.alert role="alert" tabindex="-1" autofocus {
             p { b { (problem.status) " " (visible(&problem.title)) } }
             p.pre { (block(&problem.detail)) }
             @if problem.errors.len() > 1 {

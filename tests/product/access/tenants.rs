@@ -296,6 +296,64 @@ async fn no_spelling_of_an_id_shows_what_another_key_submitted() {
 }
 
 #[tokio::test]
+async fn the_keys_in_force_are_listed_for_admins_without_their_secrets() {
+    let (server, admin) = server(&[]);
+    let reach = ["--group", "t1", "--tag", "eu", "--rate", "200/s"];
+    let secret = server.create_key("one", &[&["--scope", "submit,read"], &reach[..]].concat());
+    let tenant = server.client().with_key(&secret);
+    assert_eq!(tenant.get("/task").await.status, StatusCode::OK);
+    let listed = admin.get("/keys").await;
+    assert_eq!(listed.status, StatusCode::OK, "{}", listed.text);
+    let keys = listed.json.as_array().expect("an array");
+    let names: Vec<_> =
+        keys.iter().map(|key| (key["name"].as_str().expect("a name"), &key["this"])).collect();
+    assert_eq!(names, [("one", &json!(false)), ("ops", &json!(true))]);
+    let one = &keys[0];
+    assert_eq!(one["scopes"], json!(["read", "submit"]), "{one}");
+    assert_eq!(
+        (&one["plugins"], &one["groups"], &one["tags"]),
+        (&Value::Null, &json!(["t1"]), &json!(["eu"]))
+    );
+    assert!(one["rate"].is_string() && one["expired"] == false, "{one}");
+    assert!(one["last_used_at"].is_string() && one["last_used_from"] == "127.0.0.1", "{one}");
+    let text = secret.rsplit('_').next().expect("its text");
+    for answer in [&listed.text, &admin.clone().undocumented().get("/ui/keys").await.text] {
+        assert!(answer.contains("one") && !answer.contains(text) && !answer.contains("hash"), "{answer}");
+    }
+    for reader in [&tenant, &client(&server, "two", "read,submit,cancel,schedule,plugins,metrics", &[])] {
+        assert_eq!(reader.get("/keys").await.status, StatusCode::FORBIDDEN);
+        assert_eq!(reader.clone().undocumented().get("/ui/keys").await.status, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_finds_and_deletes_its_own() {
+    let (server, admin) = server(&[]);
+    let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]);
+    let task = |group: &str| json!({"plugin": "noop", "group": group, "tags": ["shared"]});
+    let (own, other) = (admin.submit(&task("t1")).await, admin.submit(&task("t2")).await);
+    for id in [&own, &other] {
+        admin.until(id, "completed").await;
+    }
+    let page = async |text: &str| tenant.clone().undocumented().get(&format!("/ui/find?text={text}")).await;
+    // What is found alone is opened.
+    let found = page("shared").await;
+    assert_eq!(found.headers["location"], format!("task/{own}").as_str(), "{}", found.text);
+    for text in [&other, "t2", "nightly"] {
+        let found = page(text).await;
+        assert!(found.status == StatusCode::OK && found.text.contains("Nothing was found"), "{text}");
+    }
+    for dry_run in [true, false] {
+        let deleted = tenant.post(&format!("/task/delete?tag=shared&dry_run={dry_run}"), &json!({})).await;
+        assert_eq!(deleted.json["deleted"], 1, "{}", deleted.text);
+    }
+    assert_eq!(admin.get(&format!("/task/{own}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(admin.get(&format!("/task/{other}")).await.status, StatusCode::OK);
+    let reader = client(&server, "reader", "read,submit", &[]);
+    assert_eq!(reader.post("/task/delete?all=true", &json!({})).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn the_pages_show_a_tenant_its_own() {
     let (server, admin) = server(&[]);
     let tenant = client(&server, "one", "read,submit,cancel", &["--group", "t1"]);

@@ -1,4 +1,4 @@
-//! What is done to all tasks that match: by cause, in parts, and exactly once, in both databases.
+//! What is done to all tasks that match: by cause, in parts, and exactly once; and checkpoints. In both databases.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -150,5 +150,30 @@ async fn a_retry_of_many_goes_on_where_a_part_ended() {
         let of: std::collections::BTreeSet<_> =
             listed.json.as_array().expect("a list").iter().map(|task| task["retry_of"].to_string()).collect();
         assert_eq!((of.len(), listed.json.as_array().map(Vec::len)), (130, Some(130)), "each once");
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_read_until_its_task_ends() {
+    for server in servers("saves") {
+        let client = server.client();
+        let fails = json!({"plugin": "misbehave", "input": {"do": "count-then-fail", "succeed_on": 9},
+            "max_attempts": 2, "backoff": {"first": "1h"}});
+        let id = client.submit(&fails).await;
+        client.until_task(&id, "between its attempts", |task| task["queue_state"] == "scheduled").await;
+        let path = format!("/task/{id}/checkpoint");
+        let saved = client.get(&path).await;
+        assert_eq!((saved.status, saved.text.as_str()), (StatusCode::OK, "1"));
+        assert_eq!(saved.headers["content-type"], "application/octet-stream");
+        let page = client.clone().undocumented().get(&format!("/ui/task/{id}/checkpoint")).await;
+        assert!(page.status == StatusCode::OK && page.text.contains(">Download</a>"), "{}", page.text);
+        let raw = client.clone().undocumented().get(&format!("/ui/raw/{id}/checkpoint")).await;
+        let policy = raw.headers["content-security-policy"].to_str().expect("text");
+        assert!(raw.text == "1" && policy.starts_with("sandbox"), "{policy}");
+        assert_eq!(post(&client, &format!("/task/{id}/cancel")).await.status, StatusCode::OK);
+        let gone = client.get(&path).await;
+        assert_eq!((gone.status, gone.str("code")), (StatusCode::NOT_FOUND, "no-checkpoint"));
+        let unknown = client.get("/task/0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061/checkpoint").await;
+        assert_eq!(unknown.str("code"), "unknown-task");
     }
 }

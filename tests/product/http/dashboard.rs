@@ -45,7 +45,8 @@ async fn every_page_has_the_strict_policy_and_only_relative_links() {
     let client = pages(&server);
     let id = client.submit(&sleep(30_000)).await;
     let task = format!("/ui/task/{id}");
-    let tabs = ["", "/result", "/input", "/depends", "/webhook", "/record"].map(|tab| format!("{task}{tab}"));
+    let tabs = ["", "/result", "/input", "/checkpoint", "/depends", "/webhook", "/record"]
+        .map(|tab| format!("{task}{tab}"));
     let others = [
         "/ui/",
         "/ui/tasks",
@@ -55,6 +56,9 @@ async fn every_page_has_the_strict_policy_and_only_relative_links() {
         "/ui/live",
         "/ui/hosts",
         "/ui/doctor",
+        "/ui/keys",
+        "/ui/find?text=none",
+        "/ui/plugin?name=noop",
     ];
     for path in others.into_iter().chain(tabs.iter().map(String::as_str)) {
         let shown = page(&client, path).await;
