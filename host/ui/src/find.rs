@@ -11,9 +11,6 @@ use crate::shell::{Page, Place};
 
 const ROOT: &str = "../";
 
-/// Longest text to look for: that of a unique key.
-pub const TEXT_CHARS_MAX: usize = 255;
-
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
@@ -59,16 +56,6 @@ impl Found {
 
 fn of_plugin(plugin: &Plugin) -> String {
     Filters::default().href("plugin", &[("name", &plugin.name)])
-}
-
-/// The box on every page.
-pub(crate) fn form(root: &str, text: &str) -> Markup {
-    html! {
-        form.find method="get" action={ (root) "ui/find" } role="search" aria-label="Find" {
-            input id="find" type="search" name="text" value=(text) required maxlength=(TEXT_CHARS_MAX)
-                aria-label="Find a task, tag, key, plugin or schedule" placeholder="id, tag, key, name" autocomplete="off" spellcheck="false";
-        }
-    }
 }
 
 /// Shows the page.

@@ -5,9 +5,11 @@ pub mod login;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::assets::{self, Asset};
-use crate::find;
 use crate::part::confirm::button;
 use crate::part::text::{brief, visible};
+
+/// Longest text to look for: that of a unique key.
+pub const FIND_CHARS_MAX: usize = 255;
 
 /// What the reader may do; buttons for anything else are left out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,7 +181,7 @@ fn header(site: &Site, place: Place, root: &str) -> Markup {
                     }
                 }
             }
-            (find::form(root, ""))
+            (find_box(root))
             div.tools {
                 span.live id="live-state" hidden {}
                 button.quiet.script type="button" id="pause" hidden aria-pressed="false" { "Pause" }
@@ -187,6 +189,15 @@ fn header(site: &Site, place: Place, root: &str) -> Markup {
                 button.quiet.script type="button" id="keys" { "Shortcuts" }
                 (account(site, root))
             }
+        }
+    }
+}
+
+fn find_box(root: &str) -> Markup {
+    html! {
+        form.find method="get" action={ (root) "ui/find" } role="search" aria-label="Find" {
+            input id="find" type="search" name="text" required maxlength=(FIND_CHARS_MAX)
+                aria-label="Find a task, tag, key, plugin or schedule" placeholder="id, tag, key, name" autocomplete="off" spellcheck="false";
         }
     }
 }

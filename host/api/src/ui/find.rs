@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::join_all;
 use wasmill_ui::Filters;
-use wasmill_ui::find::{Found, FoundTasks, TEXT_CHARS_MAX, page};
+use wasmill_ui::find::{Found, FoundTasks, page};
 use wasmill_ui::record::{Plugin, Schedule};
+use wasmill_ui::shell::FIND_CHARS_MAX;
 
 use crate::http::browser::redirect;
 use crate::openapi::Operation;
@@ -29,7 +30,7 @@ pub(crate) async fn find(view: View) -> Result<Response, Problem> {
     if let Some(kept) = view.kept(turn.as_ref()) {
         return Ok(kept);
     }
-    let text: String = view.param("text").unwrap_or_default().trim().chars().take(TEXT_CHARS_MAX).collect();
+    let text: String = view.param("text").unwrap_or_default().trim().chars().take(FIND_CHARS_MAX).collect();
     let found = if text.is_empty() { Found::default() } else { look(&view, text).await? };
     if let Some(only) = found.only() {
         return Ok(redirect(&only));
