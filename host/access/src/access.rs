@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wasmill_model::{Clock, KeySpace, Reach, Timestamp};
+use wasmill_model::{Clock, KeySpace, LimitedKey, Reach, Timestamp};
 
 use crate::keys::{Key, Keys};
 use crate::meter::OverRate;
@@ -65,6 +65,11 @@ impl Identity {
     /// Returns the id that tasks name in `submitted_by`.
     pub fn id(&self) -> Option<&Arc<str>> {
         self.key.as_ref().map(|key| &key.id)
+    }
+
+    /// Returns the key if its limits count what it submits.
+    pub fn limited(&self) -> Option<&Arc<LimitedKey>> {
+        self.key.as_ref().and_then(|key| key.limited.as_ref())
     }
 
     /// Returns the tasks and plugins that it may see and touch.
@@ -148,13 +153,20 @@ impl Access {
         if !keys.is_empty() {
             self.0.needs_key.store(true, Ordering::Relaxed);
         }
-        self.0.keys.send_replace(Arc::new(keys));
         self.0.is_stale.store(false, Ordering::Relaxed);
+        self.0.keys.send_replace(Arc::new(keys));
+    }
+
+    /// Returns a receiver of the keys in force. It is woken when they change, and when earlier ones stay in force since the
+    /// files cannot be read.
+    pub fn watch(&self) -> watch::Receiver<Arc<Keys>> {
+        self.0.keys.subscribe()
     }
 
     /// Records that the files cannot be read any more.
     pub(crate) fn set_stale(&self) {
         self.0.is_stale.store(true, Ordering::Relaxed);
+        self.0.keys.send_modify(|_| {});
     }
 
     /// Returns true if earlier keys are in force, since the files cannot be read.

@@ -11,11 +11,12 @@ use chrono::SecondsFormat;
 use data_encoding::HEXLOWER;
 use rustix::process::geteuid;
 use tempfile::NamedTempFile;
-use wasmill_model::{Rate, Reach, Timestamp};
+use wasmill_model::{KeyLimits, Rate, Reach, Timestamp};
 
 use crate::file::{self, Row};
 use crate::key::SecretKey;
 use crate::keys::Key;
+use crate::limits;
 use crate::reach;
 use crate::scope::Scopes;
 
@@ -82,6 +83,8 @@ pub struct NewKey {
     pub rate: Option<Rate>,
     /// The tasks and plugins that it may see and touch.
     pub reach: Reach,
+    /// How much it may have at once.
+    pub limits: KeyLimits,
 }
 
 /// The keys file of a data folder.
@@ -122,7 +125,7 @@ impl KeyFile {
         })
     }
 
-    /// Creates another key of the same name, scopes, reach and rate; the earlier ones end after the overlap. The new key ends when
+    /// Creates another key of the same name, scopes, reach, rate and limits; the earlier ones end after the overlap. The new key ends when
     /// `expires` says, or never if that is `None` and the newest one never ends.
     ///
     /// # Errors
@@ -149,8 +152,8 @@ impl KeyFile {
             }
             let newest = newest.ok_or_else(|| self.unknown(name))?;
             let expires = expires(newest.expires.is_none());
-            let Key { scopes, rate, reach, .. } = newest;
-            let new = NewKey { name: name.to_owned(), scopes, expires, rate, reach };
+            let Key { scopes, rate, reach, limits, .. } = newest;
+            let new = NewKey { name: name.to_owned(), scopes, expires, rate, reach, limits };
             Ok((self.append(blocks, &new)?, new))
         })
     }
@@ -190,6 +193,7 @@ impl KeyFile {
         if let Some(rate) = new.rate {
             text.push_str(&format!("rate = \"{rate}\"\n"));
         }
+        text.push_str(&limits::lines(new.limits));
         let mut rows = file::parse(&text).map_err(|why| self.invalid(why))?;
         let row = rows.pop().ok_or_else(|| self.invalid("the new key is missing".to_owned()))?;
         row.to_key().map_err(EditError::Refused)?;

@@ -8,14 +8,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use chrono::DateTime;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use toml::value::Datetime;
-use wasmill_model::{KeySpace, Rate, Reach, Timestamp, position, without_bom};
+use wasmill_model::{KeyLimits, KeySpace, LimitedKey, Rate, Reach, Timestamp, position, without_bom};
 
 use crate::key::{self, InvalidKey, KeyHash, check_key};
 use crate::keys::{Key, Keys};
+use crate::limits;
 use crate::reach;
 use crate::scope::{InvalidScope, Scope, Scopes};
 use crate::stamp::FileStamp;
@@ -75,6 +77,9 @@ pub(crate) struct Row {
     pub(crate) tags: Option<Vec<String>>,
     pub(crate) expires: Option<Datetime>,
     pub(crate) rate: Option<String>,
+    pub(crate) waiting: Option<u64>,
+    pub(crate) running: Option<u64>,
+    pub(crate) stored: Option<ByteSize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -206,6 +211,7 @@ impl Row {
         let expires = self.expires.map(time).transpose()?;
         let rate = self.rate.as_deref().map(str::parse::<Rate>).transpose();
         let rate = rate.map_err(|error| format!("its rate is invalid: {error}"))?;
+        let limits = limits::read(self.waiting, self.running, self.stored, &reach)?;
         let (hash, own_id) = self.secret()?;
         let has_own_id = own_id.is_some();
         let id = match (&self.id, own_id) {
@@ -224,7 +230,12 @@ impl Row {
         // A hash with the id of a key is that of a key.
         let has_id = has_own_id || (self.sha256.is_some() && key::is_id(&id));
         let space = reach::space(&reach);
-        Ok((Key { rate, reach, space, ..new_key(&id, &self.name, scopes, expires, hash) }, has_id))
+        let is_counted = limits.waiting_max.is_some() || limits.stored_bytes_max.is_some();
+        let limited = is_counted.then(|| Arc::new(LimitedKey { name: self.name.as_str().into(), limits }));
+        Ok((
+            Key { rate, reach, space, limits, limited, ..new_key(&id, &self.name, scopes, expires, hash) },
+            has_id,
+        ))
     }
 
     /// Returns the hash of the secret, and its id if it has one.
@@ -263,6 +274,8 @@ fn new_key(id: &str, name: &str, scopes: Scopes, expires: Option<Timestamp>, has
         rate: None,
         reach: Reach::default(),
         space: KeySpace::default(),
+        limits: KeyLimits::default(),
+        limited: None,
         hash,
         last_used: Arc::default(),
         meter: Arc::default(),

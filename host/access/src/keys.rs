@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
-use wasmill_model::{KeySpace, Rate, Reach, Timestamp};
+use wasmill_model::{Group, KeyLimits, KeySpace, LimitedKey, Rate, Reach, Timestamp};
 
 use crate::key::{self, KeyHash};
 use crate::last_used::LastUsed;
@@ -28,6 +28,10 @@ pub struct Key {
     pub reach: Reach,
     /// Where its unique keys and idempotency keys are unique: keys of the same reach share them.
     pub space: KeySpace,
+    /// How much it may have at once.
+    pub limits: KeyLimits,
+    /// Its limits with its name, if the store counts its tasks for them.
+    pub(crate) limited: Option<Arc<LimitedKey>>,
     pub(crate) hash: KeyHash,
     pub(crate) last_used: Arc<LastUsed>,
     pub(crate) meter: Arc<Meter>,
@@ -91,6 +95,19 @@ impl Keys {
         let mut keys: Vec<_> = self.by_id.values().collect();
         keys.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         keys
+    }
+
+    /// Returns how many tasks of a group may run at once, for the groups of keys with that limit; the smallest one counts.
+    pub fn group_limits(&self) -> HashMap<Group, usize> {
+        let mut limits = HashMap::new();
+        for key in self.by_id.values() {
+            if let (Some(most), Some(group)) = (key.limits.running_max, key.reach.only_group()) {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                let limit = limits.entry(group.clone()).or_insert(most);
+                *limit = most.min(*limit);
+            }
+        }
+        limits
     }
 
     /// Returns true if there is none.

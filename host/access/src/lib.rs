@@ -9,6 +9,7 @@ mod file;
 mod key;
 mod keys;
 mod last_used;
+mod limits;
 mod meter;
 mod reach;
 mod scope;

@@ -24,7 +24,7 @@ pub use clock::{Clock, SystemClock, TimeDelta, Timestamp, boot_time};
 pub use duration::{InvalidDuration, duration_pattern, parse_duration};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use id::{IdEnd, IdPrefix, InvalidIdEnd, InvalidIdPrefix, InvalidTaskId, TaskId};
-pub use limits::{Limits, SLOTS_DEFAULT};
+pub use limits::{KeyLimits, LimitedKey, Limits, SLOTS_DEFAULT};
 pub use log::{LINE_SEQ_MAX, LogLine, LogStream, LogTail};
 pub use plugin::{InvalidPluginName, PluginName};
 pub use rate::{InvalidRate, Rate};
@@ -42,7 +42,7 @@ pub use task::{
     TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase, TaskResult, TaskState, Transition, Unique, UniqueKey,
     Usage, Webhook,
 };
-pub use text::{position, without_bom};
+pub use text::{position, shown_size, without_bom};
 pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use trace::{
     InvalidTraceContext, RunTrace, Sampler, Span, SpanAttribute, SpanId, SpanKind, TraceContext, TraceId,

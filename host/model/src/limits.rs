@@ -1,6 +1,10 @@
-//! Resource limits of a run. The runtime enforces the sizes, the scheduler the timeout.
+//! Resource limits of a run, which the runtime and the scheduler enforce, and limits of a key, which the store does.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::shown_size;
 
 /// The number of slots, unless one is set or the machine affords fewer.
 pub const SLOTS_DEFAULT: u32 = 1_000;
@@ -36,4 +40,43 @@ impl Default for Limits {
             checkpoint_bytes: 1 << 20,
         }
     }
+}
+
+/// How much a key may have at once. Keys of one name, as those of a rotation, share their limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Maximum waiting tasks.
+    pub waiting_max: Option<u64>,
+    /// Maximum running tasks.
+    pub running_max: Option<u64>,
+    /// Maximum bytes of the inputs of its tasks, and of the results and logs of those that have ended.
+    pub stored_bytes_max: Option<u64>,
+}
+
+impl KeyLimits {
+    /// Returns true if there is no limit.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Says what is limited, for people; empty without limits.
+impl fmt::Display for KeyLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.waiting_max.map(|tasks| format!("{tasks} waiting")),
+            self.running_max.map(|tasks| format!("{tasks} running")),
+            self.stored_bytes_max.map(|bytes| format!("{} stored", shown_size(bytes))),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// A key whose limits count the tasks that it submits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitedKey {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its limits.
+    pub limits: KeyLimits,
 }

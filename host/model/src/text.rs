@@ -6,6 +6,14 @@ pub fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
+/// Returns the shortest text of a size that is a multiple of a unit, such as `64MiB`.
+#[must_use]
+pub fn shown_size(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = UNITS.into_iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
 /// Formats a byte offset as line and column, such as `line 2, column 9`. Errors name the position instead of quoting the
 /// line, which may hold a secret.
 #[must_use]

@@ -18,7 +18,7 @@ const LARGE: [&str; 9] =
     ["task", "input", "log", "checkpoint", "tag", "attempt", "dependent", "webhook", "idempotency"];
 
 /// Statements that read a whole table, once at each start.
-const AT_START: [&str; 1] = ["writer/plugin_counts.rs RECOUNT"];
+const AT_START: [&str; 2] = ["writer/plugin_counts.rs RECOUNT", "writer/key_usage.rs RECOUNT"];
 
 /// 20,000 tasks, most of which are finished, with all that they have beside them.
 const FILL: &str = "

@@ -9,12 +9,13 @@ mod read;
 mod schedule;
 mod upkeep;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::runtime::{Builder, Runtime};
 use wasmill_model::Timestamp;
 use wasmill_store::commit::{AbandonedClaims, WriterState, WriterStats};
 use wasmill_store::live::LiveRuns;
+use wasmill_store::rules::group_limits::GroupLimits;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
 use wasmill_store::{Backend, Recovery, Store, StoreError};
 
@@ -42,6 +43,7 @@ pub(crate) struct Postgres {
     others: Arc<Others>,
     watched: Arc<WatchedLogs>,
     waiting_max: u64,
+    group_limits: Mutex<Arc<GroupLimits>>,
 }
 
 impl Backend for Postgres {
@@ -125,8 +127,17 @@ impl Database {
         handle.spawn(Keeper::new(server.clone(), others.clone(), writer.queue(), lease, clock).run());
         let relay = Relay::new(server, others.clone(), live_runs.clone(), watched.clone(), writer.queue());
         handle.spawn(relay.run());
-        let postgres =
-            Postgres { readers, writer, stats, live_runs, abandoned, others, watched, waiting_max };
+        let postgres = Postgres {
+            readers,
+            writer,
+            stats,
+            live_runs,
+            abandoned,
+            others,
+            watched,
+            waiting_max,
+            group_limits: Mutex::default(),
+        };
         Ok((Store::new(postgres), recovery))
     }
 }

@@ -123,8 +123,16 @@ impl Full {
         let quotas =
             vec![ClaimQuota::from(plugin()), ClaimQuota::from("held".parse::<PluginName>().expect("valid"))];
         let abandoned = Arc::default();
-        self.run(ClaimReady { quotas, tasks_max: 10, available_memory: u64::MAX, now: at(second), abandoned })
-            .into_claims()
+        let (now, group_limits) = (at(second), Arc::default());
+        self.run(ClaimReady {
+            quotas,
+            tasks_max: 10,
+            available_memory: u64::MAX,
+            now,
+            abandoned,
+            group_limits,
+        })
+        .into_claims()
     }
 
     /// Does everything that a server does all day, a few times.
@@ -273,7 +281,9 @@ fn a_claim_queries_no_plugin_without_waiting_tasks() {
     let mut quotas: Vec<_> = (0..500).map(name).collect();
     quotas.push(plugin().into());
     let abandoned = Arc::default();
-    let claim = ClaimReady { quotas, tasks_max: 600, available_memory: u64::MAX, now: at(1), abandoned };
+    let (now, group_limits) = (at(1), Arc::default());
+    let claim =
+        ClaimReady { quotas, tasks_max: 600, available_memory: u64::MAX, now, abandoned, group_limits };
     assert_eq!(full.run(claim).into_claims().claimed.len(), 1);
     assert_eq!(runs(&full) - before, 1, "of 501 plugins one has a task that waits");
 }

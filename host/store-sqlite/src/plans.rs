@@ -10,7 +10,7 @@ use crate::queue::{
 use crate::read::{ahead, filtered_list, queries};
 use crate::retention::prune;
 use crate::schedule::{due_runs, schedules};
-use crate::writer::{clock_skew, events, plugin_counts, quarantine};
+use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
 const STATEMENTS: [&str; 106] = [
@@ -29,6 +29,7 @@ const STATEMENTS: [&str; 106] = [
     promote::NEXT_DUE,
     claim::NEXT_GROUP,
     claim::AVAILABLE,
+    claim::RUNNING,
     claim::CLAIMED,
     claim::CHECKPOINT,
     claim::CLAIM,
@@ -133,6 +134,7 @@ pub(crate) fn all() -> Vec<&'static str> {
         .chain([recover::DEPENDED_ON, recover::SETTLING])
         .chain([quarantine::FIND, quarantine::FAIL])
         .chain(plugin_counts::STATEMENTS)
+        .chain(key_usage::STATEMENTS)
         .chain(prune::STATEMENTS)
         .chain(deliveries::STATEMENTS)
         .collect()

@@ -8,12 +8,13 @@ mod schedule;
 mod upkeep;
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rusqlite::Connection;
 use wasmill_model::Timestamp;
 use wasmill_store::commit::{AbandonedClaims, WriterStats};
 use wasmill_store::live::LiveRuns;
+use wasmill_store::rules::group_limits::GroupLimits;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
 use wasmill_store::{Backend, Lease, OwnHost, Recovery, Store, StoreError};
 
@@ -26,7 +27,7 @@ use crate::queue::recover;
 use crate::read::readers::Readers;
 use crate::writer::batcher::Batcher;
 use crate::writer::thread::Writer;
-use crate::writer::{events, plugin_counts};
+use crate::writer::{events, key_usage, plugin_counts};
 
 /// An open database.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(crate) struct Sqlite {
     live_runs: Arc<LiveRuns>,
     abandoned: Arc<AbandonedClaims>,
     waiting_max: u64,
+    group_limits: Mutex<Arc<GroupLimits>>,
     lease: Lease,
     host: OwnHost,
     started_at: Timestamp,
@@ -92,6 +94,7 @@ impl Database {
         let (recovery, writer_state) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
         let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).map_err(faulty)?);
         let stats = Arc::new(WriterStats::new(writer_state, plugin_counts));
+        stats.key_usage().replace(key_usage::load(&connection).map_err(faulty)?);
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
         live_runs
             .event_bus
@@ -119,6 +122,7 @@ impl Database {
             live_runs,
             abandoned,
             waiting_max,
+            group_limits: Mutex::default(),
             lease: Lease::forever(),
             host: OwnHost::default(),
             started_at: now,

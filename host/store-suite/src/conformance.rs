@@ -11,8 +11,8 @@ pub mod webhook;
 pub use dependency::{dependencies, dependency_results, dependents};
 pub use reads::{events, log, read, search, tags, traces};
 pub use tasks::{
-    bulk, cancel_and_remove, claim, clock, fairness, finish, idempotency, insert, queue, recover, retry,
-    suspend,
+    bulk, cancel_and_remove, claim, clock, fairness, finish, idempotency, insert, key_limits, queue, recover,
+    retry, suspend,
 };
 
 /// Creates a test of each case with a fresh [`Fixture`](crate::Fixture) of this type.
@@ -23,6 +23,10 @@ macro_rules! conformance {
             insert: a_new_task_waits, a_duplicate_id_stores_no_task_of_the_request, a_full_queue_refuses_further_tasks,
                 a_finished_task_frees_its_place_in_the_queue, an_empty_insert_succeeds,
                 a_plugin_has_at_most_its_limit_of_waiting_tasks, the_limit_of_a_plugin_holds_under_concurrent_submits;
+            key_limits: a_key_has_at_most_its_limit_of_waiting_tasks, every_end_of_a_wait_is_room_for_its_key,
+                no_limit_of_a_key_is_exceeded_by_a_thousand_at_once, a_key_stores_at_most_its_bytes,
+                a_checkpoint_does_not_count_and_a_removed_run_leaves_nothing,
+                a_group_at_its_limit_of_running_tasks_delays_no_other;
             claim: the_longest_available_task_of_each_plugin_is_claimed_first, only_requested_plugins_are_claimed,
                 no_task_is_claimed_twice, a_claim_returns_everything_its_run_needs, a_plugin_gets_at_most_its_quota, a_claim_stops_at_the_first_task_beyond_available_memory,
                 a_short_claim_returns_when_the_next_task_is_due, a_dropped_claim_is_requeued;

@@ -1,6 +1,7 @@
 //! Errors of the store, in kinds that callers match. They never name SQL.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use wasmill_model::{PluginName, TaskId};
 
@@ -30,6 +31,35 @@ pub enum StoreError {
         plugin: PluginName,
         /// Maximum waiting tasks of the plugin.
         waiting_max: u64,
+    },
+    /// The limit of waiting tasks of the key would be exceeded.
+    #[error(
+        "no room for more waiting tasks of key {key}: {waiting} wait, {waiting_max} are the most; try again later"
+    )]
+    KeyQueueFull {
+        /// Index of the first new task beyond the limit.
+        index: usize,
+        /// Name of the key.
+        key: Arc<str>,
+        /// How many of its tasks wait, without those of the request.
+        waiting: u64,
+        /// Maximum waiting tasks of the key.
+        waiting_max: u64,
+    },
+    /// The limit of stored bytes of the key would be exceeded.
+    #[error(
+        "no room for more tasks of key {key}: {stored_bytes} bytes are stored, {stored_bytes_max} are the most; \
+         delete some"
+    )]
+    KeyStorageFull {
+        /// Index of the first new task beyond the limit.
+        index: usize,
+        /// Name of the key.
+        key: Arc<str>,
+        /// Bytes that its tasks take up, without those of the request.
+        stored_bytes: u64,
+        /// Maximum bytes of the key.
+        stored_bytes_max: u64,
     },
     /// A task with this id already exists.
     #[error("task {id} is stored already")]

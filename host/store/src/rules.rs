@@ -3,6 +3,8 @@
 pub mod dependency;
 pub mod fair_queue;
 pub mod finish;
+pub mod group_limits;
+pub mod key_usage;
 pub mod plugin_counts;
 pub mod prune;
 pub mod submit;

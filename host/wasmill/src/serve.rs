@@ -30,6 +30,7 @@ use wasmill_store::{Recovery, Store};
 use wasmill_traces::Exporter;
 use wasmill_webhooks::Webhooks;
 
+use self::access::limit_running;
 use self::banner::print_banner;
 use self::checked::Checked;
 use self::sessions::SharedSessions;
@@ -208,6 +209,8 @@ fn run_followers_of_keys(supervisor: &mut Supervisor, follow: BoxFuture<'static,
     supervisor.run("keys", follow);
     let audited = audit_keys(api.access.clone(), api.audit.clone(), Arc::clone(&api.clock));
     supervisor.run("audit of keys", Box::pin(audited));
+    let limits = limit_running(&api.access, &api.store, &api.scheduler);
+    supervisor.run("limits of keys", Box::pin(limits));
 }
 
 /// Runs what works beside the requests and the tasks until the server stops.

@@ -12,7 +12,7 @@ mod layer;
 mod log_filter;
 mod resolve;
 mod secrets;
-mod value;
+pub(crate) mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use bytesize::ByteSize;
 use clap::{ArgAction, Args, ValueEnum};
 use wasmill_api::{HostName, Listen, Network, Origin, ServerConfig};
 use wasmill_egress::AllowedDestination;
-use wasmill_model::{Limits, SLOTS_DEFAULT, parse_duration};
+use wasmill_model::{Limits, SLOTS_DEFAULT, parse_duration, shown_size};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
@@ -31,7 +31,7 @@ use self::log_filter::{LOG, parse_log_filter};
 use self::secrets::SecretSettings;
 use self::ui::{parse_trace_url, parse_ui_name};
 pub(crate) use self::value::count;
-use self::value::{duration, parse_bool, parse_period, parse_size, shown_duration, shown_size, size};
+use self::value::{duration, parse_bool, parse_period, parse_size, shown_duration, size};
 
 /// The default address of the API.
 pub(crate) const LISTEN: &str = "127.0.0.1:8080";

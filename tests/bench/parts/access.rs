@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use wasmill_access::{Access, KeyFile, KeyFiles, NewKey, Scope};
-use wasmill_model::{Reach, SystemClock};
+use wasmill_model::{KeyLimits, Reach, SystemClock};
 use wasmill_tests::{Authority, Server, wasmill};
 
 use crate::report::{middle, per_second, row, title};
@@ -95,6 +95,7 @@ fn check_of_a_key() -> Result<Duration> {
     let folder = tempfile::tempdir()?;
     let scopes = [Scope::Submit].into_iter().collect();
     let key = KeyFile::new(folder.path()).create(&NewKey {
+        limits: KeyLimits::default(),
         name: "bench".to_owned(),
         scopes,
         expires: None,

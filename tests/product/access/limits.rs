@@ -79,6 +79,128 @@ async fn each_task_of_a_batch_counts_against_the_rate() {
 }
 
 #[tokio::test]
+async fn no_quota_is_exceeded_by_a_thousand_at_once() {
+    let server = Server::start(&[]);
+    let other = client_with(&server, "other", &["--scope", "admin"]);
+    other.post("/pause", &json!({})).await;
+    let options = ["--scope", "submit,read,cancel", "--waiting", "50", "--stored", "1KiB"];
+    let limited = client_with(&server, "limited", &options);
+    let task = |bytes: usize| json!({"plugin": "noop", "input": "x".repeat(bytes - 2), "delay": "1h"});
+    let requests: Vec<_> = (0..1_000)
+        .map(|_| {
+            let limited = limited.clone();
+            tokio::spawn(async move { limited.post("/task", &task(10)).await })
+        })
+        .collect();
+    let (mut stored, mut refused) = (Vec::new(), 0);
+    for request in requests {
+        let answer = request.await.expect("an answer");
+        if answer.status == StatusCode::CREATED {
+            stored.push(answer.str("id").to_owned());
+        } else {
+            assert_eq!((answer.status.as_u16(), answer.str("code")), (429, "key-queue-full"));
+            assert!(answer.headers.contains_key("retry-after"));
+            refused += 1;
+        }
+    }
+    assert_eq!((stored.len(), refused), (50, 950));
+    let answer = limited.post("/task", &task(10)).await;
+    assert_eq!(
+        answer.str("detail"),
+        "50 tasks of the key limited wait, and its limit waiting is 50; try again once some of them run, or cancel some"
+    );
+    // A batch is refused as a whole, and so is a retry.
+    assert_eq!(limited.delete(&format!("/task/{}", stored[0])).await.status, StatusCode::NO_CONTENT);
+    let batch = limited.post("/task/batch", &json!([task(10), task(10)])).await;
+    assert_eq!((batch.str("code"), batch.pointers()), ("key-queue-full", vec!["/1"]));
+    assert_eq!(server.query("SELECT count(*) FROM task"), ["49"]);
+    assert_eq!(other.post("/task", &task(10)).await.status, StatusCode::CREATED, "others have room");
+    let cancel = format!("/task/{}/cancel", stored[1]);
+    let post = async |path: &str| limited.send(Method::POST, path, None).await.expect("an answer").status;
+    assert_eq!(post(&cancel).await, StatusCode::OK);
+    assert_eq!(post(&format!("/task/{}/retry", stored[1])).await, StatusCode::CREATED);
+    // Bytes: 49 inputs of ten, and that of the cancelled one.
+    let large = limited.post("/task", &task(525)).await;
+    assert_eq!((large.status.as_u16(), large.str("code")), (429, "key-storage-full"));
+    assert!(large.str("detail").contains("take up 500B, and its limit stored is 1KiB"), "{}", large.text);
+    assert!(!large.headers.contains_key("retry-after"));
+    assert_eq!(limited.post("/task", &task(524)).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_room_again() {
+    let server = Server::start(&[]);
+    let limited = client_with(&server, "limited", &["--scope", "submit,read,cancel", "--stored", "100B"]);
+    // An input of 54 bytes, and a result.
+    let echo = json!({"plugin": "misbehave", "input": {"do": "echo", "text": "x".repeat(30)}});
+    let id = limited.submit(&echo).await;
+    limited.until(&id, "completed").await;
+    let refused = limited.post("/task", &json!({"plugin": "noop", "input": "x".repeat(28)})).await;
+    assert_eq!(refused.str("code"), "key-storage-full", "{}", refused.text);
+    // A rotation keeps the limits and what counts against them.
+    let rotated = wasmill(server.folder(), &["key", "rotate", "limited"]);
+    let rotated = server.client().with_key(rotated.out.trim());
+    let start = Instant::now();
+    while rotated.get("/task").await.status == StatusCode::UNAUTHORIZED {
+        assert!(start.elapsed() < Duration::from_secs(30), "the server takes the new key");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let refused = rotated.post("/task", &json!({"plugin": "noop", "input": "x".repeat(28)})).await;
+    assert_eq!(refused.str("code"), "key-storage-full", "{}", refused.text);
+    assert_eq!(rotated.delete(&format!("/task/{id}")).await.status, StatusCode::NO_CONTENT);
+    limited.submit(&json!({"plugin": "noop", "input": "x".repeat(90)})).await;
+}
+
+#[tokio::test]
+async fn a_tenant_at_its_limit_of_running_tasks_delays_no_other() {
+    let server = Server::start(&["--slots", "6"]);
+    let options = ["--scope", "submit,read,cancel", "--group", "t1", "--running", "2"];
+    let limited = client_with(&server, "limited", &options);
+    let other = client_with(&server, "other", &["--scope", "submit,read", "--group", "t2"]);
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        waiting.push(limited.submit(&sleep(600_000)).await);
+    }
+    // All of the other tenant, though six slots and eight tasks are before them.
+    for _ in 0..20 {
+        let id = other.submit(&json!({"plugin": "noop"})).await;
+        other.until(&id, "completed").await;
+    }
+    let running = async || {
+        let listed = limited.get("/task?state=running").await;
+        listed.json.as_array().map(Vec::len)
+    };
+    assert_eq!(running().await, Some(2));
+    // A higher limit applies without a restart; a lower one ends nothing.
+    let file = server.folder().join("data/keys.toml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, text.replace("running = 2", "running = 4")).expect("written");
+    let start = Instant::now();
+    while running().await != Some(4) {
+        assert!(start.elapsed() < Duration::from_secs(30), "two more run");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(other.get("/task?state=running").await.json, json!([]));
+    for (options, why) in [
+        (&["--running", "2"][..], "needs exactly one group"),
+        (&["--running", "2", "--group", "a", "--group", "b"], "needs exactly one group"),
+        (&["--waiting", "0"], "must be at least 1"),
+        (&["--stored", "much"], "must be a size"),
+        (&["--stored", "0"], "must be at least 1"),
+    ] {
+        let refused =
+            wasmill(server.folder(), &[&["key", "create", "bad", "--scope", "submit"], options].concat());
+        assert!(refused.code == 2 && refused.err.contains(why), "{options:?}: {}", refused.err);
+    }
+    let listed = wasmill(server.folder(), &["key", "list"]).out;
+    assert!(listed.contains("within groups t1; at most 4 running"), "{listed}");
+    let listed: Value =
+        serde_json::from_str(&wasmill(server.folder(), &["key", "list", "--json"]).out).expect("JSON");
+    let limits = |row: &Value| (row["waiting"].clone(), row["running"].clone(), row["stored"].clone());
+    assert_eq!(limits(&listed[0]), (Value::Null, json!(4), Value::Null), "{listed}");
+}
+
+#[tokio::test]
 async fn a_page_counts_as_one_request() {
     let server = Server::start(&[]);
     let limited = client_with(&server, "limited", &["--scope", "watch,read", "--rate", "4/d"]).undocumented();

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use wasmill_model::Timestamp;
+use wasmill_model::{KeyLimits, Timestamp};
 
 use super::*;
 use crate::edit::{KeyFile, NewKey};
@@ -45,6 +45,7 @@ fn bench() -> Bench {
         expires: Some(at("2026-11-29T08:00:00Z")),
         rate: None,
         reach: Reach::default(),
+        limits: KeyLimits::default(),
     };
     let key = KeyFile::new(folder.path()).create(&new).unwrap();
     let clock = Arc::new(TestClock(Mutex::new(at("2026-11-29T07:00:00Z"))));
@@ -115,6 +116,7 @@ async fn an_identity_ends_when_its_key_is_revoked_or_changed_and_not_before() {
         expires: None,
         rate: None,
         reach: Reach::default(),
+        limits: KeyLimits::default(),
     };
     file.create(&new).unwrap();
     let mut ended = std::pin::pin!(access.ended(&identity));

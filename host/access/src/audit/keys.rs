@@ -1,7 +1,6 @@
 //! Tells the audit of keys that are new or gone, and of files of keys that cannot be read.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmill_model::Clock;
 
@@ -9,16 +8,14 @@ use crate::access::Access;
 use crate::audit::{Audit, AuditLine};
 use crate::keys::{Key, Keys};
 
-/// How often the keys in force are compared.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-
 /// Follows the keys in force until the server stops.
 pub async fn audit_keys(access: Access, audit: Audit, clock: Arc<dyn Clock>) {
-    let mut before = access.keys();
+    let mut keys = access.watch();
+    let mut before = Arc::clone(&keys.borrow_and_update());
     let mut was_stale = access.is_stale();
-    loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        let (now, is_stale) = (access.keys(), access.is_stale());
+    // It fails only if the sender is gone, which `access` holds.
+    while keys.changed().await.is_ok() {
+        let (now, is_stale) = (Arc::clone(&keys.borrow_and_update()), access.is_stale());
         for (did, what) in changes(&before, &now) {
             audit.tell(AuditLine::seen(clock.now(), did, &what));
         }

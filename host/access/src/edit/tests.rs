@@ -12,7 +12,14 @@ fn at(text: &str) -> Timestamp {
 
 fn new_key(name: &str) -> NewKey {
     let scopes = [Scope::Submit].into_iter().collect();
-    NewKey { name: name.to_owned(), scopes, expires: None, rate: None, reach: Reach::default() }
+    NewKey {
+        name: name.to_owned(),
+        scopes,
+        expires: None,
+        rate: None,
+        reach: Reach::default(),
+        limits: KeyLimits::default(),
+    }
 }
 
 fn names(folder: &Path) -> Vec<(String, Option<Timestamp>)> {

@@ -54,8 +54,26 @@ fn an_invalid_key_is_named_and_no_secret_is_shown() {
             "line 3, column 1: unknown field `secret`",
         ),
         (
-            format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\nstored = '2GiB'"),
-            "unknown field `stored`",
+            format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\nburst = 9"),
+            "unknown field `burst`",
+        ),
+        (
+            format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\nwaiting = 0"),
+            "waiting must be at least 1",
+        ),
+        (
+            format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\nstored = 'much'"),
+            "line 6, column 10",
+        ),
+        (
+            format!("name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\nrunning = 2"),
+            "needs exactly one group",
+        ),
+        (
+            format!(
+                "name = 'a'\nid = 'a'\nsha256 = '{HASH}'\nscopes = ['read']\ngroups = ['a', 'b']\nrunning = 2"
+            ),
+            "needs exactly one group",
         ),
         (format!("name = {other}"), "line 2, column "),
     ] {
@@ -113,4 +131,20 @@ fn a_named_file_must_exist_and_be_a_file() {
     let read = |path: PathBuf| KeyFiles::new(folder.path(), Some(path), None).unwrap().read().unwrap_err();
     assert!(matches!(read(folder.path().join("missing")), KeysError::Unreadable { .. }));
     assert!(read(folder.path().to_owned()).to_string().contains("not a regular file"));
+}
+
+#[test]
+fn a_key_has_the_limits_that_its_file_says() {
+    let text = format!(
+        "[[key]]\nname = 'ci'\nid = '7f3k9q2m'\nsha256 = '{HASH}'\nscopes = ['submit']\ngroups = ['a']\n\
+         waiting = 10000\nrunning = 50\nstored = '2GiB'\n"
+    );
+    let keys = keys(&text).unwrap();
+    let [key] = keys.list()[..] else { panic!("{keys:?}") };
+    assert_eq!(key.limits.to_string(), "10000 waiting, 50 running, 2GiB stored");
+    assert_eq!(
+        key.limited.as_ref().map(|limited| (&*limited.name, limited.limits)),
+        Some(("ci", key.limits))
+    );
+    assert_eq!(limits::lines(key.limits), "waiting = 10000\nrunning = 50\nstored = \"2GiB\"\n");
 }

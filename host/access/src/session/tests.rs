@@ -15,7 +15,8 @@ fn key(scope: Scope, hash: u8) -> Key {
     let (rate, last_used, meter) = (None, Arc::default(), Arc::default());
     let (reach, space) = Default::default();
     let (id, name) = ("7f3k9q2m".into(), "ada".into());
-    Key { id, name, scopes, expires: None, rate, reach, space, hash, last_used, meter }
+    let (limits, limited) = Default::default();
+    Key { id, name, scopes, expires: None, rate, reach, space, limits, limited, hash, last_used, meter }
 }
 
 #[test]

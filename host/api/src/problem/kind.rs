@@ -141,6 +141,10 @@ kinds! {
         "as many tasks wait as `--waiting-max` allows";
     PLUGIN_QUEUE_FULL: TOO_MANY_REQUESTS "plugin-queue-full", "Plugin queue full", retry after 1,
         "as many tasks of the plugin wait as its manifest allows";
+    KEY_QUEUE_FULL: TOO_MANY_REQUESTS "key-queue-full", "Queue of the key full", retry after 1,
+        "as many tasks of the key wait as its limit `waiting` allows";
+    KEY_STORAGE_FULL: TOO_MANY_REQUESTS "key-storage-full", "Storage of the key full",
+        "the tasks of the key take up as many bytes as its limit `stored` allows";
     TOO_MANY_STREAMS: SERVICE_UNAVAILABLE "too-many-streams", "Too many open streams", retry after 5,
         "too many streams are open";
     INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",

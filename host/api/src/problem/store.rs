@@ -1,11 +1,11 @@
 //! Problems that the store reports.
 
-use wasmill_model::{PluginName, TaskId};
+use wasmill_model::{PluginName, TaskId, shown_size};
 use wasmill_store::StoreError;
 
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, truncated_quote};
-use crate::problem::kind;
+use crate::problem::kind::{self, ProblemKind};
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
@@ -16,6 +16,12 @@ impl From<StoreError> for Problem {
             }
             StoreError::PluginFull { plugin, waiting_max, .. } => {
                 plugin_queue_full(&plugin, waiting_max, None)
+            }
+            StoreError::KeyQueueFull { key, waiting, waiting_max, .. } => {
+                key_queue_full(&key, waiting, waiting_max, None)
+            }
+            StoreError::KeyStorageFull { key, stored_bytes, stored_bytes_max, .. } => {
+                key_storage_full(&key, stored_bytes, stored_bytes_max, None)
             }
             StoreError::KeyTaken { key, holder, .. } => key_taken("/unique_key", &key, holder),
             StoreError::KeyTwice { index, earlier, key } => key_taken_in_batch(index, earlier, &key),
@@ -68,10 +74,38 @@ pub(crate) fn plugin_queue_full(plugin: &PluginName, waiting_max: u64, index: Op
         "the queue of plugin {plugin} is full: its manifest allows {waiting_max} waiting tasks; try \
          again later"
     );
+    does_not_fit(kind::PLUGIN_QUEUE_FULL, detail, index)
+}
+
+/// As many tasks of a key wait as may; `index` is the first request of a batch that does not fit.
+pub(crate) fn key_queue_full(key: &str, waiting: u64, waiting_max: u64, index: Option<usize>) -> Problem {
+    let detail = format!(
+        "{waiting} tasks of the key {key} wait, and its limit waiting is {waiting_max}; try again once some of them run, \
+         or cancel some"
+    );
+    does_not_fit(kind::KEY_QUEUE_FULL, detail, index)
+}
+
+/// The tasks of a key take up what they may; `index` is the first request of a batch that does not fit.
+pub(crate) fn key_storage_full(
+    key: &str,
+    stored_bytes: u64,
+    stored_bytes_max: u64,
+    index: Option<usize>,
+) -> Problem {
+    let [stored, most] = [stored_bytes, stored_bytes_max].map(shown_size);
+    let detail = format!(
+        "the tasks of the key {key} take up {stored}, and its limit stored is {most}; delete ended tasks, or send smaller \
+         inputs"
+    );
+    does_not_fit(kind::KEY_STORAGE_FULL, detail, index)
+}
+
+fn does_not_fit(kind: ProblemKind, detail: String, index: Option<usize>) -> Problem {
     let error = |index: usize| {
         let detail = format!("this task and those after it do not fit, so nothing was stored: {detail}");
         FieldError::at(format!("/{index}"), detail)
     };
     let errors = index.map(error).into_iter().collect();
-    Problem::of(kind::PLUGIN_QUEUE_FULL, detail).with_errors(errors)
+    Problem::of(kind, detail).with_errors(errors)
 }

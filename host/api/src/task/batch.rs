@@ -23,7 +23,9 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
-use crate::problem::store::{key_taken, plugin_queue_full, unknown_dependency};
+use crate::problem::store::{
+    key_queue_full, key_storage_full, key_taken, plugin_queue_full, unknown_dependency,
+};
 use crate::state::Api;
 use crate::task::lookup;
 use crate::task::request::dependencies::BATCH_DEPENDENCIES_MAX;
@@ -66,6 +68,7 @@ pub(crate) async fn batch(
     for task in &mut tasks {
         task.trace.clone_from(&caller);
         task.submitted_by = sender.id().cloned();
+        task.limited_by = sender.limited().cloned();
     }
     let pointer = |index, place| format!("/{index}/depends_on/{place}");
     lookup::check_dependencies(&api, &sender, &tasks, pointer).await?;
@@ -78,6 +81,12 @@ pub(crate) async fn batch(
         }
         Err(StoreError::PluginFull { index, plugin, waiting_max }) => {
             return Err(plugin_queue_full(&plugin, waiting_max, Some(index)));
+        }
+        Err(StoreError::KeyQueueFull { index, key, waiting, waiting_max }) => {
+            return Err(key_queue_full(&key, waiting, waiting_max, Some(index)));
+        }
+        Err(StoreError::KeyStorageFull { index, key, stored_bytes, stored_bytes_max }) => {
+            return Err(key_storage_full(&key, stored_bytes, stored_bytes_max, Some(index)));
         }
         submitted => submitted?,
     };
@@ -216,7 +225,8 @@ pub(crate) fn spec() -> Operation {
         .responds(201, idempotency_key::add_replayed_header(answered.or_lines()))
         .problems(&kind::JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_TAKEN])
+        .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_QUEUE_FULL])
+        .problems(&[kind::KEY_STORAGE_FULL, kind::KEY_TAKEN])
         .problems(&kind::STORE_ACCESS)
 }
 

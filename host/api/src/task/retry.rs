@@ -73,6 +73,7 @@ pub(crate) async fn prepare_retry(
         return Ok(None);
     };
     task.submitted_by = sender.id().cloned();
+    task.limited_by = sender.limited().cloned();
     if let Some(unique) = &mut task.unique
         && sender.reach().is_bounded()
     {
@@ -110,7 +111,7 @@ pub(crate) fn spec() -> Operation {
              old task. It depends on the unfinished dependencies of the old one.",
         )
         .responds(201, idempotency_key::add_replayed_header(stored()))
-        .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL])
+        .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL, kind::KEY_QUEUE_FULL, kind::KEY_STORAGE_FULL])
         .problems(&[kind::PLUGIN_QUEUE_FULL, kind::TASK_NOT_FINISHED, kind::KEY_TAKEN])
         .problems(&kind::TASK_ACCESS)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Backoff, Failure, Group, NewDependencies, PluginName, Priority, ResultType, ScheduleName, Tag, TaskId,
-    TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, Webhook,
+    Backoff, Failure, Group, LimitedKey, NewDependencies, PluginName, Priority, ResultType, ScheduleName,
+    Tag, TaskId, TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, Webhook,
 };
 
 /// A validated task to store.
@@ -50,6 +50,8 @@ pub struct NewTask {
     pub group: Option<Group>,
     /// The id of the key that submitted it; `None` without one, and for a schedule.
     pub submitted_by: Option<Arc<str>>,
+    /// That key, if its limits count the task.
+    pub limited_by: Option<Arc<LimitedKey>>,
     /// Maximum waiting tasks of its plugin, this one included; `None` if only the limit of all tasks applies.
     pub waiting_max: Option<u64>,
 }
@@ -77,6 +79,7 @@ impl NewTask {
             trace: None,
             group: None,
             submitted_by: None,
+            limited_by: None,
             waiting_max: None,
         }
     }

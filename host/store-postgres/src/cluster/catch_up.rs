@@ -1,14 +1,16 @@
 //! What a writer has to know before its next transaction, after another host has written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wasmill_model::PluginName;
+use wasmill_store::rules::key_usage::KeyUsage;
 use wasmill_store::{Event, PluginCounts, StopRequest};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::read::rows::{get, task_id, time};
-use crate::writer::{events, plugin_counts};
+use crate::writer::{events, key_usage, plugin_counts};
 
 const FLAGS: &str = "
     SELECT EXISTS (SELECT FROM dependency WHERE on_seq IS NOT NULL), EXISTS (SELECT FROM dependency_end)";
@@ -20,6 +22,7 @@ const STOPPING: &str = "
 #[derive(Debug)]
 pub(crate) struct Current {
     pub(crate) plugin_counts: BTreeMap<PluginName, PluginCounts>,
+    pub(crate) key_usage: BTreeMap<Arc<str>, KeyUsage>,
     pub(crate) has_dependents: bool,
     pub(crate) has_unresolved_ends: bool,
     /// The events from the asked number on.
@@ -31,14 +34,15 @@ pub(crate) struct Current {
 impl Current {
     /// Reads it, with the events from this number on, in one round trip.
     pub(crate) async fn read(connection: &Connection, host: i64, events_since: i64) -> Result<Self> {
-        let (plugin_counts, flags, events, stops) = tokio::try_join!(
+        let (plugin_counts, key_usage, flags, events, stops) = tokio::try_join!(
             plugin_counts::load(connection),
+            key_usage::load(connection),
             connection.one(FLAGS, &[]),
             events::since(connection, events_since),
             stops(connection, host),
         )?;
         let (has_dependents, has_unresolved_ends) = (get(&flags, 0)?, get(&flags, 1)?);
-        Ok(Self { plugin_counts, has_dependents, has_unresolved_ends, events, stops })
+        Ok(Self { plugin_counts, key_usage, has_dependents, has_unresolved_ends, events, stops })
     }
 
     /// Returns the number of waiting and of running tasks.

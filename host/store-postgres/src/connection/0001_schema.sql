@@ -57,6 +57,8 @@ CREATE TABLE task (
     -- What the result is: a media type, with ;base64 behind it if it is kept so; NULL for text of a plugin that declares
     -- nothing.
     result_type     text,
+    -- The name of the key whose limits count the task.
+    limit_key       text   COLLATE "C",
     -- What guests write may hold NUL, which text cannot.
     message         bytea,
     result          bytea
@@ -81,6 +83,7 @@ CREATE INDEX task_unfinished_of_schedule ON task (schedule) WHERE schedule IS NO
 CREATE INDEX task_of_key ON task (unique_key, seq) WHERE unique_key IS NOT NULL;
 CREATE INDEX task_of_schedule ON task (schedule, seq) WHERE schedule IS NOT NULL;
 CREATE INDEX task_of_group ON task (task_group, seq) WHERE task_group <> '';
+CREATE INDEX task_of_limit_key ON task (limit_key) WHERE limit_key IS NOT NULL;
 
 CREATE TABLE input (seq bigint PRIMARY KEY, body bytea NOT NULL);
 CREATE TABLE log (seq bigint PRIMARY KEY, body bytea NOT NULL);
@@ -343,3 +346,10 @@ CREATE TABLE plugin_part (digest text NOT NULL, part bigint NOT NULL, body bytea
 
 -- Secrets that all hosts share, such as the one that signs the sessions of browsers.
 CREATE TABLE secret (name text PRIMARY KEY, body bytea NOT NULL);
+
+-- What the tasks of each key with limits take up.
+CREATE TABLE key_usage (
+    key          text   COLLATE "C" PRIMARY KEY,
+    waiting      bigint NOT NULL,
+    stored_bytes bigint NOT NULL
+) WITH (fillfactor = 50);

@@ -10,7 +10,9 @@ use wasmill_store::rules::dependency as rules;
 use crate::connection::fault::Result;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::cancel_many;
-use crate::read::rows::{get, nanos, on_failure, optional_time, parsed, size, state, task_id, time};
+use crate::read::rows::{
+    get, limit_key, nanos, on_failure, optional_time, parsed, size, state, task_id, time,
+};
 use crate::writer::batch::Batch;
 use crate::writer::quarantine;
 
@@ -27,7 +29,7 @@ const RECORD_OUTCOME: &str = "
     UPDATE dependency SET outcome = $3, on_seq = CASE WHEN $4 THEN on_seq END WHERE seq = $1 AND position = $2";
 const COUNT_DOWN: &str = "
     UPDATE task SET pending_dependencies = pending_dependencies - 1 WHERE seq = $1 AND state = 'blocked'
-    RETURNING pending_dependencies, plugin";
+    RETURNING pending_dependencies, plugin, limit_key";
 const RELEASE: &str = "
     UPDATE task SET state = $2, sort_key = sort_key + $3 - ready_at, ready_at = $3 WHERE seq = $1";
 const SET_CAUSE: &str = "UPDATE task SET cause = $2, message = $3 WHERE seq = $1";
@@ -102,7 +104,7 @@ async fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end:
         let plugin: PluginName = parsed(&row, 1)?;
         let (state, ready_at) = rules::released(pending.run_at, end.at);
         batch.connection.execute(RELEASE, &[&seq, &state.as_str(), &nanos(ready_at)]).await?;
-        batch.record_move(&plugin, Some(TaskState::Blocked), Some(state));
+        batch.record_move(&plugin, limit_key(&row, 2)?.as_ref(), Some(TaskState::Blocked), Some(state));
         batch.effects.wait_for_ready = true;
     }
     Ok(())

@@ -1,10 +1,12 @@
 //! The operations of the queue.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use wasmill_model::{NewTask, PluginName, TaskId, TimeDelta, Timestamp, Transition};
 use wasmill_store::rules::finish::Finish;
+use wasmill_store::rules::group_limits::GroupLimits;
 use wasmill_store::{
     CancelOutcome, CancelledMany, Claim, ClaimQuota, Claims, DependencyResults, Filter, IdempotencyKey,
     LogPart, RemoveOutcome, StoreError, StoredSteps, Submitted, TaskQueue, TaskRef,
@@ -91,6 +93,7 @@ impl TaskQueue for Postgres {
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
         let abandoned = self.abandoned.clone();
+        let group_limits = Arc::clone(&self.group_limits.lock().unwrap_or_else(PoisonError::into_inner));
         let mut quotas = quotas;
         // A plugin may be listed twice.
         quotas.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
@@ -102,12 +105,16 @@ impl TaskQueue for Postgres {
             }
             tasks_max = tasks_max.min(self.share());
         }
-        let claim = ClaimReady { quotas, tasks_max, available_memory, now, abandoned };
+        let claim = ClaimReady { quotas, tasks_max, available_memory, now, abandoned, group_limits };
         let mut claims = self.writer.write(claim).await?.into_claims();
         if tasks_max < slots && claims.claimed.len() == tasks_max {
             claims.next_ready_at = Some(now + SHARE_PAUSE);
         }
         Ok(claims)
+    }
+
+    fn limit_groups(&self, limits: GroupLimits) {
+        *self.group_limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
     }
 
     async fn finish(

@@ -13,11 +13,12 @@ use crate::connection::fault::Result;
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::save::drop_checkpoint;
-use crate::read::rows::{get, nanos, number, parsed, state, task_id, traced, uuid};
+use crate::read::rows::{get, limit_key, nanos, number, parsed, state, task_id, traced, uuid};
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::key_usage;
 
 pub(crate) const FIND: &str = "
-    SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL
+    SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL, limit_key
     FROM task WHERE id = $1";
 const CANCEL: &str = "
     UPDATE task SET state = 'cancelled', finished_at = $2, plugin_digest = coalesce($3, plugin_digest),
@@ -80,6 +81,7 @@ pub(crate) fn cancellable(row: &Row) -> Result<(i64, TaskState, RunRef, bool)> {
     let of = RunRef {
         task: task_id(row, 3)?,
         plugin: parsed(row, 4)?,
+        limit_key: limit_key(row, 10)?,
         attempt: number(row, 5)?,
         token: get(row, 2)?,
         trace: traced(row, 6)?,
@@ -109,7 +111,8 @@ pub(crate) async fn cancel(batch: &mut Batch<'_>, cancelling: Cancelling<'_>, no
     }
     record::ended(batch, seq, TaskState::Cancelled, now).await?;
     batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "cancelled", now));
-    batch.record_move(&of.plugin, Some(was), Some(TaskState::Cancelled));
+    key_usage::ended(batch, seq, of.limit_key.as_ref()).await?;
+    batch.record_move(&of.plugin, of.limit_key.as_ref(), Some(was), Some(TaskState::Cancelled));
     batch.effects.live_changes.push(LiveChange::Ended(of.task));
     batch.effects.events.push(of.event(EventKind::Cancelled, now));
     Ok(())

@@ -13,7 +13,7 @@ use crate::writer::batch::{Batch, Operation};
 
 pub(crate) const FIND: &str = "
     SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,
-        stop_requested_at IS NOT NULL
+        limit_key, stop_requested_at IS NOT NULL
     FROM task WHERE seq = $1";
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Operation for CancelMany {
         let mut cancelled = CancelledMany::default();
         for task in &self.found {
             let Some(row) = batch.connection.optional(FIND, &[&seq(*task)]).await? else { continue };
-            let ((seq, was, of, has_webhook), was_requested) = (cancellable(&row)?, get(&row, 10)?);
+            let ((seq, was, of, has_webhook), was_requested) = (cancellable(&row)?, get(&row, 11)?);
             if !self.filter.has(was) || !was.may_become(TaskState::Cancelled) {
                 continue;
             }

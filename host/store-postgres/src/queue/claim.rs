@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use wasmill_model::{PluginName, TaskState, Timestamp};
+use wasmill_model::{Group, PluginName, TaskState, Timestamp};
 use wasmill_store::commit::{AbandonedClaims, UndeliveredClaims};
 use wasmill_store::live::{LiveChange, RunRef, RunStart};
+use wasmill_store::rules::group_limits::{self, GroupLimits};
+use wasmill_store::rules::submit::Room;
 use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
+use crate::connection::database::{Connection, Params};
 use crate::connection::fault::Result;
 use crate::delivery::deliveries;
 use crate::queue::{pause, promote, starts};
 use crate::read::rows::{
-    backoff, claim_ref, duration, get, nanos, number, optional_time, parsed, size, task_id, text, time,
-    traced, used,
+    backoff, claim_ref, duration, get, limit_key, nanos, number, optional_time, parsed, size, task_id, text,
+    time, traced, used,
 };
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::clock_skew::{self, JUMP_NANOS};
@@ -27,7 +30,8 @@ use crate::writer::quarantine;
 ///
 /// $1 to $3: plugins, their maximum number of tasks, and the memory of one run. $4: tasks in all. $5: memory in all.
 /// $6 and $7: plugin and group at which the last claim stopped, or the plugin at which the first one starts, which $10
-/// tells apart. $8: the time. $9: the host.
+/// tells apart. $8: the time. $9: the host. $11: groups of which no more may run. $12 and $13: groups of which so many more
+/// may, over all plugins.
 ///
 /// In the order of turns. The last row has no task, and tells whether a task did not fit into the memory, and whether
 /// there may be more: a group had more tasks than its part, or a plugin more groups than its quota, which may have been
@@ -49,7 +53,7 @@ const CLAIM: &str = "
             SELECT *, CASE WHEN $10 THEN plugin < $6::text COLLATE \"C\"
                 ELSE (plugin, task_group) <= ($6::text COLLATE \"C\", $7::text COLLATE \"C\") END AS wrapped
             FROM step
-            WHERE task_group IS NOT NULL
+            WHERE task_group IS NOT NULL AND task_group <> ALL ($11::text[])
             ORDER BY wrapped, plugin, task_group LIMIT $4) AS first),
     candidate AS MATERIALIZED (
         SELECT q.plugin, q.tasks_max, q.memory, q.task_group, q.wrapped, q.part, t.seq,
@@ -58,8 +62,16 @@ const CLAIM: &str = "
             SELECT seq, sort_key FROM task
             WHERE state = 'available' AND plugin = q.plugin AND task_group = q.task_group
             ORDER BY sort_key, seq LIMIT least(q.part, q.tasks_max)) t),
+    within AS (
+        SELECT * FROM candidate WHERE task_group <> ALL ($12::text[])
+        UNION ALL
+        SELECT plugin, tasks_max, memory, task_group, wrapped, part, seq, lap FROM (
+            SELECT c.*, left_of.most, row_number() OVER (PARTITION BY c.task_group ORDER BY lap, wrapped, plugin) AS nth
+            FROM candidate c
+                JOIN unnest($12::text[], $13::bigint[]) AS left_of (name, most) ON left_of.name = c.task_group) AS limited
+        WHERE nth <= most),
     of_plugin AS (
-        SELECT *, row_number() OVER (PARTITION BY plugin ORDER BY lap, wrapped, task_group) AS nth FROM candidate),
+        SELECT *, row_number() OVER (PARTITION BY plugin ORDER BY lap, wrapped, task_group) AS nth FROM within),
     in_order AS MATERIALIZED (
         SELECT seq, plugin, task_group, row_number() OVER w AS nth, sum(memory) OVER w AS used
         FROM of_plugin WHERE nth <= tasks_max
@@ -75,7 +87,7 @@ const CLAIM: &str = "
         c.backoff_first_ms, c.backoff_factor, c.backoff_max_ms, c.backoff_jitter, c.ready_at, c.started_at,
         CASE WHEN c.suspensions > 0 THEN c.usage END, coalesce(d.pass_results, false), c.webhook_on IS NOT NULL,
         c.trace, c.created_at, $8::bigint, c.suspensions > 0, c.log_lines, i.body, k.body, c.task_group,
-        false, false, c.nth
+        false, false, c.nth, c.limit_key
     FROM claimed c
         LEFT JOIN input i ON c.input_bytes IS NOT NULL AND i.seq = c.seq
         LEFT JOIN dependent d ON c.pending_dependencies IS NOT NULL AND d.seq = c.seq
@@ -85,8 +97,12 @@ const CLAIM: &str = "
         NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         EXISTS (SELECT FROM in_order WHERE nth <= $4 AND used > $5::bigint),
         EXISTS (SELECT FROM candidate WHERE lap = part AND part < tasks_max)
-            OR EXISTS (SELECT FROM of_plugin WHERE nth > tasks_max), NULL
+            OR EXISTS (SELECT FROM of_plugin WHERE nth > tasks_max), NULL, NULL
     ORDER BY 28";
+
+/// Counts the running tasks of each group, on all hosts: they are as many as there are slots.
+const RUNNING: &str = "
+    SELECT task_group, count(*) FROM task WHERE state = 'running' AND task_group <> '' GROUP BY task_group";
 
 /// Finds the plugin of which a task has waited longest: the first claim of a host starts there. It continues in the order
 /// of the circle, since any other one would give a group a second turn before others have their first.
@@ -113,6 +129,8 @@ pub(crate) struct ClaimReady {
     pub(crate) available_memory: u64,
     pub(crate) now: Timestamp,
     pub(crate) abandoned: Arc<AbandonedClaims>,
+    /// How many tasks of limited groups may run at once.
+    pub(crate) group_limits: Arc<GroupLimits>,
 }
 
 #[async_trait]
@@ -126,10 +144,10 @@ impl Operation for ClaimReady {
         self.check_clock(batch).await?;
         promote::promote_due(batch, self.now, self.tasks_max).await?;
         let mut claims = Claims::default();
-        let (mut memory, mut left) = (self.available_memory, self.left(batch).await?);
-        while claims.claimed.len() < self.tasks_max && !left.is_empty() {
+        let mut left = self.left(batch).await?;
+        while claims.claimed.len() < self.tasks_max && !left.plugins.is_empty() {
             let before = claims.claimed.len();
-            let has_more = self.claim(batch, &mut left, &mut memory, &mut claims).await?;
+            let has_more = self.claim(batch, &mut left, &mut claims).await?;
             if claims.lacked_memory || !has_more || claims.claimed.len() == before {
                 break;
             }
@@ -145,8 +163,43 @@ impl Operation for ClaimReady {
     }
 }
 
-/// How many more tasks of each plugin may be claimed.
-type Left<'a> = HashMap<&'a PluginName, (&'a ClaimQuota, usize)>;
+/// How much more may be claimed.
+#[derive(Default)]
+struct Left<'a> {
+    /// How many tasks of each plugin.
+    plugins: HashMap<&'a PluginName, (&'a ClaimQuota, usize)>,
+    /// How many tasks of each limited group, over all plugins.
+    groups: HashMap<&'a Group, usize>,
+    /// How much memory.
+    memory: u64,
+}
+
+impl Left<'_> {
+    /// Returns the limited groups of which no more may run, and those of which some may, with their number.
+    fn groups(&self) -> (Vec<&str>, Vec<&str>, Vec<i64>) {
+        let (mut full, mut limited, mut most) = (Vec::new(), Vec::new(), Vec::new());
+        for (group, left) in &self.groups {
+            if *left == 0 {
+                full.push(group.as_str());
+            } else {
+                limited.push(group.as_str());
+                most.push(size(*left));
+            }
+        }
+        (full, limited, most)
+    }
+
+    /// Counts a task that is claimed.
+    fn take(&mut self, plugin: &PluginName, group: &str) {
+        if let Some((quota, tasks)) = self.plugins.get_mut(plugin) {
+            *tasks -= 1;
+            self.memory = self.memory.saturating_sub(quota.memory_bytes);
+        }
+        if let Some((_, left)) = self.groups.iter_mut().find(|(limited, _)| limited.as_str() == group) {
+            *left = left.saturating_sub(1);
+        }
+    }
+}
 
 impl ClaimReady {
     /// Checks whether the clock went back since the last claim.
@@ -166,7 +219,7 @@ impl ClaimReady {
     /// while none of them can claim.
     async fn left(&self, batch: &Batch<'_>) -> Result<Left<'_>> {
         let paused = if batch.has_others { pause::paused(batch.connection).await? } else { Vec::new() };
-        let mut left = HashMap::new();
+        let mut left = Left { memory: self.available_memory, ..Left::default() };
         if paused.contains(&None) {
             return Ok(left);
         }
@@ -185,28 +238,25 @@ impl ClaimReady {
                 }
             }
             if tasks_max > 0 && batch.waiting(&quota.plugin) > 0 {
-                left.insert(&quota.plugin, (quota, tasks_max));
+                left.plugins.insert(&quota.plugin, (quota, tasks_max));
             }
+        }
+        if !self.group_limits.is_empty() && !left.plugins.is_empty() {
+            left.groups = group_limits::left(&self.group_limits, &running(batch.connection).await?);
         }
         Ok(left)
     }
 
     /// Claims as many tasks as one statement finds; returns whether there may be more.
-    async fn claim(
-        &self,
-        batch: &mut Batch<'_>,
-        left: &mut Left<'_>,
-        memory: &mut u64,
-        claims: &mut Claims,
-    ) -> Result<bool> {
+    async fn claim(&self, batch: &mut Batch<'_>, left: &mut Left<'_>, claims: &mut Claims) -> Result<bool> {
         let (mut plugins, mut most, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        for (quota, tasks) in left.values() {
+        for (quota, tasks) in left.plugins.values() {
             plugins.push(quota.plugin.as_str());
             most.push(size(*tasks));
             weights.push(i64::try_from(quota.memory_bytes).unwrap_or(i64::MAX));
         }
         let tasks = size(self.tasks_max - claims.claimed.len());
-        let room = i64::try_from(*memory).unwrap_or(i64::MAX);
+        let room = i64::try_from(left.memory).unwrap_or(i64::MAX);
         let (mut plugin, group) = batch.turn.clone();
         let is_first = plugin.is_empty();
         if is_first {
@@ -215,22 +265,29 @@ impl ClaimReady {
             plugin = get(&row, 0)?;
         }
         let (now, host) = (nanos(self.now), batch.host);
-        let rows = batch
-            .connection
-            .query(
-                CLAIM,
-                &[&plugins, &most, &weights, &tasks, &room, &plugin, &group, &now, &host, &is_first],
-            )
-            .await?;
+        let (full, limited, groups_left) = left.groups();
+        let values: Params<'_> = &[
+            &plugins,
+            &most,
+            &weights,
+            &tasks,
+            &room,
+            &plugin,
+            &group,
+            &now,
+            &host,
+            &is_first,
+            &full,
+            &limited,
+            &groups_left,
+        ];
+        let rows = batch.connection.query(CLAIM, values).await?;
         let Some((end, rows)) = rows.split_last() else { return Ok(false) };
         for row in rows {
             match self.claimed(batch, row) {
                 Ok(claimed) => {
                     batch.turn = (claimed.plugin.to_string(), get::<&str>(row, 24)?.to_owned());
-                    if let Some((quota, tasks)) = left.get_mut(&claimed.plugin) {
-                        *tasks -= 1;
-                        *memory = memory.saturating_sub(quota.memory_bytes);
-                    }
+                    left.take(&claimed.plugin, get(row, 24)?);
                     claims.claimed.push(claimed);
                 }
                 // It would be the first candidate of every claim, and no task would ever start.
@@ -240,7 +297,7 @@ impl ClaimReady {
                 Err(error) => return Err(error),
             }
         }
-        left.retain(|_, (_, tasks)| *tasks > 0);
+        left.plugins.retain(|_, (_, tasks)| *tasks > 0);
         claims.lacked_memory = get(end, 25)?;
         get(end, 26)
     }
@@ -257,6 +314,7 @@ impl ClaimReady {
         let of = RunRef {
             task: task_id(row, 1)?,
             plugin: plugin.clone(),
+            limit_key: limit_key(row, 28)?,
             attempt,
             token,
             trace: traced(row, 17)?,
@@ -282,9 +340,21 @@ impl ClaimReady {
             pass_results: get(row, 15)?,
             checkpoint,
         };
-        batch.record_move(&claimed.plugin, Some(TaskState::Available), Some(TaskState::Running));
+        let limit_key = run.run_ref().limit_key.as_ref();
+        batch.record_move(&claimed.plugin, limit_key, Some(TaskState::Available), Some(TaskState::Running));
         batch.effects.live_changes.push(LiveChange::Began(run.clone()));
         batch.effects.events.push(run.event(EventKind::Started, self.now));
         Ok(claimed)
     }
+}
+
+async fn running(connection: &Connection) -> Result<HashMap<Group, usize>> {
+    let mut running = HashMap::new();
+    for row in connection.query(RUNNING, &[]).await? {
+        // A damaged name is that of no limited group.
+        if let Ok(group) = get::<&str>(&row, 0)?.parse() {
+            running.insert(group, number(&row, 1)?);
+        }
+    }
+    Ok(running)
 }

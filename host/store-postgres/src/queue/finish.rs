@@ -18,6 +18,7 @@ use crate::queue::save::save;
 use crate::read::rows::{get, host, nanos, seq, uuid};
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::gathered::Gathered;
+use crate::writer::key_usage;
 
 const WAIT: &str = "
     UPDATE task SET state = $14, sort_key = sort_key + coalesce($4, ready_at) - ready_at,
@@ -41,7 +42,7 @@ const ATTEMPT: &str = "
 /// A task with a stop request under this claim.
 const STOPPING: &str = "
     SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,
-        stop_removes
+        limit_key, stop_removes
     FROM task
     WHERE seq = $1 AND id = $2 AND claim_token = $3 AND host = $4 AND state = 'running'
         AND stop_requested_at IS NOT NULL";
@@ -108,7 +109,11 @@ pub(crate) async fn finish(batch: &mut Batch<'_>, run: &Finish) -> Result<Finish
             deliveries::begin(batch, seq, to, run.now).await?;
         }
     }
-    batch.record_move(claim.plugin(), Some(TaskState::Running), Some(to));
+    let limit_key = claim.run().run_ref().limit_key.as_ref();
+    if to.is_final() {
+        key_usage::ended(batch, seq, limit_key).await?;
+    }
+    batch.record_move(claim.plugin(), limit_key, Some(TaskState::Running), Some(to));
     batch.effects.live_changes.push(LiveChange::Ended(claim.id));
     batch.effects.spans.extend(run.spans(&batch.live_runs.tracer));
     batch.effects.events.push(claim.run().event(run.event(), run.now));
@@ -121,7 +126,7 @@ async fn stop(batch: &mut Batch<'_>, finish: &Finish) -> Result<Finished> {
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
         [&seq(claim.task_ref()), &uuid(claim.id), &claim.token(), &host(claim.task_ref())];
     let Some(row) = batch.connection.optional(STOPPING, &values).await? else { return Ok(Finished::Lost) };
-    let ((seq, was, of, has_webhook), removes): (_, bool) = (cancellable(&row)?, get(&row, 10)?);
+    let ((seq, was, of, has_webhook), removes): (_, bool) = (cancellable(&row)?, get(&row, 11)?);
     batch.writer_state.observe_time(nanos(*now));
     let run = Some(claim.run());
     if removes {

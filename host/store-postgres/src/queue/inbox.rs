@@ -154,7 +154,7 @@ impl TakeInbox {
         let cause = Cause::InvalidRequest;
         batch.connection.execute(FAIL, &[&seq, &nanos(now), &cause.to_string(), &why.as_bytes()]).await?;
         batch.writer_state.observe_time(nanos(now));
-        batch.record_move(plugin, None, Some(TaskState::Failed));
+        batch.record_move(plugin, None, None, Some(TaskState::Failed));
         for kind in [EventKind::Created, EventKind::Failed(cause)] {
             let event = EventPayload { task: id, plugin: plugin.clone(), attempt: 0, time: now, kind };
             batch.effects.events.push(event);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wasmill_model::{NewTask, TaskId, TaskState, Timestamp, Unique};
 use wasmill_store::commit::{WriterState, large};
-use wasmill_store::rules::submit::{self, WaitingLimits};
+use wasmill_store::rules::submit::{self, SubmitLimits, input_bytes};
 use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 use crate::connection::fault::Result;
@@ -94,7 +94,11 @@ impl Operation for Insert {
         };
         for (task, taken) in self.tasks.iter().zip(&tasks) {
             if taken.holder.is_none() {
-                batch.effects.record_move(&task.plugin, None, Some(task.first_state()));
+                let limit_key = task.limited_by.as_ref().map(|key| &key.name);
+                batch.effects.record_move(&task.plugin, limit_key, None, Some(task.first_state()));
+                if let Some(key) = limit_key {
+                    batch.effects.key_delta.record_bytes(key, input_bytes(task).cast_signed());
+                }
             }
         }
         if let Some((request, now)) = &self.request {
@@ -106,7 +110,10 @@ impl Operation for Insert {
 
 /// Returns true if nothing that is stored decides whether the task is.
 pub(crate) fn is_plain(task: &NewTask) -> bool {
-    task.unique.is_none() && task.dependencies.is_none() && task.waiting_max.is_none()
+    task.unique.is_none()
+        && task.dependencies.is_none()
+        && task.waiting_max.is_none()
+        && task.limited_by.is_none()
 }
 
 /// Returns the number of waiting tasks, including those that are written and not counted yet.
@@ -119,7 +126,7 @@ impl Insert {
         let mut tasks = Vec::with_capacity(self.tasks.len());
         // A dependency on one of these becomes a dependency on the holder of its key.
         let mut held = HashMap::new();
-        let mut limits = WaitingLimits::of(&self.tasks);
+        let mut limits = SubmitLimits::of(&self.tasks);
         for (index, task) in self.tasks.iter().enumerate() {
             match self.take(batch, &mut limits, index, task, &held).await? {
                 Ok(taken) => {
@@ -138,7 +145,7 @@ impl Insert {
     async fn take<'a>(
         &'a self,
         batch: &mut Batch<'_>,
-        limits: &mut WaitingLimits<'a>,
+        limits: &mut SubmitLimits<'a>,
         index: usize,
         task: &'a NewTask,
         held: &HashMap<TaskId, TaskId>,
@@ -158,7 +165,7 @@ impl Insert {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
-        if let Err(full) = limits.count(index, task, |plugin| batch.waiting(plugin)) {
+        if let Err(full) = limits.count(index, task, batch) {
             return Ok(Err(full));
         }
         if insert(batch, task, &awaited).await? {

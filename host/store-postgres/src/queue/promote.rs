@@ -4,7 +4,7 @@ use wasmill_model::{TaskState, Timestamp};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
-use crate::read::rows::{get, nanos, optional_time, parsed, size, state};
+use crate::read::rows::{get, limit_key, nanos, optional_time, parsed, size, state};
 use crate::writer::batch::Batch;
 use crate::writer::quarantine;
 
@@ -14,7 +14,7 @@ const PROMOTE: &str = "
         SELECT seq, state FROM task WHERE state IN ('scheduled', 'suspended') AND ready_at <= $1
         ORDER BY ready_at, seq LIMIT $2)
     UPDATE task SET state = 'available' FROM due WHERE task.seq = due.seq
-    RETURNING task.seq, task.plugin, due.state";
+    RETURNING task.seq, task.plugin, due.state, task.limit_key";
 const NEXT_DUE: &str = "SELECT min(ready_at) FROM task WHERE state IN ('scheduled', 'suspended')";
 
 /// Maximum tasks that a claim promotes, unless it claims more.
@@ -25,7 +25,10 @@ pub(crate) async fn promote_due(batch: &mut Batch<'_>, now: Timestamp, claimed_m
     let limit = size(claimed_max.max(PROMOTED_MAX));
     for row in batch.connection.query(PROMOTE, &[&nanos(now), &limit]).await? {
         match parsed(&row, 1) {
-            Ok(plugin) => batch.record_move(&plugin, Some(state(&row, 2)?), Some(TaskState::Available)),
+            Ok(plugin) => {
+                let (limit_key, was) = (limit_key(&row, 3)?, state(&row, 2)?);
+                batch.record_move(&plugin, limit_key.as_ref(), Some(was), Some(TaskState::Available));
+            }
             Err(error) => {
                 quarantine::fail(batch, get(&row, 0)?, TaskState::Scheduled, &error, now).await?;
             }

@@ -8,14 +8,14 @@ use wasmill_store::{Claim, Recovery};
 
 use crate::connection::fault::Result;
 use crate::queue::finish;
-use crate::read::rows::{claim_ref, get, number, parsed, task_id, traced};
+use crate::read::rows::{claim_ref, get, limit_key, number, parsed, task_id, traced};
 use crate::writer::batch::Batch;
 use crate::writer::quarantine;
 
 /// Tasks that run at a host that is not live.
 const RUNNING: &str = "
     SELECT seq, claim_token, id, plugin, attempt, trace, created_at, started_at, attempts_max, host_crashes,
-        webhook_on IS NOT NULL, coalesce(host, 0)
+        webhook_on IS NOT NULL, coalesce(host, 0), limit_key
     FROM task
     WHERE state = 'running' AND NOT EXISTS (SELECT FROM host WHERE host.id = task.host AND host.is_live)
     ORDER BY seq LIMIT $1";
@@ -53,6 +53,7 @@ fn crashed(row: &Row, live_runs: &LiveRuns, now: Timestamp) -> Result<Finish> {
     let of = RunRef {
         task: task_id(row, 2)?,
         plugin: parsed(row, 3)?,
+        limit_key: limit_key(row, 12)?,
         attempt: used.attempt,
         token: get(row, 1)?,
         trace: traced(row, 5)?,

@@ -12,6 +12,7 @@ use crate::dependency::record;
 use crate::queue::cancel::{self, cancellable, request_stop};
 use crate::read::rows::uuid;
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::key_usage;
 
 /// Removes a task with its rows in all tables.
 pub(crate) const REMOVE: &str = "
@@ -63,13 +64,14 @@ pub(crate) async fn remove(
     run: Option<&LiveRun>,
     now: Timestamp,
 ) -> Result<()> {
+    key_usage::removing(batch, seq).await?;
     batch.connection.one(REMOVE, &[&seq]).await?;
     // A finished task has resolved its dependents already.
     if !was.is_final() {
         batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "deleted", now));
         record::ended(batch, seq, TaskState::Cancelled, now).await?;
     }
-    batch.record_move(&of.plugin, Some(was), None);
+    batch.record_move(&of.plugin, of.limit_key.as_ref(), Some(was), None);
     batch.effects.live_changes.push(LiveChange::Ended(of.task));
     batch.effects.events.push(of.event(EventKind::Deleted, now));
     Ok(())

@@ -70,7 +70,7 @@ pub(crate) async fn find(
     let state = state(&row, 1)?;
     let body = get::<Option<Vec<u8>>>(&row, 2)?.unwrap_or_default();
     let (token, attempt) = (get(&row, 0)?, number(&row, 5)?);
-    let run = RunRef { task: id, plugin: parsed(&row, 4)?, attempt, token, trace: None };
+    let run = RunRef { task: id, plugin: parsed(&row, 4)?, limit_key: None, attempt, token, trace: None };
     let given = || given.filter(|given| given.run_ref().token == token).cloned();
     let live = live_runs.live(id, token).or_else(given).filter(|_| state == TaskState::Running);
     let other = get::<Option<i64>>(&row, 3)?.filter(|host| *host != own);

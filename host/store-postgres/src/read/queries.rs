@@ -237,6 +237,7 @@ pub(crate) async fn again(
         group: group(&row, 17)?,
         // It belongs to the key of its own request.
         submitted_by: None,
+        limited_by: None,
         waiting_max: None,
     };
     Ok(Some((state(&row, 1)?, task)))

@@ -110,6 +110,11 @@ pub(crate) fn group(row: &Row, column: usize) -> Result<Option<Group>> {
     if text.is_empty() { Ok(None) } else { parsed(row, column).map(Some) }
 }
 
+/// Reads the name of the key whose limits count a task.
+pub(crate) fn limit_key(row: &Row, column: usize) -> Result<Option<Arc<str>>> {
+    Ok(get::<Option<&str>>(row, column)?.map(Into::into))
+}
+
 /// Returns a group in stored form.
 pub(crate) fn group_text(group: Option<&Group>) -> &str {
     group.map_or("", Group::as_str)

@@ -14,6 +14,7 @@ use crate::delivery::deliveries;
 use crate::queue::remove;
 use crate::read::rows::{get, nanos, optional_time, parsed, seq, size, state, task_ref, time};
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::key_usage;
 
 /// Rows per query of a scan.
 const ROWS_READ: usize = 1_000;
@@ -57,9 +58,10 @@ impl Operation for Prune {
             }
             let Some(row) = batch.connection.optional(PRUNABLE, &[&seq]).await? else { continue };
             let plugin: PluginName = parsed(&row, 0)?;
+            let limit_key = key_usage::removing(batch, seq).await?;
             batch.connection.one(remove::REMOVE, &[&seq]).await?;
             pruned.tasks += 1;
-            batch.effects.record_move(&plugin, Some(state(&row, 1)?), None);
+            batch.effects.record_move(&plugin, limit_key.as_ref(), Some(state(&row, 1)?), None);
         }
         batch.effects.deliveries_dropped += pruned.deliveries;
         Ok(pruned)

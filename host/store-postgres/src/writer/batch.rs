@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -9,7 +10,9 @@ use wasmill_model::{PluginName, TaskState};
 use wasmill_store::StoreError;
 use wasmill_store::commit::{Effects, WriterState};
 use wasmill_store::live::LiveRuns;
+use wasmill_store::rules::key_usage::{AllKeyUsage, KeyUsage};
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
+use wasmill_store::rules::submit::Room;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
@@ -128,6 +131,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) written: Written,
     /// Counts as of the last commit; `None` during recovery.
     pub(crate) plugin_counts: Option<&'a AllPluginCounts>,
+    /// What limited keys take up as of the last commit; `None` during recovery.
+    pub(crate) key_usage: Option<&'a AllKeyUsage>,
 }
 
 impl<'a> Batch<'a> {
@@ -149,13 +154,8 @@ impl<'a> Batch<'a> {
             stops_at: BTreeSet::new(),
             written,
             plugin_counts: None,
+            key_usage: None,
         }
-    }
-
-    /// Returns the number of waiting tasks of a plugin, including this batch.
-    pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
-        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
-        before.saturating_add_signed(self.effects.count_delta.waiting(plugin))
     }
 
     /// Returns the number of running tasks of a plugin on all hosts, including this batch.
@@ -165,14 +165,33 @@ impl<'a> Batch<'a> {
         usize::try_from(before.saturating_add_signed(changed)).unwrap_or(usize::MAX)
     }
 
-    /// Records a transition; `None` stands for a task that is created or removed.
+    /// Returns true if any task may count for a limited key.
+    pub(crate) fn has_limited_keys(&self) -> bool {
+        !self.effects.key_delta.is_empty() || self.key_usage.is_none_or(|key_usage| !key_usage.is_empty())
+    }
+
+    /// Records a transition of a task of this plugin and limited key; no state stands for a task that is created or removed.
     pub(crate) fn record_move(
         &mut self,
         plugin: &PluginName,
+        limit_key: Option<&Arc<str>>,
         from: Option<TaskState>,
         to: Option<TaskState>,
     ) {
         self.writer_state.record_move(from, to);
-        self.effects.record_move(plugin, from, to);
+        self.effects.record_move(plugin, limit_key, from, to);
+    }
+}
+
+/// As of the last commit and this batch.
+impl Room for Batch<'_> {
+    fn waiting(&self, plugin: &PluginName) -> u64 {
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
+        before.saturating_add_signed(self.effects.count_delta.waiting(plugin))
+    }
+
+    fn usage(&self, key: &str) -> KeyUsage {
+        let before = self.key_usage.map(|key_usage| key_usage.get(key)).unwrap_or_default();
+        before.after(self.effects.key_delta.of(key))
     }
 }

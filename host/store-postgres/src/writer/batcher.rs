@@ -28,7 +28,7 @@ use crate::connection::server::{PATIENCE, RECONNECT_WAIT, Server};
 use crate::dependency::resolution;
 use crate::writer::batch::{Batch, Job, Operation};
 use crate::writer::gathered::Gathered;
-use crate::writer::{clock_skew, events, plugin_counts};
+use crate::writer::{clock_skew, events, key_usage, plugin_counts};
 
 /// How long the server may take for one transaction, and for its commit.
 const RUN_TIMEOUT: Duration = Duration::from_secs(90);
@@ -321,8 +321,9 @@ impl Batcher {
         self.hint(stops_at, effects.count_delta.of_all(TaskState::Available));
         let deliveries_dropped = effects.deliveries_dropped;
         let committed = Committed { commands, deliveries_dropped, synced: is_durable, took: began.elapsed() };
-        self.stats.publish(writer_state, effects.count_delta, committed);
-        if effects.wait_for_delivery {
+        let wait_for_delivery = effects.wait_for_delivery;
+        self.stats.publish(writer_state, effects, committed);
+        if wait_for_delivery {
             self.stats.wait_for_delivery.notify_one();
         }
     }
@@ -336,6 +337,7 @@ impl Batcher {
     ) -> Result<Changes> {
         let mut batch = Batch::new(connection, self.writer_state, &self.live_runs);
         batch.plugin_counts = Some(self.stats.plugin_counts());
+        batch.key_usage = Some(self.stats.key_usage());
         batch.turn.clone_from(&self.turn);
         (batch.host, batch.has_others) = (self.host, self.others.is_any());
         // First, so that requeued tasks can be claimed in this batch.
@@ -361,6 +363,7 @@ impl Batcher {
         events::reserve(&mut batch).await?;
         clock_skew::store_latest(connection, &mut batch.writer_state).await?;
         plugin_counts::write(connection, &batch.effects.count_delta).await?;
+        key_usage::write(connection, &batch.effects.key_delta).await?;
         let Batch { writer_state, turn, effects, stops_at, .. } = batch;
         Ok(Changes { writer_state, turn, effects, stops_at })
     }

@@ -8,14 +8,15 @@ use crate::connection::fault::{Error, Result};
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::save::drop_checkpoint;
-use crate::read::rows::{get, nanos, parsed, task_id};
+use crate::read::rows::{get, limit_key, nanos, parsed, task_id};
 use crate::writer::batch::Batch;
+use crate::writer::key_usage;
 
 /// Clears the columns that may be damaged; the failure says why.
 const FAIL: &str = "
     UPDATE task SET state = 'failed', finished_at = $2, cause = $3, message = $4, trace = NULL, usage = NULL
     WHERE seq = $1 AND finished_at IS NULL
-    RETURNING id, plugin, attempt, webhook_on IS NOT NULL";
+    RETURNING id, plugin, attempt, webhook_on IS NOT NULL, limit_key";
 
 /// Fails a task that counts as being in this state, with this error.
 pub(crate) async fn fail(
@@ -40,9 +41,11 @@ pub(crate) async fn fail(
     if get(&row, 3)? {
         deliveries::begin(batch, seq, TaskState::Failed, now).await?;
     }
+    let limit_key = limit_key(&row, 4)?;
+    key_usage::ended(batch, seq, limit_key.as_ref()).await?;
     batch.effects.live_changes.push(LiveChange::Ended(task));
     if let Ok(plugin) = parsed::<PluginName>(&row, 1) {
-        batch.record_move(&plugin, Some(was), Some(TaskState::Failed));
+        batch.record_move(&plugin, limit_key.as_ref(), Some(was), Some(TaskState::Failed));
         let kind = EventKind::Failed(cause);
         batch.effects.events.push(EventPayload { task, plugin, attempt, time: now, kind });
     }

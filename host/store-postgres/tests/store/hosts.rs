@@ -1,8 +1,9 @@
 //! Several hosts on one database.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{NewTask, TaskState, Timestamp, Transition};
+use wasmill_model::{KeyLimits, LimitedKey, NewTask, TaskState, Timestamp, Transition};
 use wasmill_store::{
     CancelOutcome, ClaimQuota, DueOutcome, EventKind, Host, Received, RemoveOutcome, Store, StoreError,
 };
@@ -201,6 +202,57 @@ async fn the_concurrency_of_a_plugin_holds_over_all_hosts() {
     }
     assert_eq!(a.finish(&first.claim, done(), None, at(2)).await, Ok(true));
     assert_eq!(claim_some(&b, &quota, at(2)).await, 1);
+}
+
+#[tokio::test]
+async fn the_limits_of_a_key_hold_over_all_hosts() {
+    let schema = Schema::new();
+    let (a, b) = (host(&schema, "a"), host(&schema, "b"));
+    let limits = KeyLimits { waiting_max: Some(10), running_max: None, stored_bytes_max: Some(1_000) };
+    let of = |number: u32| {
+        let limited_by = Some(Arc::new(LimitedKey { name: format!("key-{}", number % 2).into(), limits }));
+        NewTask { limited_by, input: Some("1".repeat(60)), ..new_task() }
+    };
+    let inserts = (0..400).map(|number| {
+        let (store, task) = (if number % 4 < 2 { a.clone() } else { b.clone() }, of(number));
+        tokio::spawn(async move { store.insert(vec![task]).await.is_ok() })
+    });
+    let mut stored = 0;
+    for insert in inserts.collect::<Vec<_>>() {
+        stored += usize::from(insert.await.expect("answered"));
+    }
+    assert_eq!((stored, a.counts().await.expect("read").waiting), (20, 20));
+    // What one host ends makes room at the other one; what is stored does not until it is removed.
+    let claimed = claim(&a, 100, at(1)).await.claimed;
+    assert_eq!(claimed.len(), 20);
+    for number in 0..12 {
+        b.insert(vec![of(number)]).await.expect("six of each key fit");
+    }
+    assert!(matches!(b.insert(vec![of(0)]).await, Err(StoreError::KeyStorageFull { stored_bytes: 960, .. })));
+    for claimed in &claimed {
+        assert_eq!(a.finish(&claimed.claim, done(), None, at(2)).await, Ok(true));
+        b.remove(claimed.claim.id, at(3)).await.expect("removed");
+    }
+    assert_eq!(b.insert(vec![of(0)]).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_limit_of_running_tasks_holds_over_all_hosts() {
+    let schema = Schema::new();
+    let (a, b) = (host(&schema, "a"), host(&schema, "b"));
+    for store in [&a, &b] {
+        store.limit_groups([("x".parse().expect("valid"), 3)].into());
+    }
+    let of = |group: &str| NewTask { group: group.parse().ok(), ..new_task() };
+    a.insert((0..20).map(|_| of("x")).collect()).await.expect("inserted");
+    eventually("b counts them", async || b.counts().await.expect("read").waiting == 20).await;
+    let first = claim(&a, 1, at(1)).await.claimed.remove(0);
+    assert_eq!(claim_some(&b, &plugin("a").into(), at(1)).await, 2);
+    a.insert(vec![of("y")]).await.expect("inserted");
+    assert_eq!(claim(&a, 100, at(1)).await.claimed.len(), 1, "that of y");
+    assert!(claim(&b, 100, at(1)).await.claimed.is_empty());
+    assert_eq!(a.finish(&first.claim, done(), None, at(2)).await, Ok(true));
+    assert_eq!(claim_some(&b, &plugin("a").into(), at(2)).await, 1);
 }
 
 #[tokio::test]

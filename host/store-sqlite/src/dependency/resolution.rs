@@ -3,6 +3,8 @@
 //! [`resolve`] updates at most 500 dependents per batch; the rest follow in later batches, since a task may
 //! have a million dependents and a chain of cancels may be as long.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Group, OnFailure, PluginName, TaskId, TaskState, Timestamp};
@@ -28,7 +30,7 @@ pub(crate) const RECORD_OUTCOME: &str = "
     UPDATE dependency SET outcome = ?3, on_seq = iif(?4, on_seq, NULL) WHERE seq = ?1 AND position = ?2";
 pub(crate) const COUNT_DOWN: &str = "
     UPDATE task SET pending_dependencies = pending_dependencies - 1 WHERE seq = ?1 AND state = 'blocked'
-    RETURNING pending_dependencies, plugin, task_group";
+    RETURNING pending_dependencies, plugin, task_group, limit_key";
 pub(crate) const RELEASE: &str = "
     UPDATE task SET state = ?2, sort_key = sort_key + ?3 - ready_at, ready_at = ?3 WHERE seq = ?1";
 pub(crate) const SET_CAUSE: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
@@ -48,6 +50,13 @@ struct PendingDependency {
     pass_results: bool,
     /// When the dependent may start at the earliest.
     run_at: Option<Timestamp>,
+}
+
+/// A task whose dependencies have all finished.
+struct Released {
+    plugin: PluginName,
+    group: Option<Group>,
+    limit_key: Option<Arc<str>>,
 }
 
 /// Resolves recorded ends, as far as one batch has time for.
@@ -113,10 +122,10 @@ fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &Task
     let mut count = batch.connection.prepare_cached(COUNT_DOWN)?;
     let left = count.query_row([seq], |row| {
         let (pending, plugin, group) = (row.get::<_, i64>(0)?, parsed(row, 1)?, group(row, 2)?);
-        Ok((pending, plugin, group))
+        Ok((pending, Released { plugin, group, limit_key: row.get(3)? }))
     });
-    if let Some((0, plugin, group)) = left.optional()? {
-        release(batch, pending, &plugin, group.as_ref(), end.at)?;
+    if let Some((0, released)) = left.optional()? {
+        release(batch, pending, &released, end.at)?;
     }
     Ok(())
 }
@@ -125,19 +134,19 @@ fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &Task
 fn release(
     batch: &mut Batch<'_>,
     pending: &PendingDependency,
-    plugin: &PluginName,
-    group: Option<&Group>,
+    released: &Released,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     let (state, ready_at) = rules::released(pending.run_at, at);
     let mut release = batch.connection.prepare_cached(RELEASE)?;
     release.execute(params![pending.seq, state.as_str(), nanos(ready_at)])?;
+    let Released { plugin, group, limit_key } = released;
     if let Some(group) = group
         && state == TaskState::Available
     {
         batch.fair_queue.add(plugin, group);
     }
-    batch.record_move(plugin, Some(TaskState::Blocked), Some(state));
+    batch.record_move(plugin, limit_key.as_ref(), Some(TaskState::Blocked), Some(state));
     batch.effects.wait_for_ready = true;
     Ok(())
 }

@@ -10,9 +10,10 @@ use crate::dependency::record;
 use crate::queue::save::drop_checkpoint;
 use crate::read::rows::{nanos, parsed, state, traced};
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::key_usage;
 
 pub(crate) const FIND: &str = "
-    SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL
+    SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL, limit_key
     FROM task WHERE id = ?1";
 pub(crate) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
@@ -74,6 +75,7 @@ pub(crate) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, RunRef)>
     let of = RunRef {
         task: TaskId::from_bytes(row.get(3)?),
         plugin: parsed(row, 4)?,
+        limit_key: row.get(10)?,
         attempt: row.get(5)?,
         token: row.get(2)?,
         trace: traced(row, 6)?,
@@ -109,7 +111,8 @@ pub(crate) fn cancel(
     }
     record::ended(batch, seq, TaskState::Cancelled, now)?;
     batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "cancelled", now));
-    batch.record_move(&of.plugin, Some(was), Some(TaskState::Cancelled));
+    key_usage::ended(batch, seq, of.limit_key.as_ref())?;
+    batch.record_move(&of.plugin, of.limit_key.as_ref(), Some(was), Some(TaskState::Cancelled));
     batch.effects.live_changes.push(LiveChange::Ended(of.task));
     batch.effects.events.push(of.event(EventKind::Cancelled, now));
     Ok(())

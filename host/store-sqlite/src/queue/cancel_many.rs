@@ -10,7 +10,7 @@ use crate::writer::batch::{Batch, Operation};
 
 pub(crate) const FIND: &str = "
     SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,
-        stop_requested_at IS NOT NULL
+        limit_key, stop_requested_at IS NOT NULL
     FROM task WHERE seq = ?1";
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Operation for CancelMany {
         for task in &self.found {
             let mut find = batch.connection.prepare_cached(FIND)?;
             let found =
-                find.query_row([seq(*task)], |row| Ok((cancellable(row)?, row.get(10)?))).optional()?;
+                find.query_row([seq(*task)], |row| Ok((cancellable(row)?, row.get(11)?))).optional()?;
             drop(find);
             let Some(((seq, was, of, has_webhook), was_requested)) = found else { continue };
             if !self.filter.has(was) || !was.may_become(TaskState::Cancelled) {

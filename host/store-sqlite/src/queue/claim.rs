@@ -1,6 +1,6 @@
 //! Claims available tasks: fairly over plugins and groups, and within each by time and priority.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use wasmill_model::{Group, InvalidLabel, PluginName, TaskId, TaskState, Timestam
 use wasmill_store::commit::{AbandonedClaims, UndeliveredClaims};
 use wasmill_store::live::{LiveChange, RunRef, RunStart};
 use wasmill_store::rules::fair_queue::{Candidate, PluginCandidates};
+use wasmill_store::rules::group_limits::{GroupLimits, GroupsLeft};
 use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 use crate::delivery::deliveries;
@@ -28,7 +29,7 @@ pub(crate) const CLAIMED: &str = "
         input_bytes IS NOT NULL, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, ready_at,
         iif(suspensions = 0, ?2, started_at), iif(suspensions = 0, NULL, usage),
         pending_dependencies IS NOT NULL, webhook_on IS NOT NULL, trace, created_at, ?2, suspensions > 0,
-        log_lines
+        log_lines, limit_key
     FROM task WHERE seq = ?1";
 pub(crate) const CLAIM: &str = "
     UPDATE task SET state = 'running', claim_token = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
@@ -39,6 +40,10 @@ pub(crate) const PASS_RESULTS: &str = "SELECT pass_results FROM dependent WHERE 
 pub(crate) const AVAILABLE: &str = "
     SELECT sort_key, seq FROM task INDEXED BY task_available
     WHERE state = 'available' AND plugin = ?1 AND task_group IS ?2 ORDER BY sort_key, seq LIMIT ?3 OFFSET ?4";
+
+/// The groups of all running tasks, which are as many as there are slots.
+pub(crate) const RUNNING: &str = "
+    SELECT task_group FROM task INDEXED BY task_rare WHERE state = 'running' AND task_group IS NOT NULL";
 
 /// The next group of a plugin with available tasks: one step in the index for each group, however many tasks it has.
 pub(crate) const NEXT_GROUP: &str = "
@@ -53,6 +58,8 @@ pub(crate) struct ClaimReady {
     pub(crate) available_memory: u64,
     pub(crate) now: Timestamp,
     pub(crate) abandoned: Arc<AbandonedClaims>,
+    /// How many tasks of limited groups may run at once.
+    pub(crate) group_limits: Arc<GroupLimits>,
 }
 
 impl Operation for ClaimReady {
@@ -71,10 +78,12 @@ impl Operation for ClaimReady {
             let limit = self.tasks_max.min(quota.tasks_max);
             parts.push(PluginCandidates { quota, own: available(connection, quota, None, 0, limit)? });
         }
+        let mut count = || running(connection);
         let picked = batch.fair_queue.pick(
             parts,
             self.tasks_max,
             self.available_memory,
+            &mut GroupsLeft::new(&self.group_limits, &mut count),
             |quota, group, skip, limit| available(connection, quota, Some(group), skip, limit),
         )?;
         let fewer = picked.candidates.len() < self.tasks_max;
@@ -127,7 +136,8 @@ impl ClaimReady {
                 let since = DateTime::from_timestamp_nanos(row.get(12)?);
                 let earlier = usage::read(row, 13)?;
                 let trace = traced(row, 16)?;
-                let of = RunRef { task, plugin: plugin.clone(), attempt, token, trace };
+                let (plugin_of, limit_key) = (plugin.clone(), row.get(21)?);
+                let of = RunRef { task, plugin: plugin_of, limit_key, attempt, token, trace };
                 let ready_at = DateTime::from_timestamp_nanos(ready_at);
                 batch.effects.spans.extend(of.wait_span(&batch.live_runs.tracer, ready_at, self.now));
                 let lines = row.get::<_, i64>(20)?.unsigned_abs();
@@ -164,8 +174,9 @@ impl ClaimReady {
             let mut statement = batch.connection.prepare_cached(PASS_RESULTS)?;
             claimed.pass_results = statement.query_one([seq], |row| row.get(0))?;
         }
-        batch.record_move(candidate.plugin, Some(TaskState::Available), Some(TaskState::Running));
         let run = claimed.claim.run();
+        let limit_key = run.run_ref().limit_key.as_ref();
+        batch.record_move(candidate.plugin, limit_key, Some(TaskState::Available), Some(TaskState::Running));
         batch.effects.live_changes.push(LiveChange::Began(run.clone()));
         batch.effects.events.push(run.event(EventKind::Started, self.now));
         Ok(claimed)
@@ -191,6 +202,20 @@ fn learn_groups(batch: &mut Batch<'_>, plugin: &PluginName) -> rusqlite::Result<
     }
     batch.fair_queue.learn(plugin, &groups);
     Ok(())
+}
+
+/// Counts the running tasks of each group.
+fn running(connection: &Connection) -> rusqlite::Result<HashMap<Group, usize>> {
+    let mut statement = connection.prepare_cached(RUNNING)?;
+    let mut rows = statement.query([])?;
+    let mut running = HashMap::new();
+    while let Some(row) = rows.next()? {
+        // A damaged name is that of no limited group.
+        if let Ok(group) = row.get_ref(0)?.as_str()?.parse() {
+            *running.entry(group).or_default() += 1;
+        }
+    }
+    Ok(running)
 }
 
 /// Returns available tasks of a group of a plugin, or without a group, in order.

@@ -13,6 +13,7 @@ use crate::queue::remove::remove;
 use crate::queue::save::{drop_checkpoint, save};
 use crate::read::rows::{group, nanos, seq};
 use crate::writer::batch::{Batch, Operation, large};
+use crate::writer::key_usage;
 
 pub(crate) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
@@ -40,7 +41,7 @@ pub(crate) const ATTEMPT: &str = "
 /// A task with a stop request under this claim.
 pub(crate) const STOPPING: &str = "
     SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,
-        stop_removes
+        limit_key, stop_removes
     FROM task WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running' AND stop_requested_at IS NOT NULL";
 pub(crate) const KEEP: &str = "
     INSERT INTO log (seq, body) VALUES (?1, ?2)
@@ -98,7 +99,11 @@ pub(crate) fn finish(batch: &mut Batch<'_>, run: &Finish) -> rusqlite::Result<Fi
             deliveries::begin(batch, seq, to, run.now)?;
         }
     }
-    batch.record_move(claim.plugin(), Some(TaskState::Running), Some(to));
+    let limit_key = claim.run().run_ref().limit_key.as_ref();
+    if to.is_final() {
+        key_usage::ended(batch, seq, limit_key)?;
+    }
+    batch.record_move(claim.plugin(), limit_key, Some(TaskState::Running), Some(to));
     batch.effects.live_changes.push(LiveChange::Ended(claim.id));
     batch.effects.spans.extend(run.spans(&batch.live_runs.tracer));
     batch.effects.events.push(claim.run().event(run.event(), run.now));
@@ -111,7 +116,7 @@ fn stop(batch: &mut Batch<'_>, finish: &Finish) -> rusqlite::Result<Finished> {
     let mut stopping = batch.connection.prepare_cached(STOPPING)?;
     let found = stopping
         .query_row(params![seq(claim.task_ref()), claim.id.as_bytes(), claim.token()], |row| {
-            Ok((cancellable(row)?, row.get(10)?))
+            Ok((cancellable(row)?, row.get(11)?))
         })
         .optional()?;
     drop(stopping);

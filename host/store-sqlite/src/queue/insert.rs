@@ -8,7 +8,7 @@ use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{OptionalExtension, ffi, params};
 use wasmill_model::{Group, NewTask, ScheduleName, TaskId, TaskState, Timestamp, Unique};
 use wasmill_store::commit::WriterState;
-use wasmill_store::rules::submit::{self, WaitingLimits};
+use wasmill_store::rules::submit::{self, SubmitLimits, input_bytes};
 use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 use crate::delivery::deliveries;
@@ -49,7 +49,7 @@ impl Operation for Insert {
         let mut tasks = Vec::with_capacity(self.tasks.len());
         // A dependency on one of these becomes a dependency on the holder of its key.
         let mut held = HashMap::new();
-        let mut limits = WaitingLimits::of(&self.tasks);
+        let mut limits = SubmitLimits::of(&self.tasks);
         for (index, task) in self.tasks.iter().enumerate() {
             match self.take(batch, &mut limits, index, task, &held)? {
                 Ok(taken) => {
@@ -68,7 +68,11 @@ impl Operation for Insert {
         // After the loop, not within: a refusal takes back the earlier tasks.
         for (task, taken) in self.tasks.iter().zip(&tasks) {
             if taken.holder.is_none() {
-                batch.effects.count_delta.record_move(&task.plugin, None, Some(task.first_state()));
+                let limit_key = task.limited_by.as_ref().map(|key| &key.name);
+                batch.effects.record_move(&task.plugin, limit_key, None, Some(task.first_state()));
+                if let Some(key) = limit_key {
+                    batch.effects.key_delta.record_bytes(key, input_bytes(task).cast_signed());
+                }
             }
         }
         if let Some((request, now)) = &self.request {
@@ -83,7 +87,7 @@ impl Insert {
     fn take<'a>(
         &self,
         batch: &mut Batch<'_>,
-        limits: &mut WaitingLimits<'a>,
+        limits: &mut SubmitLimits<'a>,
         index: usize,
         task: &'a NewTask,
         held: &HashMap<TaskId, TaskId>,
@@ -103,7 +107,7 @@ impl Insert {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
-        if let Err(full) = limits.count(index, task, |plugin| batch.waiting(plugin)) {
+        if let Err(full) = limits.count(index, task, batch) {
             return Ok(Err(full));
         }
         match insert(batch, task, &awaited) {
@@ -122,9 +126,9 @@ pub(crate) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max,
         timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority,
         task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace, submitted_by,
-        key_space)
+        key_space, limit_key)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-        ?22, ?23, ?24, ?25, ?26)";
+        ?22, ?23, ?24, ?25, ?26, ?27)";
 pub(crate) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(crate) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -183,6 +187,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -
         task.trace.as_ref().map(ToString::to_string),
         task.submitted_by,
         task.unique.as_ref().map_or("", |unique| unique.space.as_str()),
+        task.limited_by.as_ref().map(|key| &*key.name),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;

@@ -1,5 +1,7 @@
 //! Promotes due tasks: scheduled and suspended ones whose time has come become available.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use rusqlite::{Connection, params};
 use wasmill_model::{Group, PluginName, TaskState, Timestamp};
@@ -11,7 +13,7 @@ use crate::writer::quarantine;
 
 /// Due tasks of all plugins, the one that is due for longest first.
 pub(crate) const DUE: &str = "
-    SELECT seq, plugin, task_group, state FROM task INDEXED BY task_due
+    SELECT seq, plugin, task_group, state, limit_key FROM task INDEXED BY task_due
     WHERE (state = 'scheduled' OR state = 'suspended') AND ready_at <= ?1 ORDER BY ready_at, seq LIMIT ?2";
 pub(crate) const PROMOTE: &str = "UPDATE task SET state = 'available' WHERE seq = ?1";
 pub(crate) const NEXT_DUE: &str = "
@@ -24,6 +26,7 @@ struct Due {
     plugin: PluginName,
     group: Option<Group>,
     state: TaskState,
+    limit_key: Option<Arc<str>>,
 }
 
 /// Promotes tasks that are due at `now`; at least `claimed_max`, so that a claim misses none.
@@ -34,14 +37,17 @@ pub(crate) fn promote_due(batch: &mut Batch<'_>, now: Timestamp, claimed_max: us
     let mut promote = connection.prepare_cached(PROMOTE)?;
     // All are read before the first is moved: the index that is read changes with each move.
     let rows = find.query_map(params![nanos(now), limit], |row| {
-        let due = || Ok(Due { plugin: parsed(row, 1)?, group: group(row, 2)?, state: state(row, 3)? });
+        let due = || {
+            let (plugin, group, state) = (parsed(row, 1)?, group(row, 2)?, state(row, 3)?);
+            Ok(Due { plugin, group, state, limit_key: row.get(4)? })
+        };
         Ok((row.get(0)?, due()))
     })?;
     for (seq, due) in rows.collect::<rusqlite::Result<Vec<(i64, _)>>>()? {
         match due {
-            Ok(Due { plugin, group, state }) => {
+            Ok(Due { plugin, group, state, limit_key }) => {
                 promote.execute([seq])?;
-                batch.record_move(&plugin, Some(state), Some(TaskState::Available));
+                batch.record_move(&plugin, limit_key.as_ref(), Some(state), Some(TaskState::Available));
                 if let Some(group) = &group {
                     batch.fair_queue.add(&plugin, group);
                 }

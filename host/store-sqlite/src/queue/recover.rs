@@ -16,7 +16,7 @@ use crate::file::fault::is_of_value;
 use crate::queue::finish;
 use crate::read::rows::{is_waiting, nanos, parsed, task_ref, traced};
 use crate::writer::batch::Batch;
-use crate::writer::{clock_skew, events, plugin_counts, quarantine};
+use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 // Read from indexes of unfinished tasks: finished ones cost an opening nothing.
 pub(crate) const COUNT_WAITING: &str =
@@ -31,7 +31,7 @@ pub(crate) const DEPENDED_ON: &str = "
 pub(crate) const SETTLING: &str = "SELECT EXISTS (SELECT 1 FROM dependency_end)";
 pub(crate) const RUNNING: &str = "
     SELECT id, seq, claim_token, attempt, attempts_max, host_crashes, plugin, trace, created_at, started_at,
-        webhook_on IS NOT NULL
+        webhook_on IS NOT NULL, limit_key
     FROM task INDEXED BY task_rare WHERE state = 'running'";
 
 /// Finishes the attempt of every running task in one durable transaction, and counts waiting tasks.
@@ -63,6 +63,7 @@ pub(crate) fn recover(
     resolution::resolve(&mut batch)?;
     events::begin(&mut batch)?;
     plugin_counts::write(&transaction, &batch.effects.count_delta)?;
+    key_usage::write(&transaction, &batch.effects.key_delta)?;
     let (mut writer_state, spans) = (batch.writer_state, batch.effects.spans);
     writer_state.claimed_at = nanos(now);
     recovery.shortened = clock_skew::open(&transaction, &mut writer_state, nanos(now))? as u64;
@@ -106,6 +107,7 @@ fn crashed(connection: &Connection, live_runs: &LiveRuns, now: Timestamp) -> rus
         let of = RunRef {
             task: TaskId::from_bytes(row.get(0)?),
             plugin: parsed(row, 6)?,
+            limit_key: row.get(11)?,
             attempt: used.attempt,
             token: row.get(2)?,
             trace: traced(row, 7)?,

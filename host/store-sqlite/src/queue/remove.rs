@@ -9,6 +9,7 @@ use wasmill_store::{EventKind, RemoveOutcome};
 use crate::dependency::record;
 use crate::queue::cancel::{self, cancellable, request_stop};
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::key_usage;
 
 pub(crate) const REMOVE: &str = "DELETE FROM task WHERE seq = ?1";
 
@@ -45,13 +46,16 @@ pub(crate) fn remove(
     run: Option<&LiveRun>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    if let Some((key, bytes)) = key_usage::of_task(batch, seq)? {
+        batch.effects.key_delta.record_bytes(&key, -bytes);
+    }
     batch.connection.prepare_cached(REMOVE)?.execute([seq])?;
     // A finished task has resolved its dependents already.
     if !was.is_final() {
         batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "deleted", now));
         record::ended(batch, seq, TaskState::Cancelled, now)?;
     }
-    batch.record_move(&of.plugin, Some(was), None);
+    batch.record_move(&of.plugin, of.limit_key.as_ref(), Some(was), None);
     batch.effects.live_changes.push(LiveChange::Ended(of.task));
     batch.effects.events.push(of.event(EventKind::Deleted, now));
     Ok(())

@@ -258,6 +258,7 @@ pub(crate) fn again(
             group: group(row, 17)?,
             // It belongs to the key of its own request.
             submitted_by: None,
+            limited_by: None,
             waiting_max: None,
         };
         let dependant = row.get::<_, bool>(12)?.then(|| row.get::<_, i64>(13)).transpose()?;

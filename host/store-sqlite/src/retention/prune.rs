@@ -12,6 +12,7 @@ use crate::delivery::deliveries::PENDING;
 use crate::file::fault::is_of_machine;
 use crate::read::rows::{nanos, parsed, seq, size, state, task_ref};
 use crate::writer::batch::{Batch, Operation};
+use crate::writer::key_usage;
 
 pub(crate) const ENDED: &str = "
     SELECT task.seq, finished_at, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
@@ -56,6 +57,7 @@ impl Operation for Prune {
             if *drops_delivery {
                 deliveries = batch.connection.prepare_cached(DROP_DELIVERY)?.execute([seq])? as u64;
             }
+            let counted = key_usage::of_task(batch, seq)?;
             let dropped = drop.query_row([seq], |row| Ok((parsed(row, 0)?, state(row, 1)?))).optional();
             let dropped = match dropped {
                 // It stays, which is no reason to keep the others.
@@ -67,7 +69,11 @@ impl Operation for Prune {
             };
             pruned += Pruned { tasks: u64::from(dropped.is_some()), deliveries };
             if let Some((plugin, was)) = dropped {
-                batch.effects.count_delta.record_move(&plugin, Some(was), None);
+                let limit_key = counted.as_ref().map(|(key, _)| key);
+                batch.effects.record_move(&plugin, limit_key, Some(was), None);
+                if let Some((key, bytes)) = &counted {
+                    batch.effects.key_delta.record_bytes(key, -bytes);
+                }
             }
         }
         batch.effects.deliveries_dropped += pruned.deliveries;

@@ -1,10 +1,12 @@
 //! The operations of the queue.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use wasmill_model::{NewTask, PluginName, TaskId, Timestamp, Transition};
 use wasmill_store::rules::finish::Finish;
+use wasmill_store::rules::group_limits::GroupLimits;
 use wasmill_store::{
     CancelOutcome, CancelledMany, Claim, ClaimQuota, Claims, DependencyResults, Filter, IdempotencyKey,
     LogPart, RemoveOutcome, StoreError, StoredSteps, Submitted, TaskQueue, TaskRef,
@@ -53,12 +55,17 @@ impl TaskQueue for Sqlite {
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
         let abandoned = self.abandoned.clone();
+        let group_limits = Arc::clone(&self.group_limits.lock().unwrap_or_else(PoisonError::into_inner));
         let mut quotas = quotas;
         // A plugin may be listed twice.
         quotas.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
         quotas.dedup_by(|a, b| a.plugin == b.plugin);
-        let claim = ClaimReady { quotas, tasks_max, available_memory, now, abandoned };
+        let claim = ClaimReady { quotas, tasks_max, available_memory, now, abandoned, group_limits };
         Ok(self.writer.write(claim).await?.into_claims())
+    }
+
+    fn limit_groups(&self, limits: GroupLimits) {
+        *self.group_limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(limits);
     }
 
     async fn finish(

@@ -1,6 +1,7 @@
 //! Commands, and the open transaction in which they run.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -9,7 +10,9 @@ use wasmill_store::StoreError;
 use wasmill_store::commit::{Effects, WriterState};
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::fair_queue::FairQueue;
+use wasmill_store::rules::key_usage::{AllKeyUsage, KeyUsage};
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
+use wasmill_store::rules::submit::Room;
 
 /// A command of one kind.
 pub(crate) trait Operation: fmt::Debug + Send + 'static {
@@ -93,6 +96,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) fair_queue: FairQueue,
     /// Counts as of the last commit; `None` during recovery.
     pub(crate) plugin_counts: Option<&'a AllPluginCounts>,
+    /// What limited keys take up as of the last commit; `None` during recovery.
+    pub(crate) key_usage: Option<&'a AllKeyUsage>,
 }
 
 impl<'a> Batch<'a> {
@@ -108,6 +113,7 @@ impl<'a> Batch<'a> {
             effects: Effects::default(),
             fair_queue: FairQueue::default(),
             plugin_counts: None,
+            key_usage: None,
         }
     }
 
@@ -117,20 +123,33 @@ impl<'a> Batch<'a> {
         before.saturating_add_signed(self.effects.count_delta.of(plugin, TaskState::Available))
     }
 
-    /// Returns the number of waiting tasks of a plugin, including this batch.
-    pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
-        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
-        before.saturating_add_signed(self.effects.count_delta.waiting(plugin))
+    /// Returns true if any task may count for a limited key.
+    pub(crate) fn has_limited_keys(&self) -> bool {
+        !self.effects.key_delta.is_empty() || self.key_usage.is_none_or(|key_usage| !key_usage.is_empty())
     }
 
-    /// Records a transition; `None` stands for a task that is created or removed.
+    /// Records a transition of a task of this plugin and limited key; no state stands for a task that is created or removed.
     pub(crate) fn record_move(
         &mut self,
         plugin: &PluginName,
+        limit_key: Option<&Arc<str>>,
         from: Option<TaskState>,
         to: Option<TaskState>,
     ) {
         self.writer_state.record_move(from, to);
-        self.effects.count_delta.record_move(plugin, from, to);
+        self.effects.record_move(plugin, limit_key, from, to);
+    }
+}
+
+/// As of the last commit and this batch.
+impl Room for Batch<'_> {
+    fn waiting(&self, plugin: &PluginName) -> u64 {
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
+        before.saturating_add_signed(self.effects.count_delta.waiting(plugin))
+    }
+
+    fn usage(&self, key: &str) -> KeyUsage {
+        let before = self.key_usage.map(|key_usage| key_usage.get(key)).unwrap_or_default();
+        before.after(self.effects.key_delta.of(key))
     }
 }

@@ -19,7 +19,7 @@ use crate::dependency::resolution;
 use crate::file::fault::{fault, is_of_machine};
 use crate::file::home::Home;
 use crate::writer::batch::{Batch, Job, Operation};
-use crate::writer::{clock_skew, events, plugin_counts};
+use crate::writer::{clock_skew, events, key_usage, plugin_counts};
 
 /// Runs batches on the write connection.
 #[derive(Debug)]
@@ -160,6 +160,7 @@ impl Batcher {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut batch = Batch::new(&self.connection, self.writer_state, &self.live_runs);
         batch.plugin_counts = Some(self.stats.plugin_counts());
+        batch.key_usage = Some(self.stats.key_usage());
         // After a rollback it is discarded and learnt again: the batch may have removed groups from it.
         batch.fair_queue = std::mem::take(&mut self.fair_queue);
         // First, so that requeued tasks can be claimed in this batch.
@@ -175,6 +176,7 @@ impl Batcher {
         clock_skew::store_latest(&self.connection, &mut batch.writer_state)?;
         let Batch { writer_state, mut effects, fair_queue, .. } = batch;
         plugin_counts::write(&self.connection, &effects.count_delta)?;
+        key_usage::write(&self.connection, &effects.key_delta)?;
         // Durable commands only: the others are the routine of the dispatcher.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
@@ -198,8 +200,9 @@ impl Batcher {
         self.fair_queue.forget_if_over(writer_state.waiting);
         effects.publish(&self.live_runs, writer_state.events_reserved.unsigned_abs());
         drop(publishing);
-        self.stats.publish(writer_state, effects.count_delta, committed);
-        if effects.wait_for_delivery {
+        let wait_for_delivery = effects.wait_for_delivery;
+        self.stats.publish(writer_state, effects, committed);
+        if wait_for_delivery {
             self.stats.wait_for_delivery.notify_one();
         }
         Ok(())
@@ -286,7 +289,8 @@ mod tests {
     fn claim(batcher: &Batcher) -> (Box<dyn Job>, oneshot::Receiver<Result<UndeliveredClaims, StoreError>>) {
         let quotas = vec![wasmill_store::ClaimQuota::from("a".parse::<PluginName>().expect("a valid name"))];
         let (now, abandoned) = (DateTime::UNIX_EPOCH, batcher.abandoned.clone());
-        let claim = ClaimReady { quotas, tasks_max: 9, available_memory: 9, now, abandoned };
+        let group_limits = Arc::default();
+        let claim = ClaimReady { quotas, tasks_max: 9, available_memory: 9, now, abandoned, group_limits };
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(claim, reply)), answer)
     }

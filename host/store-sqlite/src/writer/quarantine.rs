@@ -1,6 +1,8 @@
 //! Fails a task whose row cannot be decoded, so that it blocks no other. Claim, dependencies and recovery
 //! call it.
 
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, PluginName, TaskId, TaskState, Timestamp};
 use wasmill_store::live::LiveChange;
@@ -11,9 +13,10 @@ use crate::dependency::record;
 use crate::queue::save::drop_checkpoint;
 use crate::read::rows::{nanos, optional};
 use crate::writer::batch::Batch;
+use crate::writer::key_usage;
 
 pub(crate) const FIND: &str =
-    "SELECT id, plugin, attempt, webhook_on IS NOT NULL FROM task WHERE seq = ?1 AND state = ?2";
+    "SELECT id, plugin, attempt, webhook_on IS NOT NULL, limit_key FROM task WHERE seq = ?1 AND state = ?2";
 /// Clears the columns that may be damaged; the failure says why.
 pub(crate) const FAIL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, cause = ?4, message = ?5, trace = NULL, usage = NULL,
@@ -37,11 +40,11 @@ pub(crate) fn fail(
     let mut find = batch.connection.prepare_cached(FIND)?;
     let found = find.query_row(params![seq, TaskState::Failed.as_str()], |row| {
         let plugin = optional::<PluginName>(row, 1).ok().flatten();
-        Ok((TaskId::from_bytes(row.get(0)?), plugin, row.get(2).unwrap_or(0), row.get(3)?))
+        let limit_key = row.get::<_, Option<Arc<str>>>(4).ok().flatten();
+        Ok((TaskId::from_bytes(row.get(0)?), plugin, row.get(2).unwrap_or(0), row.get(3)?, limit_key))
     });
-    let Some((task, plugin, attempt, has_webhook)): Option<(_, _, u32, bool)> = found.optional()? else {
-        return Ok(());
-    };
+    let Some(found) = found.optional()? else { return Ok(()) };
+    let (task, plugin, attempt, has_webhook, limit_key): (_, _, u32, bool, _) = found;
     drop(find);
     tracing::error!(%task, %error, "failed a task: its row in the database is damaged");
     drop_checkpoint(batch, seq)?;
@@ -49,9 +52,10 @@ pub(crate) fn fail(
     if has_webhook {
         deliveries::begin(batch, seq, TaskState::Failed, now)?;
     }
+    key_usage::ended(batch, seq, limit_key.as_ref())?;
     batch.effects.live_changes.push(LiveChange::Ended(task));
     if let Some(plugin) = plugin {
-        batch.record_move(&plugin, Some(was), Some(TaskState::Failed));
+        batch.record_move(&plugin, limit_key.as_ref(), Some(was), Some(TaskState::Failed));
         batch.effects.events.push(EventPayload {
             task,
             plugin,

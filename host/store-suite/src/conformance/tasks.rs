@@ -8,6 +8,7 @@ pub mod fairness;
 pub mod finish;
 pub mod idempotency;
 pub mod insert;
+pub mod key_limits;
 pub mod queue;
 pub mod recover;
 pub mod retry;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wasmill_model::{NewTask, PluginName, TaskId, Timestamp, Transition};
 
+use crate::rules::group_limits::GroupLimits;
 use crate::{
     CancelOutcome, CancelledMany, Claim, ClaimQuota, Claims, DependencyResults, Filter, IdempotencyKey,
     LogPart, RemoveOutcome, StoreError, StoredSteps, Submitted, TaskRef,
@@ -17,7 +18,8 @@ pub trait TaskQueue {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] or [`StoreError::PluginFull`] if a limit of waiting tasks would be exceeded;
+    /// [`StoreError::Full`], [`StoreError::PluginFull`] or [`StoreError::KeyQueueFull`] if a limit of waiting tasks would be
+    /// exceeded, [`StoreError::KeyStorageFull`] if that of what the tasks of a key take up would be;
     /// [`StoreError::Duplicate`] if an id exists; [`StoreError::UnknownDependency`] if a dependency does not;
     /// [`StoreError::KeyReused`] if the idempotency key belongs to another request; [`StoreError::KeyTaken`]
     /// if a unique key is held and the task does not ask for its holder.
@@ -60,6 +62,10 @@ pub trait TaskQueue {
         available_memory: u64,
         now: Timestamp,
     ) -> Result<Claims, StoreError>;
+
+    /// Sets how many tasks of each of these groups may run at once, over all plugins and hosts, from the next claim on;
+    /// others have no limit. A group at its limit keeps its turn and delays no other.
+    fn limit_groups(&self, limits: GroupLimits);
 
     /// Applies this transition to a running attempt and stores its log; durable on return.
     ///

@@ -1,9 +1,12 @@
 //! What a transaction changes outside of the database once it has committed.
 
+use std::sync::Arc;
+
 use wasmill_model::{PluginName, Span, TaskState};
 
 use crate::EventPayload;
 use crate::live::{LiveChange, LiveRuns};
+use crate::rules::key_usage::KeyDelta;
 use crate::rules::plugin_counts::CountDelta;
 
 /// Changes to publish after the commit.
@@ -17,6 +20,8 @@ pub struct Effects {
     pub spans: Vec<Span>,
     /// Count changes per plugin.
     pub count_delta: CountDelta,
+    /// What the tasks of limited keys take up more.
+    pub key_delta: KeyDelta,
     /// Whether a dependency made tasks available.
     pub wait_for_ready: bool,
     /// Whether a delivery became due.
@@ -39,8 +44,17 @@ impl Effects {
         }
     }
 
-    /// Counts a transition; `None` stands for a task that is created or removed.
-    pub fn record_move(&mut self, plugin: &PluginName, from: Option<TaskState>, to: Option<TaskState>) {
+    /// Counts a transition of a task of this plugin and limited key; no state stands for a task that is created or removed.
+    pub fn record_move(
+        &mut self,
+        plugin: &PluginName,
+        limit_key: Option<&Arc<str>>,
+        from: Option<TaskState>,
+        to: Option<TaskState>,
+    ) {
         self.count_delta.record_move(plugin, from, to);
+        if let Some(key) = limit_key {
+            self.key_delta.record_move(key, from, to);
+        }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS, PluginName};
 
+use crate::commit::Effects;
 use crate::commit::writer_state::WriterState;
-use crate::rules::plugin_counts::{AllPluginCounts, CountDelta};
+use crate::rules::key_usage::{AllKeyUsage, KeyUsage};
+use crate::rules::plugin_counts::AllPluginCounts;
 use crate::{CommitStats, Counts, PluginCounts, StoreStats};
 
 /// What the writer publishes after each commit for callers that need no query.
@@ -22,6 +24,7 @@ pub struct WriterStats {
     kept_max: AtomicU64,
     deliveries_dropped: AtomicU64,
     plugin_counts: AllPluginCounts,
+    key_usage: AllKeyUsage,
     spread: Mutex<CommitStats>,
     /// Notified when a delivery becomes due.
     pub wait_for_delivery: Notify,
@@ -51,6 +54,7 @@ impl WriterStats {
             kept_max: AtomicU64::new(u64::MAX),
             deliveries_dropped: AtomicU64::new(0),
             plugin_counts,
+            key_usage: AllKeyUsage::default(),
             spread: Mutex::new(CommitStats {
                 synced_seconds: Histogram::new(LATENCY_SECONDS),
                 unsynced_seconds: Histogram::new(LATENCY_SECONDS),
@@ -63,13 +67,13 @@ impl WriterStats {
     }
 
     /// Adds a commit.
-    pub fn publish(&self, writer_state: WriterState, count_delta: CountDelta, committed: Committed) {
+    pub fn publish(&self, writer_state: WriterState, effects: Effects, committed: Committed) {
         self.waiting.store(writer_state.waiting, Ordering::Relaxed);
         self.running.store(writer_state.running, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.commands.fetch_add(committed.commands as u64, Ordering::Relaxed);
         self.deliveries_dropped.fetch_add(committed.deliveries_dropped, Ordering::Relaxed);
-        self.plugin_counts.take(count_delta);
+        self.take(effects);
         let mut spread = self.spread();
         let seconds =
             if committed.synced { &mut spread.synced_seconds } else { &mut spread.unsynced_seconds };
@@ -78,10 +82,22 @@ impl WriterStats {
     }
 
     /// Replaces the counts after other hosts have written.
-    pub fn replace(&self, writer_state: WriterState, plugin_counts: BTreeMap<PluginName, PluginCounts>) {
+    pub fn replace(
+        &self,
+        writer_state: WriterState,
+        plugin_counts: BTreeMap<PluginName, PluginCounts>,
+        key_usage: BTreeMap<Arc<str>, KeyUsage>,
+    ) {
         self.waiting.store(writer_state.waiting, Ordering::Relaxed);
         self.running.store(writer_state.running, Ordering::Relaxed);
         self.plugin_counts.replace(plugin_counts);
+        self.key_usage.replace(key_usage);
+    }
+
+    /// Adds the count changes of a transaction.
+    pub fn take(&self, effects: Effects) {
+        self.plugin_counts.take(effects.count_delta);
+        self.key_usage.take(effects.key_delta);
     }
 
     /// Records the number of finished tasks that retention keeps.
@@ -120,6 +136,11 @@ impl WriterStats {
     /// Returns the counts of all plugins.
     pub fn plugin_counts(&self) -> &AllPluginCounts {
         &self.plugin_counts
+    }
+
+    /// Returns what the tasks of limited keys take up.
+    pub fn key_usage(&self) -> &AllKeyUsage {
+        &self.key_usage
     }
 
     /// Returns the distribution of commits.

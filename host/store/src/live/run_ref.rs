@@ -13,6 +13,8 @@ pub struct RunRef {
     pub task: TaskId,
     /// Its plugin.
     pub plugin: PluginName,
+    /// The key whose limits count the task.
+    pub limit_key: Option<Arc<str>>,
     /// Attempt number, from 1.
     pub attempt: u32,
     /// Claim number of the task, from 1.

@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
 use wasmill_model::{Group, PluginName};
 
+use crate::rules::group_limits::GroupsLeft;
 use crate::{ClaimQuota, TaskRef};
 
 /// Tasks to read of a group at first: the one to serve and the next.
@@ -37,6 +38,8 @@ struct PluginQueue {
     /// Groups that may have an available task, by number.
     groups: VecDeque<(u64, Group)>,
     queued: HashSet<Group>,
+    /// Groups at their limit that were passed over in the claim under way, by number.
+    held: VecDeque<(u64, Group)>,
 }
 
 impl PluginQueue {
@@ -46,6 +49,18 @@ impl PluginQueue {
             self.remove_first_group();
         } else if let Some((_, group)) = self.groups.pop_front() {
             self.groups.push_back((turn, group));
+        }
+    }
+
+    /// Passes over the first group, as it may not start a task now.
+    fn hold_first_group(&mut self) {
+        self.held.extend(self.groups.pop_front());
+    }
+
+    /// Gives the groups that were passed over their turn back. Their numbers are smaller than those of all others.
+    fn release_held(&mut self) {
+        while let Some(group) = self.held.pop_back() {
+            self.groups.push_front(group);
         }
     }
 
@@ -136,7 +151,8 @@ impl FairQueue {
         }
     }
 
-    /// Picks up to `tasks_max` tasks round robin, as far as they fit into the available memory.
+    /// Picks up to `tasks_max` tasks round robin, as far as they fit into the available memory. A group at its limit is
+    /// passed over and keeps its turn.
     ///
     /// `read` returns candidates of a group in order, given how many to skip and the maximum to return.
     pub fn pick<'a, E>(
@@ -144,6 +160,7 @@ impl FairQueue {
         mut parts: Vec<PluginCandidates<'a>>,
         tasks_max: usize,
         mut available_memory: u64,
+        limits: &mut GroupsLeft<'_, E>,
         mut read: impl FnMut(&'a ClaimQuota, &Group, usize, usize) -> Result<VecDeque<Candidate<'a>>, E>,
     ) -> Result<Picked<'a>, E> {
         let mut picked = Picked::default();
@@ -151,11 +168,7 @@ impl FairQueue {
         let mut queues: Vec<_> =
             parts.iter().map(|part| std::mem::take(self.plugin_queue(&part.quota.plugin))).collect();
         let mut reads: HashMap<(usize, Group), GroupReader<'a>> = HashMap::new();
-        let mut turns = BinaryHeap::new();
-        for (part, (tasks, queues)) in parts.iter().zip(&queues).enumerate() {
-            turns.extend(next_own(part, tasks, queues));
-            turns.extend(next_group(part, queues));
-        }
+        let mut turns = first_turns(&parts, &queues);
         while picked.candidates.len() < tasks_max
             && let Some(Reverse(turn)) = turns.pop()
         {
@@ -167,6 +180,11 @@ impl FairQueue {
             let mut group = None;
             if turn.is_group {
                 let Some((_, first)) = of_plugin.groups.front() else { continue };
+                if !limits.has_room(first)? {
+                    of_plugin.hold_first_group();
+                    turns.extend(next_group(part, of_plugin));
+                    continue;
+                }
                 let tasks = reads.entry((part, first.clone())).or_default();
                 tasks.read_more(|skip, limit| read(quota, first, skip, limit))?;
                 if tasks.candidates.is_empty() {
@@ -188,6 +206,7 @@ impl FairQueue {
                 Some(tasks) => {
                     let candidate = tasks.candidates.pop_front();
                     let has_more = !tasks.candidates.is_empty() || !tasks.is_all;
+                    of_plugin.groups.front().into_iter().for_each(|(_, group)| limits.take(group));
                     of_plugin.end_group_turn(self.last, has_more);
                     turns.extend(next_group(part, of_plugin));
                     candidate
@@ -201,10 +220,16 @@ impl FairQueue {
             };
             picked.candidates.extend(candidate);
         }
-        for (part, queues) in parts.iter().zip(queues) {
+        self.put_back(&parts, queues);
+        Ok(picked)
+    }
+
+    /// Keeps the queues of these plugins after a claim.
+    fn put_back(&mut self, parts: &[PluginCandidates<'_>], queues: Vec<PluginQueue>) {
+        for (part, mut queues) in parts.iter().zip(queues) {
+            queues.release_held();
             *self.plugin_queue(&part.quota.plugin) = queues;
         }
-        Ok(picked)
     }
 
     fn plugin_queue(&mut self, plugin: &PluginName) -> &mut PluginQueue {
@@ -237,6 +262,14 @@ impl<'a> GroupReader<'a> {
     }
 }
 
+/// Returns the first turn of each plugin's own tasks, and of its groups.
+fn first_turns(parts: &[PluginCandidates<'_>], queues: &[PluginQueue]) -> BinaryHeap<Reverse<Turn>> {
+    let turns = |(part, (tasks, queues)): (usize, (&PluginCandidates<'_>, &PluginQueue))| {
+        next_own(part, tasks, queues).into_iter().chain(next_group(part, queues))
+    };
+    parts.iter().zip(queues).enumerate().flat_map(turns).collect()
+}
+
 fn next_own(part: usize, tasks: &PluginCandidates<'_>, queues: &PluginQueue) -> Option<Reverse<Turn>> {
     let sort_key = tasks.own.front()?.sort_key;
     Some(Reverse(Turn { number: queues.own, sort_key, part, is_group: false }))
@@ -252,11 +285,14 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::rules::group_limits::GroupLimits;
 
     /// Number of available tasks per plugin and group; an empty group name stands for ungrouped tasks.
     struct World {
         fair_queue: FairQueue,
         ready: Vec<(&'static str, &'static str, usize)>,
+        limits: GroupLimits,
+        running: HashMap<Group, usize>,
     }
 
     /// Task references encode plugin and group.
@@ -268,7 +304,12 @@ mod tests {
 
     impl World {
         fn new(ready: &[(&'static str, &'static str, usize)]) -> Self {
-            let mut world = Self { fair_queue: FairQueue::default(), ready: Vec::new() };
+            let mut world = Self {
+                fair_queue: FairQueue::default(),
+                ready: Vec::new(),
+                limits: GroupLimits::new(),
+                running: HashMap::new(),
+            };
             for (plugin, group, tasks) in ready {
                 world.come(plugin, group, *tasks);
             }
@@ -315,7 +356,9 @@ mod tests {
             let parts = quotas.iter().map(own).collect();
             let mut fair_queue = std::mem::take(&mut self.fair_queue);
             let read = |quota, group: &Group, skip, limit| Ok(self.read(quota, group.as_str(), skip, limit));
-            let picked = fair_queue.pick(parts, tasks_max, available_memory, read);
+            let mut running = || Ok(self.running.clone());
+            let mut limits = GroupsLeft::new(&self.limits, &mut running);
+            let picked = fair_queue.pick(parts, tasks_max, available_memory, &mut limits, read);
             let picked = picked.unwrap_or_else(|never: Infallible| match never {});
             self.fair_queue = fair_queue;
             let queue =
@@ -377,6 +420,25 @@ mod tests {
             round.sort();
             assert_eq!(round, ["ax", "ay", "az"]);
         }
+    }
+
+    #[test]
+    fn a_group_at_its_limit_keeps_its_turn_and_delays_no_other() {
+        let mut world =
+            World::new(&[("a", "x", 9), ("a", "y", 9), ("a", "z", 9), ("b", "x", 9), ("b", "", 9)]);
+        let quotas = [quota("a"), quota("b")];
+        let x: Group = "x".parse().expect("valid");
+        world.limits.insert(x.clone(), 2);
+        // Over both plugins, and what runs counts.
+        let order = world.order(&quotas, 9);
+        assert_eq!(order.matches('x').count(), 2, "{order}");
+        world.running.insert(x.clone(), 2);
+        let order = world.order(&quotas, 12);
+        assert_eq!(order.matches('x').count(), 0, "{order}");
+        assert_eq!(order.split(' ').count(), 12, "the others are served: {order}");
+        // Its turns are the oldest once there is room.
+        world.running.insert(x, 0);
+        assert_eq!(world.order(&quotas, 2), "ax bx");
     }
 
     #[test]

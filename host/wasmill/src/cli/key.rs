@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use wasmill_access::Scope;
 use wasmill_model::{Group, PluginPattern, Rate, Tag, parse_duration};
 
+use crate::settings::value::{count, parse_size};
 use crate::settings::{ForKeys, Given};
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +41,18 @@ pub(crate) struct CreateKeyArgs {
     /// How many requests it may send, such as 200/s or 1000/10m; each task of a batch counts [default: any number]
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<Rate>,
+
+    /// How many of its tasks may wait, 1 or more [default: any number]
+    #[arg(long, value_name = "N", value_parser = count::<u64>(1.., "or it could submit nothing"))]
+    pub(crate) waiting: Option<u64>,
+
+    /// How many of its tasks may run at once, 1 or more; needs exactly one --group [default: any number]
+    #[arg(long, value_name = "N", value_parser = count::<u64>(1.., "or nothing of it would run"))]
+    pub(crate) running: Option<u64>,
+
+    /// How many bytes of inputs, results and logs it may have stored, such as 2GiB [default: any number]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) stored: Option<ByteSize>,
 
     /// Plugins that it reaches, a name or a pattern such as img-*; may repeat [default: all]
     #[arg(long, value_name = "PLUGIN", value_delimiter = ',')]

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use wasmill_access::{KeyFiles, Scope, read_last_used};
 use wasmill_model::{Clock, SystemClock};
 
-use super::made::{add_reach, shown_time};
+use super::made::{add_limits, add_reach, shown_time};
 use crate::cli::key::ListKeysArgs;
 use crate::exit;
 use crate::output::{data, out};
@@ -37,6 +37,7 @@ pub(super) fn list(args: ListKeysArgs) -> Result<()> {
                 "last_used_from": last.map(|(_, peer)| peer.to_string()),
             });
             add_reach(&mut shown, &key.reach);
+            add_limits(&mut shown, key.limits);
             shown
         });
         data!("{}", serde_json::Value::from_iter(keys));
@@ -54,9 +55,12 @@ pub(super) fn list(args: ListKeysArgs) -> Result<()> {
         let expires = if key.is_expired(now) { style.red(expires) } else { expires };
         let last = used.get(&*key.id);
         let last = last.map_or("never".to_owned(), |(time, peer)| format!("{} {peer}", shown_time(*time)));
-        let rate = key.rate.map(|rate| format!("; at most {rate}")).unwrap_or_default();
+        let rate = key.rate.map(|rate| rate.to_string());
+        let limits = Some(key.limits.to_string()).filter(|limits| !limits.is_empty());
+        let most: Vec<_> = rate.into_iter().chain(limits).collect();
+        let most = if most.is_empty() { String::new() } else { format!("; at most {}", most.join(", ")) };
         let within = if key.reach.is_bounded() { format!(" within {}", key.reach) } else { String::new() };
-        out!("{name}  {:<16}  {expires}  {last:<38}  {}{within}{rate}", key.id, key.scopes);
+        out!("{name}  {:<16}  {expires}  {last:<38}  {}{within}{most}", key.id, key.scopes);
     }
     Ok(())
 }

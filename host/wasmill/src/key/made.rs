@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Error, Result};
 use serde_json::{Value, json};
 use wasmill_access::{EditError, NewKey, Scope, SecretKey};
-use wasmill_model::{Clock, Group, PluginPattern, Reach, SystemClock, Tag, TimeDelta, Timestamp};
+use wasmill_model::{Clock, Group, KeyLimits, PluginPattern, Reach, SystemClock, Tag, TimeDelta, Timestamp};
 
 use crate::cli::key::Validity;
 use crate::exit::{Exit, cli_error};
@@ -30,19 +30,21 @@ pub(super) fn after(wait: Duration) -> Result<Timestamp> {
 
 /// Prints a new key: the key alone on stdout, what it is on stderr.
 pub(super) fn show(new: &NewKey, key: &SecretKey, as_json: bool) {
-    let NewKey { name, scopes, expires, reach, .. } = new;
+    let NewKey { name, scopes, expires, reach, limits, .. } = new;
     if as_json {
         let scopes: Vec<_> = scopes.iter().map(Scope::as_str).collect();
         let expires = expires.map(shown_time);
         let mut shown =
             json!({"name": name, "id": key.id(), "key": key.reveal(), "scopes": scopes, "expires": expires});
         add_reach(&mut shown, reach);
+        add_limits(&mut shown, *limits);
         data!("{shown}");
         return;
     }
     let end = expires.map_or("never ends".to_owned(), |expires| format!("ends at {}", shown_time(expires)));
     let within = if reach.is_bounded() { format!(" within {reach},") } else { String::new() };
-    note!("key {name} ({}) may {scopes}{within} and {end}; it is not shown again", key.id());
+    let limited = if limits.is_empty() { String::new() } else { format!(" with at most {limits},") };
+    note!("key {name} ({}) may {scopes}{within}{limited} and {end}; it is not shown again", key.id());
     data!("{}", key.reveal());
 }
 
@@ -55,6 +57,13 @@ pub(super) fn add_reach(shown: &mut Value, reach: &Reach) {
     shown["plugins"] = list(reach.plugins().iter().map(PluginPattern::as_str));
     shown["groups"] = list(reach.groups().iter().map(Group::as_str));
     shown["tags"] = list(reach.tags().iter().map(Tag::as_str));
+}
+
+/// Adds the limits of a key to its JSON: `null` for none, bytes for those that are stored.
+pub(super) fn add_limits(shown: &mut Value, limits: KeyLimits) {
+    shown["waiting"] = json!(limits.waiting_max);
+    shown["running"] = json!(limits.running_max);
+    shown["stored"] = json!(limits.stored_bytes_max);
 }
 
 pub(super) fn shown_time(time: Timestamp) -> String {

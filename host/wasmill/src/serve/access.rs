@@ -5,6 +5,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use wasmill_access::{Access, KeyFiles, Keys, KeysError};
 use wasmill_model::{BoxFuture, Clock};
+use wasmill_scheduler::Scheduler;
+use wasmill_store::Store;
 
 use crate::environment::ADMIN_KEY;
 use crate::settings::{AuthMode, Settings};
@@ -59,4 +61,22 @@ pub(super) fn prepare_access(
         );
     }
     Ok((access, Some(Box::pin(follow))))
+}
+
+/// Applies the limits of running tasks that keys have, at once, and returns what applies them again when the keys change.
+pub(super) fn limit_running(
+    access: &Access,
+    store: &Store,
+    scheduler: &Scheduler,
+) -> impl Future<Output = ()> + use<> {
+    let (mut keys, store, scheduler) = (access.watch(), store.clone(), scheduler.clone());
+    store.limit_groups(keys.borrow_and_update().group_limits());
+    async move {
+        // Ends with the server, which holds the sender.
+        while keys.changed().await.is_ok() {
+            store.limit_groups(keys.borrow_and_update().group_limits());
+            // There may be room for more by now.
+            scheduler.wake();
+        }
+    }
 }

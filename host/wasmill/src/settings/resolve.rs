@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use wasmill_access::AuditTarget;
 use wasmill_api::{AccessPolicy, TlsFiles};
-use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT};
+use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT, shown_size};
 use wasmill_runtime::{MaxLimits, PluginTrust, SignedTrust, SigningKeys, SigningKeysError};
 use wasmill_scheduler::Retention;
 use wasmill_store::SharedSettings;
 
-use super::value::{shown_duration, shown_size};
+use super::value::shown_duration;
 use super::{Settings, TrustMode, WEBHOOK_WAIT_MAX};
 
 /// How the waits between webhook attempts grow: from 5 s, eight attempts spread over 11 to 17 hours.

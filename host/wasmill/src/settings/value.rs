@@ -55,7 +55,7 @@ pub(super) fn size(min: ByteSize, max: ByteSize) -> impl Fn(&str) -> Result<Byte
 }
 
 /// Parses a size.
-pub(super) fn parse_size(text: &str) -> Result<ByteSize, String> {
+pub(crate) fn parse_size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "must be a size, such as 64MiB, 1.5GiB or 1048576".to_owned())
 }
 
@@ -84,13 +84,6 @@ pub(super) fn parse_bool(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// Returns the shortest text of a size that is a multiple of a unit, such as `64MiB`.
-pub(super) fn shown_size(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let unit = UNITS.into_iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
-    unit.map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
-}
-
 /// Returns the text of a duration, such as `10m`.
 pub(super) fn shown_duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
@@ -98,6 +91,8 @@ pub(super) fn shown_duration(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wasmill_model::shown_size;
+
     use super::*;
 
     #[test]

@@ -19,7 +19,7 @@ use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 use crate::read::rows::nanos;
 use crate::writer::batch::Batch;
-use crate::writer::{events, plugin_counts};
+use crate::writer::{events, key_usage, plugin_counts};
 
 const POLL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,7 +62,7 @@ impl Batcher {
         self.writer_state =
             WriterState { waiting, running, has_dependents, has_unresolved_ends, ..self.writer_state };
         let has_available = current.has_available();
-        self.stats.replace(self.writer_state, current.plugin_counts);
+        self.stats.replace(self.writer_state, current.plugin_counts, current.key_usage);
         self.others.set_stops(current.stops);
         self.others.wrote.notify_one();
         if has_available {
@@ -99,10 +99,11 @@ impl Batcher {
         let turn = Turn::begin(connection, true, true).await?;
         if turn.hosts == 0 {
             plugin_counts::recount(connection).await?;
+            key_usage::recount(connection).await?;
         }
         let current = Current::read(connection, id, turn.events_reserved).await?;
         let (waiting, running) = current.unfinished();
-        let Current { has_dependents, has_unresolved_ends, plugin_counts, .. } = current;
+        let Current { has_dependents, has_unresolved_ends, plugin_counts, key_usage, .. } = current;
         let (claimed_at, events_reserved) = (nanos(now), turn.events_reserved);
         let before = WriterState {
             waiting,
@@ -128,7 +129,7 @@ impl Batcher {
         events::reserve(&mut batch).await?;
         let commit = connection.durably(connection.batch("COMMIT"));
         timeout(COMMIT_TIMEOUT, commit).await.unwrap_or(Err(Error::Silent))?;
-        let Batch { writer_state, effects, has_others, .. } = batch;
+        let Batch { writer_state, mut effects, has_others, .. } = batch;
         (self.host, self.epoch, self.batch, self.durable, self.writes) = (id, 0, 0, 0, turn.writes);
         (self.writer_state, self.is_revoked) = (writer_state, false);
         self.others.set_hosts(if has_others { 2 } else { 1 });
@@ -136,9 +137,9 @@ impl Batcher {
         let next = if has_others { writer_state.events_reserved } else { events_reserved };
         self.live_runs.event_bus.lose_until(next.unsigned_abs());
         self.live_runs.event_bus.reserve(writer_state.events_reserved.unsigned_abs());
-        self.stats.replace(writer_state, plugin_counts);
-        self.stats.plugin_counts().take(effects.count_delta);
-        self.live_runs.tracer.record(effects.spans);
+        self.stats.replace(writer_state, plugin_counts, key_usage);
+        self.live_runs.tracer.record(std::mem::take(&mut effects.spans));
+        self.stats.take(effects);
         self.others.lease.begin(id, sent + self.lease_period);
         fault_point!("recovery committed, nothing serves");
         Ok(recovery)

@@ -48,6 +48,8 @@ CREATE TABLE task (
     schedule        TEXT,
     -- The id of the key that submitted it, which may be gone.
     submitted_by    TEXT,
+    -- The name of the key whose limits count it; NULL for keys without any.
+    limit_key       TEXT,
     -- The id of the task that it retries, which may be gone.
     retry_of        BLOB,
     -- How many of its dependencies have not finished; NULL for a task without any.
@@ -281,6 +283,13 @@ CREATE TABLE finished_count (
     tasks   INTEGER NOT NULL,
     removed INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (plugin, state)
+) STRICT, WITHOUT ROWID;
+
+-- What the tasks of each limited key take up: how many wait, and the bytes of inputs and of what ended tasks left.
+CREATE TABLE key_usage (
+    key          TEXT    PRIMARY KEY,
+    waiting      INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- One row of what the host remembers from one start to the next.

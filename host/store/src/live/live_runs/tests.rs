@@ -16,7 +16,7 @@ fn progress() -> Progress {
 /// Begins a claim of this task.
 fn begin(live_runs: &LiveRuns, task: TaskId) -> LiveRun {
     let plugin: PluginName = "a".parse().expect("valid");
-    let run_ref = RunRef { task, plugin, attempt: 1, token: 1, trace: None };
+    let run_ref = RunRef { task, plugin, limit_key: None, attempt: 1, token: 1, trace: None };
     let run = live_runs.run(run_ref, None);
     live_runs.apply([LiveChange::Began(run.clone())]);
     run
