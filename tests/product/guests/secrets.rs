@@ -279,15 +279,19 @@ async fn a_placed_secret_leaves_only_to_its_origin_in_a_header_over_tls() {
     assert!(!place.server.log().contains(VALUE), "{}", place.server.log());
 }
 
+/// Returns a manifest that places the secret `KEY` into requests to this port, with further secrets.
+fn places_key(port: u16, others: &str) -> String {
+    let origin = format!("\"https://localhost:{port}\"");
+    format!(
+        "[allow]\nhttp = [{origin}]\nsecrets = {{ KEY = {{ to = [{origin}], in = \"header\" }}{others} }}\n"
+    )
+}
+
 #[tokio::test]
 async fn a_guest_never_sees_a_placed_secret() {
     let authority = Authority::new();
     let own = Recorder::start(Some(&authority), String::new()).await;
-    let manifest = format!(
-        "[allow]\nhttp = [\"https://localhost:{0}\"]\n\
-         secrets = {{ KEY = {{ to = [\"https://localhost:{0}\"], in = \"header\" }} }}\n",
-        own.port
-    );
+    let manifest = places_key(own.port, "");
     let prepare = |folder: &Path| fs::write(folder.join("ca.pem"), authority.pem()).expect("written");
     let server = serve(&[("KEY", VALUE)], "", &manifest, &["--http-roots", "ca.pem"], prepare);
     let client = server.client();
@@ -385,11 +389,7 @@ async fn a_revealed_secret_is_in_no_record_log_checkpoint_or_webhook() {
 async fn a_rotated_secret_is_in_the_next_run() {
     let authority = Authority::new();
     let own = Recorder::start(Some(&authority), String::new()).await;
-    let manifest = format!(
-        "[allow]\nhttp = [\"https://localhost:{0}\"]\n\
-         secrets = {{ KEY = {{ to = [\"https://localhost:{0}\"], in = \"header\" }}, DB_URL = {{ reveal = true }} }}\n",
-        own.port
-    );
+    let manifest = places_key(own.port, ", DB_URL = { reveal = true }");
     let prepare = |folder: &Path| fs::write(folder.join("ca.pem"), authority.pem()).expect("written");
     let secrets = [("KEY", "first-value"), ("DB_URL", "first-address")];
     let server = serve(&secrets, "", &manifest, &["--http-roots", "ca.pem"], prepare);

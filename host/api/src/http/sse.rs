@@ -48,7 +48,6 @@ pub(crate) fn stream(source: impl ChunkSource, scheduler: Scheduler, permit: Str
     let greeting = stream::iter([RETRY_FIELD.to_owned()]);
     let headers = [
         (header::CONTENT_TYPE, EVENT_STREAM),
-        (header::CACHE_CONTROL, "no-store"),
         // Tells proxies not to buffer.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];

@@ -149,7 +149,6 @@ impl View {
         }
         headers.insert("poll-after", millis(kept.poll_after).into());
         if self.known.as_ref().is_some_and(|known| known.as_bytes() == kept.etag.as_bytes()) {
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         (headers, html(kept.html.clone())).into_response()
@@ -223,7 +222,6 @@ pub(crate) fn html(text: impl Into<Body>) -> Response {
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::REFERRER_POLICY, "same-origin"),
-        (header::CACHE_CONTROL, "no-store"),
     ];
     let mut response = (headers, text.into()).into_response();
     response.extensions_mut().insert(Rendered);

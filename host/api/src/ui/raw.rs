@@ -98,7 +98,6 @@ fn raw(view: &View, text: String, name: &str) -> Response {
         (header::CONTENT_TYPE, media_type),
         (header::CONTENT_SECURITY_POLICY, SANDBOX),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
     ];
     let mut response = (headers, text).into_response();
     if view.param("download").is_some()
