@@ -110,6 +110,12 @@ impl Keys {
         limits
     }
 
+    /// Returns the first key of this space, by name, that has limits; `None` for keys without a reach.
+    pub fn limited_of(&self, space: &KeySpace) -> Option<Arc<LimitedKey>> {
+        let limited = self.by_id.values().filter(|key| !space.is_empty() && key.space == *space);
+        limited.filter_map(|key| key.limited.clone()).min_by(|a, b| a.name.cmp(&b.name))
+    }
+
     /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()

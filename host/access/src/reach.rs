@@ -56,10 +56,6 @@ fn refusal(scopes: Scopes, reach: &Reach) -> Option<&'static str> {
         Some(
             "the metrics count all tasks, so a key with the scope metrics can have no plugins, groups and tags",
         )
-    } else if has(Scope::Schedule) {
-        Some(
-            "schedules of all share one set of names, so a key with the scope schedule can have no plugins, groups and tags",
-        )
     } else if has(Scope::Plugins) && reach.divides_plugins() {
         Some(
             "a plugin is changed for all its tasks, so a key with the scope plugins can have no groups and tags",

@@ -69,13 +69,13 @@ fn plugins_and_schedules(routes: Routes) -> Routes {
         .add(PLUGINS, Bounds::Plugin, plugin::upload::delete_spec(), plugin::upload::delete)
         .add(PLUGINS, Bounds::Plugin, queue::pause::pause_plugin_spec(), queue::pause::pause_plugin)
         .add(PLUGINS, Bounds::Plugin, queue::pause::resume_plugin_spec(), queue::pause::resume_plugin)
-        .add(WATCH, Bounds::Refused, schedule::list::list_spec(), schedule::list::list)
-        .add(READ, Bounds::Refused, schedule::list::schedule_spec(), schedule::list::schedule)
-        .add(SCHEDULE, Bounds::Refused, schedule::put::spec(), schedule::put::put)
-        .add(SCHEDULE, Bounds::Refused, schedule::list::delete_spec(), schedule::list::delete)
-        .add(SCHEDULE, Bounds::Refused, schedule::actions::pause_spec(), schedule::actions::pause)
-        .add(SCHEDULE, Bounds::Refused, schedule::actions::resume_spec(), schedule::actions::resume)
-        .add(SCHEDULE, Bounds::Refused, schedule::actions::run_spec(), schedule::actions::run)
+        .add(WATCH, Bounds::Handler, schedule::list::list_spec(), schedule::list::list)
+        .add(READ, Bounds::Handler, schedule::list::schedule_spec(), schedule::list::schedule)
+        .add(SCHEDULE, Bounds::Handler, schedule::put::spec(), schedule::put::put)
+        .add(SCHEDULE, Bounds::Handler, schedule::list::delete_spec(), schedule::list::delete)
+        .add(SCHEDULE, Bounds::Handler, schedule::actions::pause_spec(), schedule::actions::pause)
+        .add(SCHEDULE, Bounds::Handler, schedule::actions::resume_spec(), schedule::actions::resume)
+        .add(SCHEDULE, Bounds::Handler, schedule::actions::run_spec(), schedule::actions::run)
 }
 
 fn server(routes: Routes) -> Routes {
@@ -89,7 +89,7 @@ fn server(routes: Routes) -> Routes {
         .add(ADMIN, Bounds::Refused, queue::pause::pause_spec(), queue::pause::pause)
         .add(ADMIN, Bounds::Refused, queue::pause::resume_spec(), queue::pause::resume)
         .add(ADMIN, Bounds::Refused, queue::drain::spec(), queue::drain::drain)
-        .add(WATCH, Bounds::Refused, queue::stats::spec(), queue::stats::stats)
+        .add(WATCH, Bounds::Handler, queue::stats::spec(), queue::stats::stats)
         .add(WATCH, Bounds::Refused, queue::attention::spec(), queue::attention::attention)
         .add(WATCH, Bounds::Refused, queue::history::get::spec(), queue::history::get::history)
         .add(WATCH, Bounds::Refused, queue::hosts::spec(), queue::hosts::hosts)
@@ -203,6 +203,14 @@ mod tests {
             "deleteTasks",
             "listPlugins",
             "followAll",
+            "listSchedules",
+            "getSchedule",
+            "putSchedule",
+            "deleteSchedule",
+            "pauseSchedule",
+            "resumeSchedule",
+            "runSchedule",
+            "getStats",
         ];
         assert_eq!(within, BTreeSet::from(expected));
     }

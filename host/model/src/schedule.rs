@@ -4,10 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::PluginName;
 use crate::plugin::is_name;
+use crate::{KeySpace, PluginName};
+
+/// Length of a space of keys with a reach, in hexadecimal digits.
+const SPACE_CHARS: usize = 32;
 
 /// A schedule name, like a plugin name: `[a-z0-9][a-z0-9._-]{0,63}`. Cheap to clone.
+///
+/// That of a key with a reach has the [space](KeySpace) of the reach before it, and a colon, so that keys of other reaches
+/// meet no name of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScheduleName(Arc<str>);
 
@@ -15,6 +21,28 @@ impl ScheduleName {
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns this name within a space; that of keys without a reach changes nothing.
+    #[must_use]
+    pub fn within(self, space: &KeySpace) -> Self {
+        if space.is_empty() { self } else { Self(format!("{}:{}", space.as_str(), self.chosen()).into()) }
+    }
+
+    /// Returns the space that it is within.
+    pub fn space(&self) -> KeySpace {
+        KeySpace::new(self.0.split_once(':').map_or("", |(space, _)| space))
+    }
+
+    /// Returns the name that its key chose.
+    pub fn chosen(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(_, chosen)| chosen)
+    }
+
+    /// Returns the name that its key chose, as a name of no space.
+    #[must_use]
+    pub fn without_space(self) -> Self {
+        if self.0.contains(':') { Self(self.chosen().into()) } else { self }
     }
 }
 
@@ -28,7 +56,14 @@ impl FromStr for ScheduleName {
     type Err = InvalidScheduleName;
 
     fn from_str(name: &str) -> Result<Self, InvalidScheduleName> {
-        if is_name(name) { Ok(Self(name.into())) } else { Err(InvalidScheduleName) }
+        let is_space = |space: &str| {
+            space.len() == SPACE_CHARS && space.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let is_valid = match name.split_once(':') {
+            Some((space, chosen)) => is_space(space) && is_name(chosen),
+            None => is_name(name),
+        };
+        if is_valid { Ok(Self(name.into())) } else { Err(InvalidScheduleName) }
     }
 }
 
@@ -78,6 +113,25 @@ impl MissedPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_may_be_within_a_space() {
+        let space = KeySpace::new("0123456789abcdef0123456789abcdef");
+        let name: ScheduleName = "nightly".parse().expect("valid");
+        let within = name.clone().within(&space);
+        assert_eq!(within.as_str(), "0123456789abcdef0123456789abcdef:nightly");
+        assert_eq!(
+            (within.chosen(), within.space(), name.space()),
+            ("nightly", space.clone(), KeySpace::default())
+        );
+        assert_eq!(within.as_str().parse(), Ok(within.clone()));
+        assert_eq!((within.clone().within(&space), within.clone().without_space()), (within, name.clone()));
+        assert_eq!(name.clone().within(&KeySpace::default()), name);
+        for bad in ["0123:a", ":a", "0123456789abcdef0123456789abcdef:", "0123456789ABCDEF0123456789abcdef:a"]
+        {
+            assert_eq!(bad.parse::<ScheduleName>(), Err(InvalidScheduleName), "{bad:?}");
+        }
+    }
 
     #[test]
     fn schedules_are_named_like_plugins() {

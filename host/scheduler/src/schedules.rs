@@ -41,8 +41,8 @@ const CONCURRENT_MAX: usize = 16;
 /// Bytes kept of the error of a run that could not start.
 const ERROR_BYTES_MAX: usize = 1 << 10;
 
-/// Creates a task from a request as a submit at this moment would, or returns why it cannot.
-pub type Prepare = Arc<dyn Fn(&str, Timestamp) -> Result<NewTask, String> + Send + Sync>;
+/// Creates a task of a schedule from its request as a submit at this moment would, or returns why it cannot.
+pub type Prepare = Arc<dyn Fn(&ScheduleName, &str, Timestamp) -> Result<NewTask, String> + Send + Sync>;
 
 /// The schedules of a store. Cheap to clone; all clones share their state.
 #[derive(Clone)]
@@ -261,7 +261,8 @@ async fn run_due_batch(
     if !runs.is_empty() {
         let (prepare, request) = (Arc::clone(prepare), schedule.task.clone().unwrap_or_default());
         // Validating a large input takes time.
-        let Ok(prepared) = tokio::task::spawn_blocking(move || prepare(&request, now)).await else {
+        let named = name.clone();
+        let Ok(prepared) = tokio::task::spawn_blocking(move || prepare(&named, &request, now)).await else {
             return Ok(Some(Tick::Retry));
         };
         let task = match prepared {

@@ -490,7 +490,7 @@ async fn run_schedule(testbed: &Testbed) {
         .await
         .expect("written");
     let schedules = Schedules::new(testbed.store.clone(), Arc::clone(&testbed.clock));
-    let prepare: Prepare = Arc::new(|script, now| Ok(testbed::new_task(TaskId::new(), script, now)));
+    let prepare: Prepare = Arc::new(|_, script, now| Ok(testbed::new_task(TaskId::new(), script, now)));
     tokio::spawn(schedules.run(testbed.scheduler.clone(), prepare));
 }
 

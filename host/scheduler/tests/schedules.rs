@@ -61,7 +61,7 @@ impl ScheduleBed {
         let is_failing = Arc::new(AtomicBool::new(false));
         let schedules = Schedules::new(testbed.store.clone(), Arc::clone(&clock) as Arc<dyn Clock>);
         let fails = Arc::clone(&is_failing);
-        let prepare: Prepare = Arc::new(move |script, now| match fails.load(Ordering::SeqCst) {
+        let prepare: Prepare = Arc::new(move |_, script, now| match fails.load(Ordering::SeqCst) {
             true => Err("plugin 'scripted' is not loaded".to_owned()),
             false => Ok(testbed::new_task(TaskId::new(), script, now)),
         });

@@ -13,7 +13,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 106] = [
+const STATEMENTS: [&str; 107] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -121,6 +121,7 @@ const STATEMENTS: [&str; 106] = [
     claim::PASS_RESULTS,
     save::DROP_CHECKPOINT,
     schedules::COUNT,
+    schedules::COUNT_WITHIN,
 ];
 
 /// Scans of these are intended: they hold unfinished tasks, or stop at a limit.

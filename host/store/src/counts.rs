@@ -1,8 +1,9 @@
 //! Counts and statistics of the store. Plain data only.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-use wasmill_model::{Histogram, TaskState};
+use wasmill_model::{Histogram, PluginName, TaskState};
 
 /// What opening the store recovered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,5 +159,21 @@ impl FinishedCounts {
             TaskState::Cancelled => Some(&mut self.cancelled),
             _ => None,
         }
+    }
+}
+
+/// Counts of the stored tasks within a reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountsWithin {
+    /// The counts of each plugin that has such tasks; none of them is removed.
+    pub plugins: BTreeMap<PluginName, PluginCounts>,
+    /// Whether these are all; otherwise each count is a lower bound.
+    pub is_all: bool,
+}
+
+impl CountsWithin {
+    /// Counts tasks of a plugin in a state.
+    pub fn add(&mut self, plugin: PluginName, state: TaskState, tasks: u64) {
+        *self.plugins.entry(plugin).or_default().of(state) += tasks;
     }
 }

@@ -28,14 +28,15 @@ pub use cluster::{
     HeldSnapshot, Host, HostReport, InboxBacklog, InboxOutcome, InboxRequest, InboxTask, Lease, OwnHost,
     PluginFiles, PluginSignatures, PublishedPlugin, SharedSettings, StopRequest, differing,
 };
-pub use counts::{CommitStats, Counts, FinishedCounts, PluginCounts, Recovery, StoreStats};
+pub use counts::{CommitStats, Counts, CountsWithin, FinishedCounts, PluginCounts, Recovery, StoreStats};
 pub use error::StoreError;
 pub use event::{Event, EventKind, EventPayload};
 pub use folder_lock::{lock_file, locked_by_other};
 pub use live::{EventSample, LiveLog, LogLines, LogPart, Received, RunLog, Subscriber, TaskSubscriber};
 pub use retention::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 pub use schedule::{
-    DueOutcome, DueRuns, LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, RunNowOutcome, Schedule,
+    DueOutcome, DueRuns, LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, RunNowOutcome, SPACE_SHARE,
+    Schedule,
 };
 pub use store::Store;
 pub use task::{

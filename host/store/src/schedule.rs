@@ -6,6 +6,9 @@ use wasmill_model::{
 
 use crate::{StoreError, Submitted, SubmittedTask};
 
+/// The share of all schedules that keys of one reach may have, as a divisor.
+pub const SPACE_SHARE: u64 = 10;
+
 /// A validated schedule to store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewSchedule {

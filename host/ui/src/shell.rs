@@ -156,7 +156,7 @@ fn header(site: &Site, place: Place, root: &str) -> Markup {
         (Place::Overview, "ui/", "Overview", "o", !site.is_bounded),
         (Place::Tasks, "ui/tasks", "Tasks", "t", true),
         (Place::Plugins, "ui/plugins", "Plugins", "p", true),
-        (Place::Schedules, "ui/schedules", "Schedules", "s", !site.is_bounded),
+        (Place::Schedules, "ui/schedules", "Schedules", "s", true),
         (Place::Submit, "ui/submit", "Submit", "n", site.rights.submit),
         (Place::Events, "ui/live", "Live", "l", !site.is_bounded),
         (Place::Hosts, "ui/hosts", "Hosts", "h", site.has_hosts && !site.is_bounded),

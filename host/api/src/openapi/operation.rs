@@ -11,7 +11,7 @@ use wasmill_access::Scope;
 use super::request::{Bounds, Needs, Param, RequestSpec};
 use super::response::{self, ResponseSpec};
 use super::schemas::{SchemaOf, Schemas};
-use crate::openapi::schema::{IdSchema, NameSchema, plain};
+use crate::openapi::schema::{IdSchema, NameSchema, ScheduleNameSchema, plain};
 use crate::problem::kind::{
     ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, KEY_CHECK, OUT_OF_REACH, ProblemKind,
 };
@@ -282,7 +282,7 @@ fn path_parameter(segment: &str) -> Option<Value> {
     let name = segment.strip_prefix('{')?.strip_suffix('}')?;
     let (description, schema, example) = match name {
         "id" => ("Task id.", plain::<IdSchema>(), "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"),
-        "schedule" => ("Schedule name.", plain::<NameSchema>(), "nightly"),
+        "schedule" => ("Schedule name.", plain::<ScheduleNameSchema>(), "nightly"),
         "file" => ("File of the dashboard.", plain::<NameSchema>(), "ui.css"),
         "name" => ("Plugin name.", plain::<NameSchema>(), "io-stub"),
         _ => unreachable!("path parameter {name} has no description here"),

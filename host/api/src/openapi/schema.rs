@@ -39,6 +39,13 @@ inline!(IdSchema, json_schema!({"type": "string", "format": "uuid"}));
 pub(crate) struct NameSchema;
 inline!(NameSchema, json_schema!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}));
 
+/// The name of a schedule; that of a key with a reach has its space before it, to keys without one.
+pub(crate) struct ScheduleNameSchema;
+inline!(
+    ScheduleNameSchema,
+    json_schema!({"type": "string", "pattern": "^([0-9a-f]{32}:)?[a-z0-9][a-z0-9._-]{0,63}$"})
+);
+
 /// A duration with a unit.
 pub(crate) struct DurationSchema;
 inline!(DurationSchema, json_schema!({"type": "string", "pattern": duration_pattern()}));

@@ -15,9 +15,10 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldErrors;
 use crate::problem::kind;
-use crate::schedule::lookup::{SCHEDULE_ACCESS, find, unknown_schedule};
+use crate::schedule::list::task_of;
+use crate::schedule::lookup::{SCHEDULE_ACCESS, find, name_for, unknown_schedule};
 use crate::state::Api;
-use crate::task::submit::{Refusal, answer, check_one, held, run_check, stored};
+use crate::task::submit::{Refusal, answer, held, run_check, stored};
 use crate::view::schedule::{ScheduleDetailView, example};
 
 pub(crate) async fn pause(
@@ -43,11 +44,11 @@ async fn set(
     name: &str,
     paused: bool,
 ) -> Result<impl IntoResponse + use<>, Problem> {
-    let known: ScheduleName = name.parse().map_err(|_| unknown_schedule(name))?;
+    let known = name_for(sender, name)?;
     let schedule = api.store.pause_schedule(known, paused, api.clock.now()).await?;
     let schedule = schedule.ok_or_else(|| unknown_schedule(name))?;
     api.schedules.wake();
-    Ok(Json(ScheduleDetailView::new(&schedule).shown_to(sender)))
+    Ok(Json(ScheduleDetailView::new(&schedule, sender).shown_to(sender)))
 }
 
 /// Starts a run now, even if the schedule is paused; its next due time is unchanged.
@@ -63,12 +64,13 @@ pub(crate) async fn run(
     {
         return answer(&submitted);
     }
-    let schedule = find(&api, &name).await?;
+    let schedule = find(&api, &sender, &name).await?;
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
     let (stored, now) = (schedule.task.clone().unwrap_or_else(|| "{}".to_owned()), api.clock.now());
-    let task = run_check(&api, move |api, budget| check(api, &stored, now, budget)).await??;
+    let named = schedule.name.clone();
+    let task = run_check(&api, move |api, budget| check(api, &named, &stored, now, budget)).await??;
     match api.schedules.run_now(schedule.name.clone(), task, request).await? {
         RunNowOutcome::Started(task) => {
             api.scheduler.wake();
@@ -76,14 +78,20 @@ pub(crate) async fn run(
         }
         RunNowOutcome::Replayed(submitted) => answer(&submitted),
         RunNowOutcome::NotFound => Err(unknown_schedule(&name)),
-        RunNowOutcome::Busy(holder) => Err(schedule_busy(&schedule.name, holder)),
+        RunNowOutcome::Busy(holder) => Err(schedule_busy(&name, holder)),
     }
 }
 
-fn check(api: &Api, request: &str, now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
+fn check(
+    api: &Api,
+    name: &ScheduleName,
+    request: &str,
+    now: Timestamp,
+    budget: &mut InputBudget,
+) -> Result<NewTask, Problem> {
     let request = serde_json::from_str(request);
     let request = request.map_err(|_| Problem::internal_error("a stored task request is not valid JSON"))?;
-    check_one(api, &Identity::default(), request, now, None, budget).map_err(|refusal| {
+    task_of(api, name, request, now, budget).map_err(|refusal| {
         let mut errors = FieldErrors::default();
         errors.extend_under("/task", refusal.errors);
         Refusal { errors, not_ready: refusal.not_ready }.into_problem()
@@ -113,12 +121,13 @@ pub(crate) fn run_spec() -> Operation {
         .responds(201, idempotency_key::add_replayed_header(stored()))
         .responds(200, idempotency_key::add_replayed_header(held()))
         .problems(&SCHEDULE_ACCESS)
-        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::QUEUE_FULL])
+        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL])
+        .problems(&[kind::KEY_QUEUE_FULL, kind::KEY_STORAGE_FULL])
         .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN])
 }
 
 /// The previous run is still active, and the schedule allows no overlap.
-fn schedule_busy(name: &ScheduleName, holder: TaskId) -> Problem {
+fn schedule_busy(name: &str, holder: TaskId) -> Problem {
     let detail = format!(
         "task {holder} of schedule '{name}' is still waiting or running, and the schedule does not allow \
          overlap"

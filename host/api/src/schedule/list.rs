@@ -7,8 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
+use serde_json::value::RawValue;
 use wasmill_access::Identity;
-use wasmill_model::ScheduleName;
+use wasmill_model::{NewTask, ScheduleName, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_scheduler::Prepare;
 use wasmill_store::RemoveScheduleOutcome;
@@ -17,7 +18,9 @@ use crate::http::authorize::Sender;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::kind;
-use crate::schedule::lookup::{SCHEDULE_ACCESS, find, schedule_managed_by_plugin, unknown_schedule};
+use crate::schedule::lookup::{
+    SCHEDULE_ACCESS, find, name_for, schedule_managed_by_plugin, unknown_schedule,
+};
 use crate::state::Api;
 use crate::task::submit::{Refusal, check_one};
 use crate::view::schedule::{ScheduleDetailView, ScheduleView, example};
@@ -26,10 +29,16 @@ pub(crate) async fn list(
     State(api): State<Api>,
     Sender(sender): Sender,
 ) -> Result<impl IntoResponse, Problem> {
-    let schedules = api.store.schedules().await?;
+    let mut schedules = api.store.schedules().await?;
+    if sender.reach().is_bounded() {
+        schedules.retain(|schedule| schedule.name.space() == sender.space());
+    }
     // Computing the next runs of a thousand schedules takes long.
     let views = move || {
-        schedules.iter().map(|schedule| ScheduleView::new(schedule).shown_to(&sender)).collect::<Vec<_>>()
+        schedules
+            .iter()
+            .map(|schedule| ScheduleView::new(schedule, &sender).shown_to(&sender))
+            .collect::<Vec<_>>()
     };
     let views = tokio::task::spawn_blocking(views).await;
     Ok(Json(views.map_err(|_| Problem::internal_error("computing the next runs panicked"))?))
@@ -37,14 +46,20 @@ pub(crate) async fn list(
 
 pub(crate) async fn schedule(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    Ok(Json(ScheduleDetailView::new(&find(&api, &name).await?)))
+    let schedule = find(&api, &sender, &name).await?;
+    Ok(Json(ScheduleDetailView::new(&schedule, &sender)))
 }
 
 /// Deletes a schedule; its tasks stay.
-pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let known: ScheduleName = name.parse().map_err(|_| unknown_schedule(&name))?;
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    Sender(sender): Sender,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let known = name_for(&sender, &name)?;
     match api.store.remove_schedule(known.clone(), false).await? {
         RemoveScheduleOutcome::Removed => {}
         RemoveScheduleOutcome::NotFound => return Err(unknown_schedule(&name)),
@@ -58,11 +73,28 @@ pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> 
 /// Returns the function that turns task requests of schedules into tasks, with the checks of `POST /task`.
 pub fn task_factory(api: &Api) -> Prepare {
     let api = api.clone();
-    Arc::new(move |request, now| {
+    Arc::new(move |name, request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
-        check_one(&api, &Identity::default(), request, now, None, &mut InputBudget::full())
-            .map_err(Refusal::into_text)
+        task_of(&api, name, request, now, &mut InputBudget::full()).map_err(Refusal::into_text)
     })
+}
+
+/// Creates a task of a schedule. The request has the labels that its key reaches; its unique key and its limits are those
+/// of the keys of that reach.
+pub(super) fn task_of(
+    api: &Api,
+    name: &ScheduleName,
+    request: &RawValue,
+    now: Timestamp,
+    budget: &mut InputBudget,
+) -> Result<NewTask, Refusal> {
+    let mut task = check_one(api, &Identity::default(), request, now, None, budget)?;
+    let space = name.space();
+    if let Some(unique) = &mut task.unique {
+        unique.space = space.clone();
+    }
+    task.limited_by = api.access.keys().limited_of(&space);
+    Ok(task)
 }
 
 pub(crate) fn list_spec() -> Operation {

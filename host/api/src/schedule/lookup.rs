@@ -1,5 +1,6 @@
 //! The schedule that a path names.
 
+use wasmill_access::Identity;
 use wasmill_model::ScheduleName;
 use wasmill_store::Schedule;
 
@@ -12,11 +13,21 @@ use crate::state::Api;
 pub(super) const SCHEDULE_ACCESS: [ProblemKind; 4] =
     [kind::INVALID_PATH, kind::UNKNOWN_SCHEDULE, kind::DRAINING, kind::STORE_UNAVAILABLE];
 
-/// Returns the schedule of this name, or fails with `unknown-schedule`.
-pub(super) async fn find(api: &Api, name: &str) -> Result<Schedule, Problem> {
-    let unknown = || unknown_schedule(name);
-    let known = name.parse().map_err(|_| unknown())?;
-    api.store.schedule(known).await?.ok_or_else(unknown)
+/// Returns the stored name of the schedule that a path names for this sender, or fails with `unknown-schedule`. Schedules of
+/// a key with a reach have names of their own, which only keys of the same reach know.
+pub(super) fn name_for(sender: &Identity, name: &str) -> Result<ScheduleName, Problem> {
+    let known = name.parse::<ScheduleName>().ok();
+    let known = match known {
+        Some(known) if !sender.reach().is_bounded() => Some(known),
+        known => known.filter(|known| known.space().is_empty()).map(|known| known.within(&sender.space())),
+    };
+    known.ok_or_else(|| unknown_schedule(name))
+}
+
+/// Returns the schedule that a path names for this sender, or fails with `unknown-schedule`.
+pub(super) async fn find(api: &Api, sender: &Identity, name: &str) -> Result<Schedule, Problem> {
+    let known = name_for(sender, name)?;
+    api.store.schedule(known).await?.ok_or_else(|| unknown_schedule(name))
 }
 
 pub(super) fn unknown_schedule(name: &str) -> Problem {

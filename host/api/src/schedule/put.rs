@@ -1,5 +1,7 @@
 //! `PUT /schedules/{name}`: validates and stores a schedule with its task request.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -10,12 +12,14 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_access::Identity;
 use wasmill_model::{
-    InvalidScheduleName, InvalidTiming, MissedPolicy, ScheduleName, TIMING_BYTES_MAX, Timestamp, Timing,
+    Group, InvalidScheduleName, InvalidTiming, MissedPolicy, NewTask, PluginName, ScheduleName,
+    TIMING_BYTES_MAX, Tag, Timestamp, Timing,
 };
 use wasmill_runtime::InputBudget;
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, PutOutcome};
 
+use crate::http::authorize::Sender;
 use crate::http::body::read_json;
 use crate::http::fields::{Fields, text};
 use crate::openapi::{Operation, ResponseSpec};
@@ -35,28 +39,35 @@ const FIELDS: [&str; 5] = ["cron", "timezone", "task", "missed", "overlap"];
 /// Responds 201 with a new schedule, 200 with a replaced one.
 pub(crate) async fn put(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let bytes = read_json(&api.config.body, &headers, body).await?;
-    let name: ScheduleName = name.parse().map_err(|error| invalid_schedule_name(&name, error))?;
+    let chosen: ScheduleName = name.parse().map_err(|error| invalid_schedule_name(&name, error))?;
+    if !chosen.space().is_empty() {
+        return Err(of_a_reach(&name));
+    }
     let now = api.clock.now();
-    let checking = name.clone();
-    let new = run_check(&api, move |api, budget| check(api, checking.clone(), &bytes, now, budget)).await??;
+    let (named, checking) = (chosen.clone().within(&sender.space()), sender.clone());
+    let check =
+        move |api: &Api, budget: &mut InputBudget| check(api, &checking, named.clone(), &bytes, now, budget);
+    let new = run_check(&api, check).await??;
     let (status, schedule) = match api.store.put_schedule(new, SCHEDULES_MAX as u64, now).await? {
         PutOutcome::Created(schedule) => (StatusCode::CREATED, schedule),
         PutOutcome::Replaced(schedule) => (StatusCode::OK, schedule),
-        PutOutcome::NameTaken => return Err(schedule_managed_by_plugin(&name)),
+        PutOutcome::NameTaken => return Err(schedule_managed_by_plugin(&chosen)),
         PutOutcome::TooMany => return Err(too_many_schedules(SCHEDULES_MAX)),
     };
     api.schedules.wake();
-    Ok((status, Json(ScheduleDetailView::new(&schedule))))
+    Ok((status, Json(ScheduleDetailView::new(&schedule, &sender))))
 }
 
 /// Parses and validates the body.
 fn check(
     api: &Api,
+    sender: &Identity,
     name: ScheduleName,
     bytes: &[u8],
     now: Timestamp,
@@ -76,7 +87,7 @@ fn check(
     let missed = missed(take("missed"), &mut errors);
     let overlap = overlap(take("overlap"), &mut errors);
     let task = take("task").map_or("{}", RawValue::get);
-    let (run_check, not_ready) = match check_task(api, task, now, budget) {
+    let (run_check, not_ready) = match check_task(api, sender, task, now, budget) {
         Ok(task) => (Some(task), None),
         Err(refusal) => {
             errors.extend_under("/task", refusal.errors);
@@ -85,33 +96,28 @@ fn check(
     };
     fields.report("", &mut errors);
     match (timing, run_check) {
-        (Some(timing), Some(plugin)) if errors.is_empty() => Ok(NewSchedule {
-            name,
-            from_manifest: false,
-            timing,
-            missed,
-            overlap,
-            task: task.to_owned(),
-            plugin,
-        }),
+        (Some(timing), Some((task, plugin))) if errors.is_empty() => {
+            Ok(NewSchedule { name, from_manifest: false, timing, missed, overlap, task, plugin })
+        }
         _ => Err(Refusal { errors, not_ready }.into_problem()),
     }
 }
 
-/// Validates a task request as `POST /task` does, and returns its plugin.
+/// Validates a task request as `POST /task` does; returns what to store of it, and its plugin.
 fn check_task(
     api: &Api,
+    sender: &Identity,
     request: &str,
     now: Timestamp,
     budget: &mut InputBudget,
-) -> Result<wasmill_model::PluginName, Refusal> {
+) -> Result<(String, PluginName), Refusal> {
     let wrong = |error: FieldError| Refusal { errors: error.into(), not_ready: None };
     if request.len() > TASK_BYTES_MAX {
         let detail = format!("the task request of a schedule may have at most {TASK_BYTES_MAX} bytes");
         return Err(wrong(FieldError::body(detail)));
     }
     let raw = serde_json::from_str(request).map_err(|error| wrong(FieldError::body(error.to_string())))?;
-    let task = check_one(api, &Identity::default(), raw, now, None, budget)?;
+    let task = check_one(api, sender, raw, now, None, budget)?;
     // A delay is relative to each run, but `run_at` and dependencies apply once.
     let mut fields = Fields::read(raw, &submit::FIELDS).unwrap_or_else(|| Fields::empty(&submit::FIELDS));
     for once in ["run_at", "depends_on"] {
@@ -122,7 +128,22 @@ fn check_task(
             return Err(wrong(FieldError::field(once, detail)));
         }
     }
-    Ok(task.plugin)
+    let request = if sender.reach().is_bounded() { labelled(request, &task) } else { request.to_owned() };
+    Ok((request, task.plugin))
+}
+
+/// Returns a valid request with the group and the tags that the reach of its key has added: its tasks are created without
+/// a key.
+fn labelled(request: &str, task: &NewTask) -> String {
+    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(request).unwrap_or_default();
+    let tags: Vec<_> = task.tags.iter().map(Tag::as_str).collect();
+    let labels = [("group", json!(task.group.as_ref().map(Group::as_str))), ("tags", json!(tags))];
+    for (name, label) in labels {
+        if let Ok(label) = serde_json::value::to_raw_value(&label) {
+            fields.insert(name.to_owned(), label);
+        }
+    }
+    serde_json::to_string(&fields).unwrap_or_else(|_| request.to_owned())
 }
 
 fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Timing> {
@@ -223,7 +244,19 @@ fn invalid_schedule_name(name: &str, error: InvalidScheduleName) -> Problem {
     Problem::of(kind::INVALID_SCHEDULE_NAME, detail)
 }
 
+/// The name is that of a key with a reach.
+fn of_a_reach(name: &str) -> Problem {
+    let detail = format!(
+        "schedule '{}' is changed by keys of its reach; others may pause, resume, run and delete it",
+        truncated_quote(name)
+    );
+    Problem::of(kind::INVALID_SCHEDULE_NAME, detail)
+}
+
 fn too_many_schedules(schedules_max: usize) -> Problem {
-    let detail = format!("this server has its maximum of {schedules_max} schedules; delete one first");
+    let detail = format!(
+        "there are as many schedules as there may be, {schedules_max} in all and a tenth of that for keys of one reach; \
+         delete one first"
+    );
     Problem::of(kind::TOO_MANY_SCHEDULES, detail)
 }

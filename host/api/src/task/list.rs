@@ -28,7 +28,7 @@ pub(crate) async fn list(
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
     let mut query = check(&params)?;
-    query.filter.reach.clone_from(sender.reach());
+    filter::within(&mut query.filter, &sender);
     let limit = query.limit;
     let filter = filter::parameters(&query.filter);
     let page = api.store.list(query).await?;

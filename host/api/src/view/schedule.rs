@@ -9,7 +9,7 @@ use wasmill_model::{PluginName, TaskId};
 use wasmill_store::{LastRun, Schedule};
 
 use super::time::Rfc3339;
-use crate::openapi::schema::{AnyJson, IdSchema, NameSchema, TimeSchema};
+use crate::openapi::schema::{AnyJson, IdSchema, NameSchema, ScheduleNameSchema, TimeSchema};
 
 const NEXT_RUNS: usize = 5;
 
@@ -17,7 +17,8 @@ const NEXT_RUNS: usize = 5;
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Schedule")]
 pub(crate) struct ScheduleView {
-    #[schemars(with = "NameSchema")]
+    /// To a key without a reach, that of a key with one begins with 32 hexadecimal digits and a colon.
+    #[schemars(with = "ScheduleNameSchema")]
     name: String,
     /// Who manages it: `rest` for a client of the API, `manifest` for the plugin of this name.
     #[schemars(extend("enum" = ["rest", "manifest"]))]
@@ -81,7 +82,9 @@ impl ScheduleView {
         Self { last_error: self.last_error.filter(|_| sender.may(Scope::Read)), ..self }
     }
 
-    pub(crate) fn new(schedule: &Schedule) -> Self {
+    /// Creates the view for a sender that may see the schedule.
+    pub(crate) fn new(schedule: &Schedule, sender: &Identity) -> Self {
+        let is_bounded = sender.reach().is_bounded();
         let last = schedule.last.map(|LastRun { due, at, task }| LastRunView {
             due: due.map(Rfc3339),
             time: Rfc3339(at),
@@ -89,7 +92,7 @@ impl ScheduleView {
         });
         Self {
             next_runs: next_runs(schedule),
-            name: schedule.name.to_string(),
+            name: if is_bounded { schedule.name.chosen() } else { schedule.name.as_str() }.to_owned(),
             from: if schedule.from_manifest { "manifest" } else { "rest" },
             cron: schedule.cron.clone(),
             timezone: schedule.timezone.clone(),
@@ -116,10 +119,11 @@ impl ScheduleDetailView {
         Self { schedule: self.schedule.shown_to(sender), task: RawValue::NULL.to_owned() }
     }
 
-    pub(crate) fn new(schedule: &Schedule) -> Self {
+    /// Creates the view for a sender that may see the schedule.
+    pub(crate) fn new(schedule: &Schedule, sender: &Identity) -> Self {
         let task = schedule.task.clone().and_then(|text| RawValue::from_string(text).ok());
         Self {
-            schedule: ScheduleView::new(schedule),
+            schedule: ScheduleView::new(schedule, sender),
             task: task.unwrap_or_else(|| RawValue::NULL.to_owned()),
         }
     }

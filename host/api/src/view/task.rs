@@ -7,14 +7,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wasmill_access::Identity;
 use wasmill_model::{
-    ATTEMPTS_MAX, Backoff, Cause, Failure, Group, PluginName, Progress, Reach, ResultType, Task, TaskId,
-    TaskState, Timestamp, Usage,
+    ATTEMPTS_MAX, Backoff, Cause, Failure, Group, PluginName, Progress, Reach, ResultType, ScheduleName,
+    Task, TaskId, TaskState, Timestamp, Usage,
 };
 use wasmill_store::SubmittedTask;
 
 use super::time::Rfc3339;
 use crate::openapi::schema::{
-    DigestSchema, IdSchema, NameSchema, QueueStateSchema, StateSchema, StatusTextSchema, TraceIdSchema,
+    DigestSchema, IdSchema, NameSchema, QueueStateSchema, ScheduleNameSchema, StateSchema, StatusTextSchema,
+    TraceIdSchema,
 };
 
 /// Response of a submit.
@@ -117,7 +118,7 @@ pub(crate) struct StatusView {
     /// Why the newest finished attempt failed, or which dependency caused the task to be cancelled.
     error: Option<ErrorView>,
     /// The schedule that created the task; it may have been deleted.
-    #[schemars(with = "Option<NameSchema>")]
+    #[schemars(with = "Option<ScheduleNameSchema>")]
     schedule: Option<String>,
     /// Number of unfinished dependencies; the task is blocked until it is 0.
     pending_dependencies: u32,
@@ -205,6 +206,9 @@ struct ErrorView {
 /// outside the reach of the key are named nowhere.
 pub(crate) fn shown_to(sender: &Identity, mut task: Task) -> Task {
     if sender.reach().is_bounded() {
+        // Those of others may have any name.
+        let is_own = |schedule: &ScheduleName| schedule.space() == sender.space();
+        task.schedule = task.schedule.filter(is_own).map(ScheduleName::without_space);
         // The message names a task, which may be outside.
         if let Some(failure) = task.failure.as_mut().filter(|failure| failure.cause == Cause::Dependency) {
             "it depends on a task that did not complete".clone_into(&mut failure.message);

@@ -96,6 +96,11 @@ impl KeySpace {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns true if it is that of keys without a reach.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// What happens to a new task whose unique key is held.

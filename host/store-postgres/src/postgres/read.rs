@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use wasmill_model::{NewTask, PluginName, Reach, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::live::RunRef;
 use wasmill_store::{
-    Attempt, Counts, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts, StoreError,
-    TaskReads,
+    Attempt, Counts, CountsWithin, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts,
+    StoreError, TaskReads,
 };
 
 use std::collections::HashSet;
@@ -16,7 +16,7 @@ use crate::connection::fault::Result;
 use crate::dependency::results;
 use crate::live::reports::AllReports;
 use crate::postgres::Postgres;
-use crate::read::{ahead, logs, queries};
+use crate::read::{ahead, filtered_list, logs, queries};
 use crate::writer::plugin_counts;
 
 impl Postgres {
@@ -108,6 +108,18 @@ impl TaskReads for Postgres {
         reach: Reach,
     ) -> std::result::Result<HashSet<TaskId>, StoreError> {
         self.readers.read(async move |connection| queries::within(&connection, &ids, &reach).await).await
+    }
+
+    async fn counts_within(
+        &self,
+        reach: Reach,
+        rows_max: usize,
+    ) -> std::result::Result<CountsWithin, StoreError> {
+        self.readers
+            .read(async move |connection| {
+                filtered_list::counts_within(&connection, reach.clone(), rows_max).await
+            })
+            .await
     }
 
     async fn attempts(&self, id: TaskId) -> std::result::Result<Vec<Attempt>, StoreError> {

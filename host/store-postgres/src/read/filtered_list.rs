@@ -5,12 +5,12 @@
 
 use tokio_postgres::Row;
 use uuid::Uuid;
-use wasmill_model::{Group, PluginName, PluginPattern, ScheduleName, Tag, TaskPhase, UniqueKey};
-use wasmill_store::{Filter, TaskRef};
+use wasmill_model::{Group, PluginName, PluginPattern, Reach, ScheduleName, Tag, TaskPhase, UniqueKey};
+use wasmill_store::{CountsWithin, Filter, TaskRef};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
-use crate::read::rows::{get, nanos, size, task_ref};
+use crate::read::rows::{get, nanos, number, parsed, size, state, task_ref};
 
 /// Maximum rows a page scans in table order, and through an index.
 const ROWS_SCANNED_MAX: usize = 40_000;
@@ -63,9 +63,26 @@ macro_rules! last {
     };
 }
 
+/// Counts those of up to $2 rows before row $1 that match, and all of them. $3 is not used.
+macro_rules! count {
+    ($from:literal, $path:literal) => {
+        concat!(
+            "SELECT t.plugin, t.state, count(*) FILTER (WHERE ",
+            fits!(),
+            "), count(*) FROM (SELECT task.* FROM ",
+            $from,
+            " WHERE ",
+            $path,
+            " AND task.seq < $1 ",
+            "ORDER BY task.seq DESC LIMIT $2) t WHERE $3::bigint IS NOT NULL GROUP BY t.plugin, t.state"
+        )
+    };
+}
+
 macro_rules! path {
     ($name:ident, $from:literal, $path:literal, $last:literal) => {
-        const $name: Path = Path { scan: scan!($from, $path), last: last!($from, $last) };
+        const $name: Path =
+            Path { scan: scan!($from, $path), last: last!($from, $last), count: count!($from, $path) };
     };
 }
 
@@ -74,6 +91,7 @@ macro_rules! path {
 struct Path {
     scan: &'static str,
     last: &'static str,
+    count: &'static str,
 }
 
 path!(ALL, "task", "true", "true");
@@ -105,7 +123,7 @@ const OPEN: &str = concat!(
 );
 
 #[cfg(test)]
-pub(crate) const EXPANDED: [&str; 21] = [
+pub(crate) const EXPANDED: [&str; 24] = [
     OPEN,
     ALL.scan,
     ALL.last,
@@ -127,6 +145,9 @@ pub(crate) const EXPANDED: [&str; 21] = [
     OF_KEY.last,
     OF_ID.scan,
     OF_ID.last,
+    ALL.count,
+    TAGGED.count,
+    OF_GROUP.count,
 ];
 
 /// A filter as values of a statement.
@@ -287,4 +308,39 @@ fn by_state(filter: &Filter, waiting: u64) -> Vec<Path> {
 pub(crate) async fn open(connection: &Connection, filter: &Filter) -> Result<Vec<TaskRef>> {
     let rows = Values::of(filter).query(connection, OPEN, [0, i64::MAX, i64::MAX]).await?;
     rows.iter().map(|row| Ok(task_ref(get(row, 0)?))).collect()
+}
+
+/// Counts the stored tasks within a reach, of which it looks at up to `rows_max`.
+pub(crate) async fn counts_within(
+    connection: &Connection,
+    reach: Reach,
+    rows_max: usize,
+) -> Result<CountsWithin> {
+    let filter = Filter { reach, ..Filter::default() };
+    let mut values = Values::of(&filter);
+    let groups = filter.reach.groups();
+    let paths: Vec<_> = match by_label(&filter) {
+        Some((path, _)) => vec![(path, None)],
+        None if groups.is_empty() => vec![(ALL, None)],
+        None => groups.iter().map(|group| (OF_GROUP, Some(group.as_str().to_owned()))).collect(),
+    };
+    let (mut counts, rows_max) =
+        (CountsWithin { is_all: true, ..CountsWithin::default() }, rows_max / paths.len());
+    for (path, group) in paths {
+        if group.is_some() {
+            values.group = group;
+        }
+        // One more shows whether there are others.
+        let rows = values.query(connection, path.count, [i64::MAX, size(rows_max + 1), 0]).await?;
+        let mut looked_at = 0;
+        for row in &rows {
+            let tasks = number(row, 2)?;
+            looked_at += number::<usize>(row, 3)?;
+            if tasks > 0 {
+                counts.add(parsed(row, 0)?, state(row, 1)?, tasks);
+            }
+        }
+        counts.is_all &= looked_at <= rows_max;
+    }
+    Ok(counts)
 }

@@ -5,7 +5,9 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use wasmill_model::{MissedPolicy, ScheduleName, Timestamp};
-use wasmill_store::{LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, Schedule, StoreError};
+use wasmill_store::{
+    LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, SPACE_SHARE, Schedule, StoreError,
+};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
@@ -32,6 +34,9 @@ pub(crate) const EXPANDED: [&str; 2] = [ALL, ONE];
 const DUE: &str = "SELECT name FROM schedule WHERE NOT paused AND next_at <= $1 ORDER BY next_at LIMIT $2";
 const NEXT: &str = "SELECT min(next_at) FROM schedule WHERE NOT paused AND next_at > $1";
 const COUNT: &str = "SELECT count(*) FROM schedule";
+/// Those of one space, whose names begin with it and a colon, before a semicolon.
+const COUNT_WITHIN: &str =
+    "SELECT count(*) FROM schedule WHERE name > $1::text || ':' AND name < $1::text || ';'";
 const MAKE: &str = "
     INSERT INTO schedule (name, from_manifest, cron, timezone, missed, overlap, task, plugin, created_at,
         updated_at, next_at)
@@ -113,7 +118,10 @@ impl Operation for PutSchedule {
         let (connection, name) = (batch.connection, new.name.as_str());
         let Some(row) = connection.optional(ONE, &[&name]).await? else {
             let count: u64 = number(&connection.one(COUNT, &[]).await?, 0)?;
-            if count >= *limit {
+            let space = new.name.space();
+            let within: u64 = number(&connection.one(COUNT_WITHIN, &[&space.as_str()]).await?, 0)?;
+            let is_full = !space.is_empty() && within >= limit.div_ceil(SPACE_SHARE);
+            if count >= *limit || is_full {
                 return Ok(PutOutcome::TooMany);
             }
             connection

@@ -4,10 +4,10 @@
 //! cursor. Rare states have an index of their own.
 
 use rusqlite::{Connection, Row, params};
-use wasmill_model::{Group, ScheduleName, TaskPhase, UniqueKey};
-use wasmill_store::{Filter, TaskRef};
+use wasmill_model::{Group, Reach, ScheduleName, TaskPhase, UniqueKey};
+use wasmill_store::{CountsWithin, Filter, TaskRef};
 
-use crate::read::rows::{is_waiting, nanos, size, state, tags, task_ref};
+use crate::read::rows::{is_waiting, nanos, parsed, size, state, tags, task_ref};
 
 /// Maximum rows a page scans in table order (about 8 ms).
 const ROWS_SCANNED_MAX: usize = 40_000;
@@ -248,4 +248,40 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
     let created_at: i64 = row.get(3)?;
     Ok(filter.created_after.is_none_or(|after| created_at >= nanos(after))
         && filter.created_before.is_none_or(|before| created_at < nanos(before)))
+}
+
+/// Counts the stored tasks within a reach, of which it looks at up to `rows_max`.
+pub(crate) fn counts_within(
+    connection: &Connection,
+    reach: Reach,
+    rows_max: usize,
+) -> rusqlite::Result<CountsWithin> {
+    let filter = Filter { reach, ..Filter::default() };
+    let groups = || filter.reach.groups().iter().map(|group| (OF_GROUP, Some(group.as_str())));
+    let paths: Vec<AccessPath<'_>> = match by_label(&filter) {
+        Some(path) => vec![path],
+        None if filter.reach.groups().is_empty() => vec![(ALL, None)],
+        None => groups().collect(),
+    };
+    let snapshot = connection.unchecked_transaction()?;
+    let (mut counts, rows_max) =
+        (CountsWithin { is_all: true, ..CountsWithin::default() }, rows_max / paths.len());
+    for (sql, label) in paths {
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = match label {
+            Some(label) => statement.query(params![i64::MAX, label])?,
+            None => statement.query(params![i64::MAX])?,
+        };
+        for looked_at in 0.. {
+            let Some(row) = rows.next()? else { break };
+            if looked_at == rows_max {
+                counts.is_all = false;
+                break;
+            }
+            if fits(&filter, row)? {
+                counts.add(parsed(row, 2)?, state(row, 1)?, 1);
+            }
+        }
+    }
+    Ok(counts)
 }

@@ -5,7 +5,9 @@
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{MissedPolicy, ScheduleName, TaskId, Timestamp};
-use wasmill_store::{LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, Schedule, StoreError};
+use wasmill_store::{
+    LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, SPACE_SHARE, Schedule, StoreError,
+};
 
 use crate::read::rows::{nanos, parsed, size};
 use crate::writer::batch::{Batch, Operation};
@@ -29,6 +31,9 @@ pub(crate) const DUE: &str =
     "SELECT name FROM schedule WHERE paused = 0 AND next_at <= ?1 ORDER BY next_at LIMIT ?2";
 pub(crate) const NEXT: &str = "SELECT min(next_at) FROM schedule WHERE paused = 0 AND next_at > ?1";
 pub(crate) const COUNT: &str = "SELECT count(*) FROM schedule";
+/// Those of one space, whose names begin with it and a colon, before a semicolon.
+pub(crate) const COUNT_WITHIN: &str =
+    "SELECT count(*) FROM schedule WHERE name > ?1 || ':' AND name < ?1 || ';'";
 pub(crate) const EVALUATED_UNTIL: &str = "SELECT evaluated_until FROM schedule WHERE name = ?1";
 pub(crate) const MAKE: &str = "
     INSERT INTO schedule (name, from_manifest, cron, timezone, missed, overlap, task, plugin, created_at,
@@ -95,6 +100,17 @@ pub(crate) fn due(
     Ok((names, next.map(DateTime::from_timestamp_nanos)))
 }
 
+/// Returns true if the space of a name has as many schedules as it may.
+fn is_space_full(connection: &Connection, name: &ScheduleName, limit: u64) -> rusqlite::Result<bool> {
+    let space = name.space();
+    if space.is_empty() {
+        return Ok(false);
+    }
+    let mut count = connection.prepare_cached(COUNT_WITHIN)?;
+    let count: i64 = count.query_one([space.as_str()], |row| row.get(0))?;
+    Ok(count.cast_unsigned() >= limit.div_ceil(SPACE_SHARE))
+}
+
 /// Creates or replaces a schedule.
 #[derive(Debug)]
 pub(crate) struct PutSchedule {
@@ -113,7 +129,7 @@ impl Operation for PutSchedule {
         let (connection, name) = (batch.connection, new.name.as_str());
         let Some(old) = one(connection, &new.name)? else {
             let count: i64 = connection.prepare_cached(COUNT)?.query_one([], |row| row.get(0))?;
-            if count.cast_unsigned() >= *limit {
+            if count.cast_unsigned() >= *limit || is_space_full(connection, &new.name, *limit)? {
                 return Ok(PutOutcome::TooMany);
             }
             connection.prepare_cached(MAKE)?.execute(params![

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use wasmill_model::{NewTask, PluginName, Reach, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{
-    Attempt, Counts, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts, StoreError,
-    TaskReads,
+    Attempt, Counts, CountsWithin, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts,
+    StoreError, TaskReads,
 };
 
 use crate::dependency::results;
-use crate::read::{ahead, logs, queries};
+use crate::read::{ahead, filtered_list, logs, queries};
 use crate::sqlite::Sqlite;
 use crate::writer::plugin_counts;
 
@@ -71,6 +71,12 @@ impl TaskReads for Sqlite {
 
     async fn within(&self, ids: Vec<TaskId>, reach: Reach) -> Result<HashSet<TaskId>, StoreError> {
         self.readers.read(move |connection| queries::within(connection, &ids, &reach)).await
+    }
+
+    async fn counts_within(&self, reach: Reach, rows_max: usize) -> Result<CountsWithin, StoreError> {
+        self.readers
+            .read(move |connection| filtered_list::counts_within(connection, reach.clone(), rows_max))
+            .await
     }
 
     async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StoreError> {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use wasmill_model::{NewTask, PluginName, Reach, Task, TaskId, TaskState, Timestamp};
 
 use crate::{
-    Attempt, Counts, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts, StoreError,
+    Attempt, Counts, CountsWithin, Cursor, DependencyStatus, Filter, ListQuery, LogLines, Page, PluginCounts,
+    StoreError,
 };
 
 /// What clients read: tasks, lists, logs and counts. See [`Backend`](crate::Backend) for what holds for every method.
@@ -32,6 +33,10 @@ pub trait TaskReads {
     /// Returns those of these tasks that exist and are within this reach. Of a task outside no more is read than of one
     /// that does not exist.
     async fn within(&self, ids: Vec<TaskId>, reach: Reach) -> Result<HashSet<TaskId>, StoreError>;
+
+    /// Counts the stored tasks within this reach by plugin and state. It looks at up to `rows_max` tasks, the newest of each
+    /// group, to bound the cost.
+    async fn counts_within(&self, reach: Reach, rows_max: usize) -> Result<CountsWithin, StoreError>;
 
     /// Returns the attempts of a task that were followed by another one, oldest first. The task itself tells
     /// how the last one ended.

@@ -11,7 +11,7 @@ use crate::{
 #[async_trait::async_trait]
 pub trait Schedules {
     /// Creates a schedule or replaces one of its name that is managed the same way; durable on return. There
-    /// may be `limit` schedules. A replacement with the same timing stays due if the schedule was due.
+    /// may be `limit` schedules, and a tenth of that within one [space](ScheduleName::space). A replacement with the same timing stays due if the schedule was due.
     async fn put_schedule(
         &self,
         new: NewSchedule,

@@ -125,11 +125,15 @@ pub(crate) struct LogLine {
 pub(crate) struct Stats {
     pub(crate) waiting: u64,
     pub(crate) running: u64,
-    pub(crate) slots: Slots,
-    pub(crate) memory: Memory,
+    /// `None` for a key that reaches a part of the tasks, as `memory`.
+    pub(crate) slots: Option<Slots>,
+    pub(crate) memory: Option<Memory>,
     pub(crate) draining: bool,
     pub(crate) stored: StateCounts,
-    pub(crate) finished: StateCounts,
+    /// Whether the counts are lower bounds.
+    pub(crate) is_at_least: bool,
+    /// `None` if they are not counted.
+    pub(crate) finished: Option<StateCounts>,
     pub(crate) plugins: BTreeMap<String, PluginStats>,
 }
 
@@ -168,7 +172,7 @@ pub(crate) struct StateCounts {
 #[serde(default)]
 pub(crate) struct PluginStats {
     pub(crate) stored: StateCounts,
-    pub(crate) finished: StateCounts,
+    pub(crate) finished: Option<StateCounts>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

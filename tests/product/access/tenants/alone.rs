@@ -21,6 +21,7 @@ const PLUGINS: [&str; 3] = ["noop", "misbehave", "io-stub"];
 const GROUPS: [&str; 3] = ["t1", "t2", "t3"];
 const TAGS: [&str; 3] = ["eu", "paid", "new"];
 const KEYS: [&str; 2] = ["k1", "k2"];
+const SCHEDULES: [&str; 2] = ["s1", "s2"];
 
 /// What a key reaches, as the test understands it.
 struct Reach {
@@ -94,8 +95,8 @@ impl Side {
     async fn start(reach: &Reach, args: &[&str]) -> Self {
         let server = Server::start(args);
         let admin = client(&server, "ops", "admin", &[]);
-        let all = client(&server, "all", "read,submit,cancel", &reach.args());
-        let own = client(&server, "own", "watch,submit", &reach.args());
+        let all = client(&server, "all", "read,submit,cancel,schedule", &reach.args());
+        let own = client(&server, "own", "watch,submit,schedule", &reach.args());
         admin.post("/pause", &json!({})).await;
         Self { server, admin, tenants: [all, own], names: HashMap::new() }
     }
@@ -307,6 +308,14 @@ impl Pair {
         task
     }
 
+    /// Returns a schedule that is never due by itself.
+    fn schedule(&mut self, is_of_others: bool) -> Value {
+        let mut task = self.task(is_of_others);
+        task.as_object_mut().expect("an object").remove("depends_on");
+        task.as_object_mut().expect("an object").remove("input_from");
+        json!({"cron": "0 0 29 2 *", "overlap": self.random.one_in(2), "task": task})
+    }
+
     fn filter(&mut self) -> String {
         let mut filter = Vec::new();
         for (name, choices) in [
@@ -315,6 +324,7 @@ impl Pair {
             ("group", &GROUPS),
             ("tag", &TAGS),
             ("unique_key", &KEYS),
+            ("schedule", &SCHEDULES),
         ] {
             if self.random.one_in(4) {
                 filter.push(format!("{name}={}", self.random.of(choices)));
@@ -323,9 +333,23 @@ impl Pair {
         filter.join("&")
     }
 
+    /// Returns a request about a schedule.
+    fn schedule_request(&mut self) -> (Method, String, String) {
+        let path = format!("/schedules/{}", self.random.of(&SCHEDULES));
+        match self.random.below(8) {
+            0..3 => (Method::PUT, path, self.schedule(false).to_string()),
+            3 => (Method::GET, path, String::new()),
+            4 => (Method::DELETE, path, String::new()),
+            other => {
+                let action = ["run", "pause", "resume"][other - 5];
+                (Method::POST, format!("{path}/{action}"), String::new())
+            }
+        }
+    }
+
     fn request(&mut self) -> Request {
         let get = |path: String| (Method::GET, path, String::new());
-        let (method, path, body) = match self.random.below(16) {
+        let (method, path, body) = match self.random.below(19) {
             0..5 => (Method::POST, "/task".to_owned(), self.task(false).to_string()),
             5 => {
                 let tasks: Vec<_> = (0..=self.random.below(3)).map(|_| self.task(false)).collect();
@@ -358,6 +382,7 @@ impl Pair {
                 (Method::POST, format!("/task/{what}?dry_run={dry_run}&{filter}"), String::new())
             }
             14 => (Method::POST, format!("/task/{}/webhook/retry", self.any_task()), String::new()),
+            15..18 => self.schedule_request(),
             _ => {
                 let paths = [
                     "/plugins",
@@ -402,6 +427,9 @@ impl Pair {
                 self.outside.push(id.to_owned());
             }
         }
+        if self.random.one_in(3) {
+            self.others_schedule(&admin).await;
+        }
         if !self.outside.is_empty() && self.random.one_in(3) {
             let path = format!("/task/{}", self.outside[self.random.below(self.outside.len())]);
             match self.random.below(3) {
@@ -410,6 +438,21 @@ impl Pair {
                 _ => admin.delete(&path).await,
             };
         }
+    }
+
+    /// Others do something with schedules of the same names; what these submit is outside.
+    async fn others_schedule(&mut self, admin: &Client) {
+        let path = format!("/schedules/{}", self.random.of(&SCHEDULES));
+        let schedule = self.schedule(true);
+        if !self.reach.covers(&schedule["task"]) {
+            let body = ("application/json", schedule.to_string().into_bytes());
+            admin.send(Method::PUT, &path, Some(body)).await.expect("an answer");
+        }
+        match self.random.below(3) {
+            0 => admin.delete(&path).await,
+            1 => admin.post(&format!("{path}/pause"), &json!({})).await,
+            _ => admin.post(&format!("{path}/run"), &json!({})).await,
+        };
     }
 
     /// Asks both servers, and follows the pages of a list.

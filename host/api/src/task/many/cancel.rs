@@ -45,7 +45,7 @@ pub(crate) async fn cancel_many(
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
     let CancelParams { mut filter, dry_run, grace } = check(&params)?;
-    filter.reach.clone_from(sender.reach());
+    filter::within(&mut filter, &sender);
     let cancelled = if dry_run {
         api.store.find_open(filter).await?.len() as u64
     } else {

@@ -77,7 +77,7 @@ pub(crate) async fn retry_many(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     let BulkParams { mut filter, dry_run, limit, before } = SELECTION.check(&params)?;
-    filter.reach.clone_from(sender.reach());
+    filter::within(&mut filter, &sender);
     let part = before.map_or_else(String::new, |before| before.to_string());
     let text = format!("{} {limit:?} {part}", filter::parameters(&filter));
     let request = idempotency_key::read(&headers, &sender, "retry of many", text.as_bytes())?;

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use wasmill_access::Identity;
 use wasmill_model::{
     Cause, GROUP_CHARS_MAX, KEY_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TaskPhase, TaskState, Timestamp,
 };
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
-use crate::openapi::schema::{NO_CONTROLS, NameSchema, plain};
+use crate::openapi::schema::{NO_CONTROLS, NameSchema, ScheduleNameSchema, plain};
 use crate::problem::field_errors::{FieldError, FieldErrors};
 
 /// Parses one query parameter into the filter; ignores those that do not belong to it.
@@ -29,6 +30,14 @@ pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut Fi
     };
     if let Err(expected) = taken {
         errors.push(FieldError::parameter(name, format!("{name} must be {expected}")));
+    }
+}
+
+/// Keeps a filter within the reach of its sender, whose schedules have names of their own.
+pub(crate) fn within(filter: &mut Filter, sender: &Identity) {
+    filter.reach.clone_from(sender.reach());
+    if filter.reach.is_bounded() {
+        filter.schedule = filter.schedule.take().map(|schedule| schedule.within(&sender.space()));
     }
 }
 
@@ -61,7 +70,9 @@ pub(crate) fn parameters(filter: &Filter) -> String {
         query.append_pair("id_end", &id.to_string());
     }
     if let Some(schedule) = &filter.schedule {
-        query.append_pair("schedule", schedule.as_str());
+        // To a key with a reach it is the name that the key chose.
+        let name = if filter.reach.is_bounded() { schedule.chosen() } else { schedule.as_str() };
+        query.append_pair("schedule", name);
     }
     if let Some(group) = &filter.group {
         query.append_pair("group", group.as_str());
@@ -155,7 +166,7 @@ pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Oper
         .query("created_before", "Tasks created before this time.", &time)
         .query("q", "Tasks whose id starts with this, with or without hyphens.", &id)
         .query("id_end", "Tasks whose id ends with this, without hyphens.", &id_end)
-        .query("schedule", "Tasks that this schedule created.", &plain::<NameSchema>())
+        .query("schedule", "Tasks that this schedule created.", &plain::<ScheduleNameSchema>())
         .query("group", "Tasks of this group.", &group)
         .query("unique_key", "Tasks that hold this unique key, or held it before they finished.", &key)
         .query(

@@ -18,28 +18,40 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
         data!("{}", response.text());
         return Ok(Exit::Done);
     }
-    let Stats { waiting, running, slots, memory, draining, stored, finished, plugins } = response.read()?;
+    let Stats { waiting, running, slots, memory, draining, stored, is_at_least, finished, plugins } =
+        response.read()?;
     let style = Style::stdout();
     out!("waiting   {waiting}");
     out!("running   {running}");
     let bar = |used: u64, total: u64| style.bar(used as f64 / total.max(1) as f64, BAR_COLUMNS);
-    out!("slots     {} {} of {} used", bar(slots.used, slots.total), slots.used, slots.total);
-    let (used, total) = (format_bytes(memory.used_bytes), format_bytes(memory.total_bytes));
-    out!("memory    {} {used} of {total} held", bar(memory.used_bytes, memory.total_bytes));
-    if memory.blocks_queue {
-        out!("          {}", style.yellow("the next task waits for memory"));
+    if let Some(slots) = slots {
+        out!("slots     {} {} of {} used", bar(slots.used, slots.total), slots.used, slots.total);
     }
-    let (now, ever) = (counts(stored), counts(finished));
-    out!("finished  {now} stored, {ever} ever");
+    if let Some(memory) = memory {
+        let (used, total) = (format_bytes(memory.used_bytes), format_bytes(memory.total_bytes));
+        out!("memory    {} {used} of {total} held", bar(memory.used_bytes, memory.total_bytes));
+        if memory.blocks_queue {
+            out!("          {}", style.yellow("the next task waits for memory"));
+        }
+    }
+    out!("finished  {}", ended(stored, finished));
     for (name, PluginStats { stored, finished }) in &plugins {
         let (waiting, running) = (stored.waiting, stored.running);
-        let (now, ever) = (counts(*stored), counts(*finished));
-        out!("  {name}: {waiting} waiting, {running} running; finished: {now} stored, {ever} ever");
+        out!("  {name}: {waiting} waiting, {running} running; finished: {}", ended(*stored, *finished));
+    }
+    if is_at_least {
+        out!("{}", style.yellow("there are very many tasks: these are at least so many"));
     }
     if draining {
         out!("{}", style.yellow("draining: no new tasks are accepted or started"));
     }
     Ok(Exit::Done)
+}
+
+/// Formats how many finished tasks are stored, and how many there ever were if they are counted.
+fn ended(stored: StateCounts, finished: Option<StateCounts>) -> String {
+    let ever = finished.map(|finished| format!(", {} ever", counts(finished))).unwrap_or_default();
+    format!("{} stored{ever}", counts(stored))
 }
 
 /// Formats the number of finished tasks, with the failed and cancelled ones.

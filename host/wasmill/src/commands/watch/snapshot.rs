@@ -25,7 +25,7 @@ pub(super) async fn snapshot(client: &Client, filter: &FilterArgs, tasks_max: us
     let stats = client.get("/stats").await?;
     let stats = match stats.code().as_str() {
         "out-of-reach" => None,
-        _ => Some(stats.error_for_status()?.read()?),
+        _ => Some(stats.error_for_status()?.read::<Stats>()?).filter(|stats| stats.slots.is_some()),
     };
     let mut tasks = Vec::new();
     let wants_running = filter.state.is_empty() || filter.state.iter().any(|state| state == "running");

@@ -219,6 +219,7 @@ fn progress(task: &Task) -> (String, String) {
 /// Says in a line how busy the server is.
 fn summary(stats: &Stats) -> String {
     let Stats { waiting, running, slots, memory, draining, .. } = stats;
+    let (slots, memory) = (slots.clone().unwrap_or_default(), memory.clone().unwrap_or_default());
     let mut words = format!(
         "{running} running, {waiting} waiting, {} of {} slots, {} of {} memory",
         slots.used,
