@@ -4,6 +4,7 @@ mod audit;
 mod keys;
 mod limits;
 mod policy;
+mod proxies;
 mod sessions;
 mod tenants;
 mod tls;

@@ -6,10 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wasmill_model::{Clock, KeySpace, LimitedKey, Reach, Timestamp};
+use wasmill_model::{Clock, KeySpace, NewTask, Reach, Timestamp};
 
 use crate::keys::{Key, Keys};
 use crate::meter::OverRate;
+use crate::people::NamedPerson;
 use crate::scope::Scope;
 use crate::session::{Session, SessionSecret};
 use crate::throttle::Throttle;
@@ -37,6 +38,8 @@ struct Shared {
 pub struct Identity {
     key: Option<Arc<Key>>,
     session: Option<SessionRef>,
+    /// Whom a trusted proxy has signed in.
+    person: Option<Arc<NamedPerson>>,
 }
 
 /// The session of a request.
@@ -67,9 +70,11 @@ impl Identity {
         self.key.as_ref().map(|key| &key.id)
     }
 
-    /// Returns the key if its limits count what it submits.
-    pub fn limited(&self) -> Option<&Arc<LimitedKey>> {
-        self.key.as_ref().and_then(|key| key.limited.as_ref())
+    /// Returns a task that it submits: with its id, and counted for its limits.
+    #[must_use]
+    pub fn signed(&self, task: NewTask) -> NewTask {
+        let limited_by = self.key.as_ref().and_then(|key| key.limited.clone());
+        NewTask { submitted_by: self.id().cloned(), limited_by, ..task }
     }
 
     /// Returns the tasks and plugins that it may see and touch.
@@ -115,6 +120,8 @@ pub enum Refusal {
     OverRate(OverRate),
     /// It is of a session that has ended, or that this server has not issued.
     SessionEnded,
+    /// No entry is about the person whom a trusted proxy names.
+    UnknownPerson,
     /// Its address has presented too many wrong keys.
     Throttled {
         /// Seconds until it may try again.
@@ -201,7 +208,22 @@ impl Access {
         }
         key.last_used.set(now, peer);
         key.take().map_err(Refusal::OverRate)?;
-        Ok(Identity { key: Some(Arc::clone(key)), session: None })
+        Ok(Identity { key: Some(Arc::clone(key)), ..Identity::default() })
+    }
+
+    /// Finds what a person may do whom a trusted proxy at this address has signed in.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a person whom no entry of the keys files is about, and one over the rate of the entry.
+    pub fn check_person(&self, named: NamedPerson, peer: IpAddr) -> Result<Identity, Refusal> {
+        if self.is_open() {
+            return Ok(Identity::default());
+        }
+        let key = self.0.keys.borrow().person(&named).ok_or(Refusal::UnknownPerson)?;
+        key.last_used.set(self.0.clock.now(), peer);
+        key.take().map_err(Refusal::OverRate)?;
+        Ok(Identity { key: Some(key), session: None, person: Some(Arc::new(named)) })
     }
 
     /// Signs in with a key: returns the text of a session, or `None` if no key is needed.
@@ -238,7 +260,7 @@ impl Access {
         let renewed = session.renewed(now);
         let ends = renewed.as_ref().unwrap_or(&session).ends(key);
         let session = Some(SessionRef { secret: Arc::clone(&secret), ends });
-        let identity = Identity { key: Some(Arc::clone(key)), session };
+        let identity = Identity { key: Some(Arc::clone(key)), session, person: None };
         Ok(SessionCheck { identity, renewed: renewed.map(|renewed| renewed.seal(&secret)) })
     }
 
@@ -272,6 +294,10 @@ impl Access {
         let Some(key) = identity.key() else {
             return if self.is_open() { TimeLeft::Unbounded } else { TimeLeft::None };
         };
+        if let Some(person) = &identity.person {
+            let is_same = keys.person(person).is_some_and(|current| has_same_rights(&current, key));
+            return if is_same { TimeLeft::Unbounded } else { TimeLeft::None };
+        }
         let Some(current) = keys.current(key).filter(|current| has_same_rights(current, key)) else {
             return TimeLeft::None;
         };

@@ -21,6 +21,7 @@ use crate::reach;
 use crate::scope::Scopes;
 
 const BLOCK: &str = "[[key]]";
+const PERSON: &str = "[[person]]";
 const EXPIRES: &str = "expires";
 
 const HEAD: &str = "\
@@ -194,7 +195,7 @@ impl KeyFile {
             text.push_str(&format!("rate = \"{rate}\"\n"));
         }
         text.push_str(&limits::lines(new.limits));
-        let mut rows = file::parse(&text).map_err(|why| self.invalid(why))?;
+        let mut rows = file::parse(&text).map_err(|why| self.invalid(why))?.key;
         let row = rows.pop().ok_or_else(|| self.invalid("the new key is missing".to_owned()))?;
         row.to_key().map_err(EditError::Refused)?;
         blocks.keys.push((text, row));
@@ -223,10 +224,18 @@ impl KeyFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => HEAD.to_owned(),
             text => text.map_err(|error| failed("read", &self.path, error))?,
         };
-        let rows = file::parse(&text).map_err(|why| self.invalid(why))?;
+        let rows = file::parse(&text).map_err(|why| self.invalid(why))?.key;
         let mut blocks = Blocks { head: String::new(), keys: Vec::new() };
+        // People belong to no key: they stand before the first one from now on.
+        let mut is_of_person = false;
         for line in text.split_inclusive('\n') {
-            if line.trim_start().starts_with(BLOCK) {
+            let start = line.trim_start();
+            is_of_person = start.starts_with(PERSON) || (is_of_person && !start.starts_with(BLOCK));
+            if is_of_person {
+                blocks.head.push_str(line);
+                continue;
+            }
+            if start.starts_with(BLOCK) {
                 let row = rows.get(blocks.keys.len()).cloned();
                 let row = row.ok_or_else(|| self.unusual())?;
                 blocks.keys.push((String::new(), row));
@@ -238,7 +247,7 @@ impl KeyFile {
             && blocks
                 .keys
                 .iter()
-                .all(|(text, row)| file::parse(text).is_ok_and(|rows| rows == [row.clone()]));
+                .all(|(text, row)| file::parse(text).is_ok_and(|alone| alone.key == [row.clone()]));
         if is_usual { Ok(blocks) } else { Err(self.unusual()) }
     }
 

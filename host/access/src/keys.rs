@@ -9,6 +9,7 @@ use wasmill_model::{Group, KeyLimits, KeySpace, LimitedKey, Rate, Reach, Timesta
 use crate::key::{self, KeyHash};
 use crate::last_used::LastUsed;
 use crate::meter::{Meter, OverRate};
+use crate::people::NamedPerson;
 use crate::scope::Scopes;
 
 /// One key, without its secret.
@@ -63,8 +64,56 @@ impl Key {
         self.meter.refused()
     }
 
+    /// Returns a key of these rights for a user, whose limits are the user's own.
+    fn of_user(&self, user: &str) -> Self {
+        let name: Arc<str> = user.into();
+        let limits = self.limits;
+        let limited = self.limited.as_ref().map(|_| Arc::new(LimitedKey { name: Arc::clone(&name), limits }));
+        Self {
+            id: name,
+            name: user.to_owned(),
+            scopes: self.scopes,
+            expires: None,
+            rate: self.rate,
+            reach: self.reach.clone(),
+            space: self.space.clone(),
+            limits,
+            limited,
+            hash: self.hash,
+            last_used: Arc::clone(&self.last_used),
+            meter: Arc::clone(&self.meter),
+        }
+    }
+
     fn is(&self, presented: &KeyHash) -> bool {
         self.hash.ct_eq(presented).into()
+    }
+}
+
+/// Whom an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    User(String),
+    /// Each member of a group.
+    Group(String),
+}
+
+/// What people may do whom a trusted proxy has signed in.
+#[derive(Debug)]
+pub(crate) struct Person {
+    pub(crate) whom: Whom,
+    /// A key of their rights, whose rate and times of use they share.
+    pub(crate) template: Key,
+}
+
+impl Person {
+    /// Finds what a person may do: by the entry of the user, else by the first one of a group.
+    fn find(people: &[Self], named: &NamedPerson) -> Option<Key> {
+        let of_user = |person: &&Self| matches!(&person.whom, Whom::User(user) if *user == named.user);
+        let of_group =
+            |person: &&Self| matches!(&person.whom, Whom::Group(group) if named.groups.contains(group));
+        let person = people.iter().find(of_user).or_else(|| people.iter().find(of_group))?;
+        Some(person.template.of_user(&named.user))
     }
 }
 
@@ -74,6 +123,7 @@ pub struct Keys {
     by_id: HashMap<Arc<str>, Arc<Key>>,
     /// Ids of keys whose text has no id, such as the admin key of the environment.
     without_id: Vec<Arc<str>>,
+    people: Vec<Person>,
 }
 
 impl Keys {
@@ -88,6 +138,25 @@ impl Keys {
         }
         self.by_id.insert(id, Arc::new(key));
         true
+    }
+
+    /// Returns false if there is an entry about the same.
+    pub(crate) fn add_person(&mut self, person: Person) -> bool {
+        let is_new = !self.people.iter().any(|known| known.whom == person.whom);
+        if is_new {
+            self.people.push(person);
+        }
+        is_new
+    }
+
+    /// Returns a key with what a person may do, if an entry is about them.
+    pub(crate) fn person(&self, named: &NamedPerson) -> Option<Arc<Key>> {
+        Person::find(&self.people, named).map(Arc::new)
+    }
+
+    /// Returns how many entries there are about people.
+    pub fn people(&self) -> usize {
+        self.people.len()
     }
 
     /// Returns the keys, by name and id.
@@ -118,7 +187,7 @@ impl Keys {
 
     /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.by_id.is_empty() && self.people.is_empty()
     }
 
     /// Returns the key of an id.
@@ -158,6 +227,12 @@ impl Keys {
             {
                 key.last_used = Arc::clone(&old.last_used);
                 key.meter = Arc::clone(&old.meter);
+            }
+        }
+        for person in &mut self.people {
+            if let Some(old) = before.people.iter().find(|old| old.whom == person.whom) {
+                person.template.last_used = Arc::clone(&old.template.last_used);
+                person.template.meter = Arc::clone(&old.template.meter);
             }
         }
     }

@@ -36,8 +36,8 @@ pub use queue::history::{History, sample_history};
 pub use router::router;
 pub use schedule::{sync_manifest_schedules, task_factory};
 pub use server::{
-    AccessPolicy, HostName, InvalidHostName, InvalidListen, InvalidNetwork, InvalidOrigin, Listen, Listener,
-    Network, Origin, Server, ServerConfig,
+    AccessPolicy, HostName, IdentityHeader, InvalidHostName, InvalidIdentityHeader, InvalidListen,
+    InvalidNetwork, InvalidOrigin, Listen, Listener, Network, Origin, ProxyIdentity, Server, ServerConfig,
 };
 pub use service::check::{Check, CheckState};
 pub use service::check_reports::{CheckFn, Doctor};

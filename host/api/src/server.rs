@@ -32,7 +32,8 @@ use wasmill_runtime::CLIENT_DESCRIPTORS;
 
 use self::access_policy::Decision;
 pub use self::access_policy::{
-    AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin,
+    AccessPolicy, HostName, IdentityHeader, InvalidHostName, InvalidIdentityHeader, InvalidNetwork,
+    InvalidOrigin, Network, Origin, ProxyIdentity,
 };
 use self::connection::{Connection, Exchange, RequestBody, Timeouts};
 use self::handshake::Opened;
@@ -270,6 +271,9 @@ impl Shared {
         // In the open mode, only the audit asks for it.
         if !is_open || !access_policy::is_safe(request.method()) {
             request.extensions_mut().insert(Peer(peer));
+        }
+        if let Some(proxied) = self.access_policy.proxied(request.headers(), peer) {
+            request.extensions_mut().insert(proxied);
         }
         let origin = match self.access_policy.check(&request, peer, is_open) {
             Ok(Decision::Allow(origin)) => origin,

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{ArgAction, Args, ValueEnum};
-use wasmill_api::{HostName, Listen, Network, Origin, ServerConfig};
+use wasmill_api::{HostName, IdentityHeader, Listen, Network, Origin, ServerConfig};
 use wasmill_egress::AllowedDestination;
 use wasmill_model::{Limits, SLOTS_DEFAULT, parse_duration, shown_size};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
@@ -289,6 +289,15 @@ pub(crate) struct Settings {
     /// other proxies are rejected [default: none]
     #[arg(long, env, value_name = "NETWORK", value_delimiter = ',')]
     pub(crate) trust_proxy: Vec<Network>,
+
+    /// Header in which the proxies of `trust_proxy` name the user that they have signed in, such as X-Forwarded-User; a
+    /// [[person]] of the keys file says what the user may do [default: none, and such headers count for nothing]
+    #[arg(long, env, value_name = "HEADER")]
+    pub(crate) proxy_user_header: Option<IdentityHeader>,
+
+    /// Header in which they name the groups of the user, separated by commas, such as X-Forwarded-Groups [default: none]
+    #[arg(long, env, value_name = "HEADER")]
+    pub(crate) proxy_groups_header: Option<IdentityHeader>,
 
     /// Maximum open connections of one client address, or of one /64 of IPv6; further ones are closed at once. Loopback
     /// and addresses of `trust_proxy` are not limited

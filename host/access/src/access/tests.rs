@@ -187,3 +187,66 @@ async fn the_streams_of_a_session_end_with_it() {
     access.set_session_secret(SessionSecret::random());
     ended.await.expect("it ends");
 }
+
+#[test]
+fn a_person_may_do_what_its_entry_says() {
+    let bench = bench();
+    let path = bench.folder.path().join("keys.toml");
+    let with = |people: &str| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("\n[[person]]").next().unwrap().to_owned();
+        std::fs::write(&path, format!("{text}\n{people}")).unwrap();
+        bench.access.replace(keys(&bench.folder));
+    };
+    with(
+        "[[person]]\nuser = 'ada@example.com'\nscopes = ['admin']\n\n[[person]]\nmember_of = 'ops'\nscopes = ['read']\n\
+          groups = ['t1']\n\n[[person]]\nmember_of = 'dev'\nscopes = ['submit']\n",
+    );
+    let named = |user: &str, groups: &[&str]| NamedPerson {
+        user: user.to_owned(),
+        groups: groups.iter().map(|&group| group.to_owned()).collect(),
+    };
+    let check = |user: &str, groups: &[&str]| bench.access.check_person(named(user, groups), PEER);
+    let ada = check("ada@example.com", &["ops"]).unwrap();
+    assert!(ada.may(Scope::Admin) && ada.id().map(|id| &**id) == Some("ada@example.com"));
+    // By the first entry of a group, whatever the order in which the proxy names them; exactly by name.
+    let eve = check("eve", &["dev", "ops"]).unwrap();
+    assert!(eve.may(Scope::Read) && !eve.may(Scope::Submit) && eve.reach().is_bounded());
+    assert_eq!(eve.id().map(|id| &**id), Some("eve"));
+    for (user, groups) in
+        [("Ada@example.com", &[][..]), ("ada@example.com.evil", &[]), ("eve", &["op", "OPS"]), ("ops", &[])]
+    {
+        assert_eq!(check(user, groups).unwrap_err(), Refusal::UnknownPerson, "{user}");
+    }
+    // It is over when the entry changes, and not when another one does.
+    let keys_in_force = bench.access.keys();
+    assert!(matches!(bench.access.time_left(&eve, &keys_in_force), TimeLeft::Unbounded));
+    with(
+        "[[person]]\nmember_of = 'ops'\nscopes = ['read', 'cancel']\ngroups = ['t1']\n\n[[person]]\nuser = 'ada@example.com'\n\
+          scopes = ['admin']\n",
+    );
+    let keys_in_force = bench.access.keys();
+    assert!(matches!(bench.access.time_left(&eve, &keys_in_force), TimeLeft::None));
+    assert!(matches!(bench.access.time_left(&ada, &keys_in_force), TimeLeft::Unbounded));
+    // The commands change keys, and leave people alone.
+    let file = KeyFile::new(bench.folder.path());
+    assert_eq!(file.revoke("ci").unwrap().len(), 1);
+    bench.access.replace(keys(&bench.folder));
+    assert!(check("ada@example.com", &[]).is_ok() && bench.access.keys().list().is_empty());
+    assert!(!bench.access.is_open());
+    for (entry, why) in [
+        ("scopes = ['read']", "needs one of user and member_of"),
+        ("user = 'a'\nmember_of = 'b'\nscopes = ['read']", "needs one of user and member_of"),
+        ("user = 'a,b'\nscopes = ['read']", "without commas"),
+        ("user = 'a'\nscopes = []", "it has no scopes"),
+        ("user = 'a'\nscopes = ['admin']\ngroups = ['t1']", "reaches everything"),
+        (
+            "user = 'a'\nscopes = ['read']\n[[person]]\nuser = 'a'\nscopes = ['admin']",
+            "an entry for the same",
+        ),
+    ] {
+        std::fs::write(&path, format!("[[person]]\n{entry}\n")).unwrap();
+        let error = KeyFiles::new(bench.folder.path(), None, None).unwrap().read().unwrap_err().to_string();
+        assert!(error.contains(why), "{entry}: {error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Tests which files of keys are read, and what an error says.
 
 use super::*;
-use crate::SecretKey;
+use crate::{SecretKey, limits};
 
 fn keys(text: &str) -> Result<Keys, String> {
     let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use axum::RequestExt as _;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -22,7 +22,7 @@ use crate::openapi::{Bounds, Needs, RequestSpec, RequestSpecs};
 use crate::plugin::lookup::unknown_plugin;
 use crate::problem::Problem;
 use crate::problem::kind;
-use crate::server::access_policy;
+use crate::server::access_policy::{self, Proxied};
 use crate::state::Api;
 use crate::task::lookup::unknown_task;
 
@@ -43,7 +43,7 @@ impl FromRequestParts<Api> for Sender {
             Some(sender) => Ok(sender.clone()),
             // The layer lets a request without an identity pass only in the open mode.
             None => {
-                let caller = identify(api, &parts.headers, None).map_err(refusal_response)?;
+                let caller = identify(api, &parts.headers, &Extensions::new()).map_err(refusal_response)?;
                 Ok(Self(caller.identity))
             }
         }
@@ -76,7 +76,7 @@ pub(crate) async fn authorize(
     // A page asks for its reader, whose key and origin were checked when the page was asked for.
     let caller = match request.extensions().get::<Sender>() {
         Some(Sender(identity)) => Ok(Caller { identity: identity.clone(), cookie: None, is_session: false }),
-        None => identify(&authorizer.api, request.headers(), request.extensions().get::<Peer>()),
+        None => identify(&authorizer.api, request.headers(), request.extensions()),
     };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let Caller { identity, cookie, is_session } = match caller {
@@ -273,9 +273,18 @@ struct Caller {
     is_session: bool,
 }
 
-/// Finds the identity of a request: that of its key, or that of its session.
-fn identify(api: &Api, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Caller, Refusal> {
-    let (peer, is_tls) = (peer_address(peer), api.tls.is_some());
+/// Finds the identity of a request: that of its key, that of the person whom a trusted proxy names, or that of its session.
+fn identify(api: &Api, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Refusal> {
+    let (peer, is_tls) = (peer_address(extensions.get::<Peer>()), api.tls.is_some());
+    match extensions.get::<Proxied>() {
+        Some(proxied) if !headers.contains_key(header::AUTHORIZATION) => {
+            let Proxied::Person(named) = proxied else { return Err(Refusal::UnknownPerson) };
+            let identity = api.access.check_person(named.clone(), peer)?;
+            // The proxy knows the browser by a cookie, so a change needs what a change with a session does.
+            return Ok(Caller { identity, cookie: None, is_session: true });
+        }
+        _ => {}
+    }
     let session = session_cookie::session(headers, is_tls);
     match session.filter(|_| !headers.contains_key(header::AUTHORIZATION)) {
         Some(session) => {
@@ -327,7 +336,7 @@ fn refusal_response(refusal: Refusal) -> Response {
         Refusal::Unknown | Refusal::Expired | Refusal::SessionEnded => {
             challenged(problem, "Bearer error=\"invalid_token\"")
         }
-        Refusal::OverRate(_) | Refusal::Throttled { .. } => problem.into_response(),
+        Refusal::OverRate(_) | Refusal::Throttled { .. } | Refusal::UnknownPerson => problem.into_response(),
     }
 }
 
@@ -344,6 +353,10 @@ pub(crate) fn refusal_problem(refusal: Refusal) -> Problem {
         }
         Refusal::OverRate(over) => return over_rate(over),
         Refusal::Expired => (kind::KEY_EXPIRED, "the key has expired; `wasmill key rotate` makes a new one"),
+        Refusal::UnknownPerson => (
+            kind::UNKNOWN_PERSON,
+            "the proxy has signed in nobody whom a [[person]] of the keys file is about, or names more than one user",
+        ),
         Refusal::SessionEnded => (kind::SESSION_ENDED, "the session has ended; sign in again"),
         Refusal::Throttled { retry_after_secs } => {
             let detail = "this address has sent too many wrong keys; try again later";

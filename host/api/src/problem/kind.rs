@@ -53,6 +53,8 @@ kinds! {
         "the key has expired";
     SESSION_ENDED: UNAUTHORIZED "session-ended", "Session ended",
         "the session of the browser has ended, or is of another server";
+    UNKNOWN_PERSON: FORBIDDEN "unknown-person", "Unknown person",
+        "a trusted proxy names somebody whom no `[[person]]` of the keys file is about";
     NOT_PERMITTED: FORBIDDEN "not-permitted", "Not permitted",
         "the key lacks a scope, which the detail names";
     OUT_OF_REACH: FORBIDDEN "out-of-reach", "Out of reach",
@@ -165,12 +167,17 @@ kinds! {
 pub(crate) const ANY_OPERATION: [ProblemKind; 6] =
     [INTERNAL, INVALID_HOST, HTTPS_NEEDED, UNKNOWN_HOST, UNTRUSTED_PROXY, OVERLOADED];
 
+/// Problems of tasks that do not fit.
+pub(crate) const QUEUE_LIMITS: [ProblemKind; 4] =
+    [QUEUE_FULL, PLUGIN_QUEUE_FULL, KEY_QUEUE_FULL, KEY_STORAGE_FULL];
+
 /// Problems of operations that need a key.
-pub(crate) const KEY_CHECK: [ProblemKind; 7] = [
+pub(crate) const KEY_CHECK: [ProblemKind; 8] = [
     KEY_MISSING,
     KEY_UNKNOWN,
     KEY_EXPIRED,
     SESSION_ENDED,
+    UNKNOWN_PERSON,
     NOT_PERMITTED,
     TOO_MANY_WRONG_KEYS,
     TOO_MANY_REQUESTS,

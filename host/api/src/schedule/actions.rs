@@ -121,8 +121,8 @@ pub(crate) fn run_spec() -> Operation {
         .responds(201, idempotency_key::add_replayed_header(stored()))
         .responds(200, idempotency_key::add_replayed_header(held()))
         .problems(&SCHEDULE_ACCESS)
-        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL])
-        .problems(&[kind::KEY_QUEUE_FULL, kind::KEY_STORAGE_FULL])
+        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
+        .problems(&kind::QUEUE_LIMITS)
         .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN])
 }
 

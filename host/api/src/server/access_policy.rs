@@ -7,10 +7,14 @@
 //!   `http.CrossOriginProtection` in Go 1.25.
 //! - A request with headers of a proxy is refused unless the proxy is trusted: its sender is not the peer.
 //!
-//! With keys the first and the last are left out: such a page and such a sender have no key.
+//! With keys the first and the last are left out: such a page and such a sender have no key. The first one stays for
+//! requests whose sender a trusted proxy names.
 //!
 //! It is an allow list, and never reads a body.
 
+mod proxy_identity;
+
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -20,6 +24,8 @@ use axum::http::{
 };
 use ipnet::IpNet;
 
+pub(crate) use self::proxy_identity::Proxied;
+pub use self::proxy_identity::{IdentityHeader, InvalidIdentityHeader, ProxyIdentity};
 use crate::problem::Problem;
 use crate::problem::field_errors::truncated_quote;
 use crate::problem::kind;
@@ -65,6 +71,8 @@ pub struct AccessPolicy {
     pub allowed_origins: Vec<Origin>,
     /// Addresses of proxies that authenticate the clients they forward.
     pub trusted_proxies: Vec<Network>,
+    /// In which headers these say who sent a request; `None` if they do not.
+    pub proxy_identity: Option<ProxyIdentity>,
     /// Whether this server serves its pages over TLS.
     pub serves_tls: bool,
 }
@@ -130,6 +138,25 @@ impl FromStr for Network {
     }
 }
 
+impl Network {
+    /// Returns true if it holds addresses of this machine.
+    pub fn is_loopback(&self) -> bool {
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        loopback.iter().any(|address| self.0.contains(address)) || self.0.addr().is_loopback()
+    }
+
+    /// Returns true if it holds one address.
+    pub fn is_one_address(&self) -> bool {
+        self.0.prefix_len() == self.0.max_prefix_len()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_one_address() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
+    }
+}
+
 /// What to do with an accepted request.
 pub(crate) enum Decision {
     /// Route it; add CORS headers for this origin, if any.
@@ -147,7 +174,9 @@ impl AccessPolicy {
         is_open: bool,
     ) -> Result<Decision, Problem> {
         let host = host(request)?;
-        if is_open
+        // A page with a foreign name may reach the proxy, which signs its browser in.
+        let needs_name = is_open || self.proxied(request.headers(), peer).is_some();
+        if needs_name
             && let Some(host) = host
             && !self.is_allowed_host(host.name)
         {

@@ -60,16 +60,12 @@ pub(crate) async fn batch(
     }
     // Checking ten thousand requests takes long, so it runs on a blocking thread.
     let (checking, reading, sending) = (api.clone(), bytes.clone(), sender.clone());
-    let mut tasks =
-        api.check_pool.run(move || check(&checking, &sending, &reading, is_ndjson, now)).await??;
+    let tasks = api.check_pool.run(move || check(&checking, &sending, &reading, is_ndjson, now)).await??;
     // The request itself was counted with its key.
     let further = u32::try_from(tasks.len().saturating_sub(1)).unwrap_or(u32::MAX);
     sender.take_further(further).map_err(over_rate)?;
-    for task in &mut tasks {
-        task.trace.clone_from(&caller);
-        task.submitted_by = sender.id().cloned();
-        task.limited_by = sender.limited().cloned();
-    }
+    let signed = |task| NewTask { trace: caller.clone(), ..sender.signed(task) };
+    let tasks: Vec<_> = tasks.into_iter().map(signed).collect();
     let pointer = |index, place| format!("/{index}/depends_on/{place}");
     lookup::check_dependencies(&api, &sender, &tasks, pointer).await?;
     let submitted = match api.store.submit(tasks, request.map(|request| (request, now))).await {
@@ -225,8 +221,8 @@ pub(crate) fn spec() -> Operation {
         .responds(201, idempotency_key::add_replayed_header(answered.or_lines()))
         .problems(&kind::JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_QUEUE_FULL])
-        .problems(&[kind::KEY_STORAGE_FULL, kind::KEY_TAKEN])
+        .problems(&kind::QUEUE_LIMITS)
+        .problems(&[kind::KEY_TAKEN])
         .problems(&kind::STORE_ACCESS)
 }
 

@@ -69,11 +69,10 @@ pub(crate) async fn prepare_retry(
     id: TaskId,
     now: Timestamp,
 ) -> Result<Option<(TaskState, Result<NewTask, Refusal>)>, Problem> {
-    let Some((state, mut task)) = api.store.clone_for_retry(id, TaskId::new(), now).await? else {
+    let Some((state, task)) = api.store.clone_for_retry(id, TaskId::new(), now).await? else {
         return Ok(None);
     };
-    task.submitted_by = sender.id().cloned();
-    task.limited_by = sender.limited().cloned();
+    let mut task = sender.signed(task);
     if let Some(unique) = &mut task.unique
         && sender.reach().is_bounded()
     {
@@ -111,8 +110,8 @@ pub(crate) fn spec() -> Operation {
              old task. It depends on the unfinished dependencies of the old one.",
         )
         .responds(201, idempotency_key::add_replayed_header(stored()))
-        .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL, kind::KEY_QUEUE_FULL, kind::KEY_STORAGE_FULL])
-        .problems(&[kind::PLUGIN_QUEUE_FULL, kind::TASK_NOT_FINISHED, kind::KEY_TAKEN])
+        .problems(&kind::QUEUE_LIMITS)
+        .problems(&[kind::PLUGIN_COMPILING, kind::TASK_NOT_FINISHED, kind::KEY_TAKEN])
         .problems(&kind::TASK_ACCESS)
 }
 

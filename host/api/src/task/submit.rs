@@ -87,8 +87,7 @@ pub(crate) async fn submit(
     }
     let sending = sender.clone();
     let run_check = run_check(&api, move |api, budget| check(api, &sending, &bytes, now, budget)).await?;
-    let (submitted_by, limited_by) = (sender.id().cloned(), sender.limited().cloned());
-    let tasks = vec![NewTask { trace: caller, submitted_by, limited_by, ..run_check? }];
+    let tasks = vec![NewTask { trace: caller, ..sender.signed(run_check?) }];
     lookup::check_dependencies(&api, &sender, &tasks, |_, place| format!("/depends_on/{place}")).await?;
     let submitted = api.store.submit(tasks, request.map(|request| (request, now))).await?;
     api.scheduler.wake();
@@ -445,8 +444,7 @@ pub(crate) fn spec() -> Operation {
         .responds(201, wait::add_applied_header(idempotency_key::add_replayed_header(stored())))
         .responds(200, wait::add_applied_header(idempotency_key::add_replayed_header(held())))
         .problems(&kind::JSON_BODY)
-        .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_QUEUE_FULL])
-        .problems(&[kind::KEY_STORAGE_FULL, kind::KEY_TAKEN])
+        .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::KEY_TAKEN])
+        .problems(&kind::QUEUE_LIMITS)
         .problems(&kind::STORE_ACCESS)
 }

@@ -14,6 +14,7 @@ use crate::settings::{AuthMode, Settings};
 const SOON: TimeDelta = TimeDelta::days(14);
 
 const NAME: &str = "access";
+const PEOPLE: &str = "people";
 
 pub(super) fn checks(settings: &Settings) -> Vec<Check> {
     if settings.auth == AuthMode::None {
@@ -47,12 +48,50 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
         }
     }];
     checks.extend(ending(&keys));
+    checks.extend(spoofable(settings, &keys));
     checks.extend(
         [Some(files.own()), files.given()]
             .into_iter()
             .flatten()
             .filter_map(|path| readable("keys file", path)),
     );
+    checks
+}
+
+/// Says who may claim to be anyone, if headers of a proxy name the users, and whether the entries about people count.
+fn spoofable(settings: &Settings, keys: &Keys) -> Vec<Check> {
+    let people = keys.people();
+    let Some(header) = &settings.proxy_user_header else {
+        let unused = Check::warn(
+            PEOPLE,
+            format!("the keys files say what {people} people may do, and no proxy names anyone"),
+            "nobody signs in by a proxy",
+            "--proxy-user-header HEADER and --trust-proxy ADDRESS",
+        );
+        return if people > 0 { vec![unused] } else { Vec::new() };
+    };
+    let mut checks = Vec::new();
+    if people == 0 {
+        let fix = "add a [[person]] to the keys file";
+        checks.push(Check::warn(PEOPLE, "no keys file is about people", "nobody signs in by a proxy", fix));
+    }
+    for network in &settings.trust_proxy {
+        let (who, fix) = if network.is_loopback() {
+            (
+                "every program on this machine",
+                "run nothing else here, or let the proxy connect from a machine of its own",
+            )
+        } else if !network.is_one_address() {
+            ("every machine of the network", "name the addresses of the proxies alone in --trust-proxy")
+        } else {
+            continue;
+        };
+        let found = format!("{who} that connects from {network} may send {header} and is then whom it names");
+        checks.push(Check::warn(PEOPLE, found, "they have the rights of every [[person]]", fix));
+    }
+    if checks.is_empty() {
+        checks.push(Check::ok(PEOPLE, format!("{people} entries are about people whom a proxy signs in")));
+    }
     checks
 }
 

@@ -73,6 +73,7 @@ impl Settings {
         check_max("disk", self.disk, "disk_max", Some(self.disk_max), shown)?;
         self.check_tls()?;
         self.check_trust()?;
+        self.check_proxy()?;
         if let Some(debug) = &self.debug_listen {
             ensure!(
                 debug.is_local() || self.debug_remote,
@@ -93,6 +94,18 @@ impl Settings {
         ensure!(
             is_signed || self.plugin_keys.is_none(),
             "--plugin-keys needs --plugin-trust signed: otherwise nothing is verified with these keys"
+        );
+        Ok(())
+    }
+
+    fn check_proxy(&self) -> Result<()> {
+        ensure!(
+            self.proxy_user_header.is_none() || !self.trust_proxy.is_empty(),
+            "--proxy-user-header needs --trust-proxy: the addresses of the proxies whose headers count"
+        );
+        ensure!(
+            self.proxy_groups_header.is_none() || self.proxy_user_header.is_some(),
+            "--proxy-groups-header needs --proxy-user-header: groups are those of a user"
         );
         Ok(())
     }

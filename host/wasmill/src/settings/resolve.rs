@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use wasmill_access::AuditTarget;
-use wasmill_api::{AccessPolicy, TlsFiles};
+use wasmill_api::{AccessPolicy, ProxyIdentity, TlsFiles};
 use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT, shown_size};
 use wasmill_runtime::{MaxLimits, PluginTrust, SignedTrust, SigningKeys, SigningKeysError};
 use wasmill_scheduler::Retention;
@@ -100,6 +100,10 @@ impl Settings {
             public_hosts: self.public_host.clone(),
             allowed_origins: self.allow_origin.clone(),
             trusted_proxies: self.trust_proxy.clone(),
+            proxy_identity: self
+                .proxy_user_header
+                .clone()
+                .map(|user| ProxyIdentity { user, groups: self.proxy_groups_header.clone() }),
             serves_tls: self.tls_cert.is_some(),
         }
     }

@@ -213,3 +213,66 @@ fn a_server_with_a_certificate_serves_no_page_over_plain_http() {
         assert_eq!(refusal(&encrypted, &page(foreign)), Some("cross-origin"), "{foreign}");
     }
 }
+
+#[test]
+fn only_a_trusted_proxy_says_who_sent_a_request() {
+    let policy = |groups: Option<&str>| AccessPolicy {
+        trusted_proxies: vec!["10.0.0.7".parse().unwrap(), "fd00::/64".parse().unwrap()],
+        proxy_identity: Some(ProxyIdentity {
+            user: "X-Forwarded-User".parse().unwrap(),
+            groups: groups.map(|name| name.parse().unwrap()),
+        }),
+        ..AccessPolicy::default()
+    };
+    let said = |policy: &AccessPolicy, peer: &str, headers: &[(&'static str, &'static str)]| {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.append(*name, HeaderValue::from_static(value));
+        }
+        policy.proxied(&all, peer.parse().unwrap())
+    };
+    let person = |user: &str, groups: &[&str]| {
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        Some(Proxied::Person(wasmill_access::NamedPerson { user: user.to_owned(), groups }))
+    };
+    let ada = ("x-forwarded-user", "ada@example.com");
+    let plain = policy(None);
+    for peer in ["10.0.0.7", "::ffff:10.0.0.7", "fd00::1"] {
+        assert_eq!(said(&plain, peer, &[ada]), person("ada@example.com", &[]), "{peer}");
+    }
+    for peer in ["10.0.0.8", "127.0.0.1", "fd00:0:0:1::1"] {
+        assert_eq!(said(&plain, peer, &[ada]), None, "{peer}");
+    }
+    assert_eq!(said(&plain, "10.0.0.7", &[]), None);
+    assert_eq!(said(&AccessPolicy { proxy_identity: None, ..plain.clone() }, "10.0.0.7", &[ada]), None);
+    // A second header may be that of a client.
+    let eve = ("x-forwarded-user", "eve");
+    for headers in [&[ada, eve][..], &[("x-forwarded-user", "")], &[("x-forwarded-user", "ada,eve")]] {
+        assert_eq!(said(&plain, "10.0.0.7", headers), Some(Proxied::Invalid), "{headers:?}");
+    }
+    let grouped = policy(Some("x-groups"));
+    let groups = ("x-groups", " ops, dev ,,a b");
+    assert_eq!(said(&grouped, "10.0.0.7", &[ada, groups]), person("ada@example.com", &["ops", "dev"]));
+    assert_eq!(said(&grouped, "10.0.0.7", &[ada, groups, groups]), Some(Proxied::Invalid));
+    assert_eq!(said(&plain, "10.0.0.7", &[ada, groups]), person("ada@example.com", &[]));
+    for bad in ["authorization", "Cookie", "X-Forwarded-For", "a b", ""] {
+        assert!(bad.parse::<IdentityHeader>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_request_of_a_person_needs_a_name_of_this_server() {
+    let policy = AccessPolicy {
+        trusted_proxies: vec!["10.0.0.7".parse().unwrap()],
+        proxy_identity: Some(ProxyIdentity { user: "x-user".parse().unwrap(), groups: None }),
+        public_hosts: vec!["tasks.example.org".parse().unwrap()],
+        ..AccessPolicy::default()
+    };
+    let checked = |host: &str, user: bool| {
+        let request = Request::builder().uri("/task").header(header::HOST, host);
+        let request = if user { request.header("x-user", "ada") } else { request };
+        policy.check(&request.body(()).unwrap(), "10.0.0.7".parse().unwrap(), false).is_ok()
+    };
+    assert!(checked("tasks.example.org", true) && checked("rebound.example", false));
+    assert!(!checked("rebound.example", true), "its page would act as the user of the browser");
+}

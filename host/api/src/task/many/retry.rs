@@ -284,7 +284,7 @@ pub(crate) fn spec() -> Operation {
     SELECTION
         .add_parameters(operation)
         .responds(200, idempotency_key::add_replayed_header(answer))
-        .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL])
-        .problems(&[kind::KEY_QUEUE_FULL, kind::KEY_STORAGE_FULL])
+        .problems(&[kind::PLUGIN_COMPILING])
+        .problems(&kind::QUEUE_LIMITS)
         .problems(&kind::STORE_ACCESS)
 }
