@@ -49,7 +49,7 @@ pub(crate) async fn delete_many(
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
     let mut bulk = SELECTION.check(&params)?;
-    bulk.filter.reach.clone_from(sender.reach());
+    filter::within(&mut bulk.filter, &sender);
     let dry_run = bulk.dry_run;
     let mut view = DeletedView { deleted: 0, dry_run, next: None, stopped_by: None };
     let stopped = delete(&api, bulk, &mut view).await.err();
