@@ -13,6 +13,7 @@ mod outcomes;
 mod plugins;
 mod scratch;
 mod secrets;
+mod tcp;
 mod third_party;
 mod trust;
 mod uploading;

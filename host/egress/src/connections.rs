@@ -34,6 +34,18 @@ pub enum ConnectionQuota {
     Own,
 }
 
+/// The right to hold one open connection, until it is dropped.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl From<OwnedSemaphorePermit> for ConnectionPermit {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: permit }
+    }
+}
+
 /// A limit on open connections. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionLimit {

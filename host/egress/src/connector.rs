@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
-use crate::connections::{Connection, ConnectionLimit, ConnectionQuota, TrafficMeter};
+use crate::connections::{Connection, ConnectionLimit, ConnectionPermit, ConnectionQuota, TrafficMeter};
 use crate::dial::connect_to_any;
 use crate::endpoint::Endpoint;
 use crate::public_address;
@@ -127,14 +128,43 @@ impl Connector {
             Some(_) => Vec::new(),
             None => self.addresses(endpoint, is_allowed).await?,
         };
-        let busy = ConnectError::Busy { max: self.connections.max };
-        let permit = timeout(self.permit_wait_max, self.connections.acquire()).await.map_err(|_| busy)?;
+        let permit = self.acquire().await?;
         let stream = match &self.socket {
             Some(path) => UnixStream::connect(path).await.map(Either::Right),
             None => connect_to_any(&addresses).await.map(Either::Left),
         };
         let stream = stream.map_err(ConnectError::Refused)?;
         Ok(Connection { stream, meter, _permit: permit })
+    }
+
+    /// Waits for the right to open a connection, which counts against the quota of this connector.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ConnectError::Busy`] if no connection is closed in time.
+    pub async fn reserve(&self) -> Result<ConnectionPermit, ConnectError> {
+        self.acquire().await.map(ConnectionPermit::from)
+    }
+
+    /// Resolves a name, within the limits of all look-ups. The caller has to check the addresses.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name has no address, or none in time.
+    pub async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, ConnectError> {
+        let found = self.resolver.look_up(host, 0).await.map_err(ConnectError::NotFound)?;
+        let mut addresses = Vec::new();
+        for address in found.iter().map(|address| address.ip().to_canonical()) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() { Err(ConnectError::NoAddress) } else { Ok(addresses) }
+    }
+
+    async fn acquire(&self) -> Result<OwnedSemaphorePermit, ConnectError> {
+        let busy = ConnectError::Busy { max: self.connections.max };
+        timeout(self.permit_wait_max, self.connections.acquire()).await.map_err(|_| busy)
     }
 
     /// Starts TLS with the endpoint on a connection.
@@ -193,7 +223,24 @@ mod tests {
         assert!(matches!(refused, ConnectError::Busy { max: 2 }), "{refused:?}");
         assert!(refused.redacted().contains("all 2 outgoing connections"), "{refused}");
         drop(first);
+        let reserved = connector.reserve().await.expect("room again");
+        let refused = connect().await.err().expect("a reservation counts");
+        assert!(matches!(refused, ConnectError::Busy { max: 2 }), "{refused:?}");
+        drop(reserved);
         connect().await.expect("room again");
+    }
+
+    #[tokio::test]
+    async fn a_look_up_returns_each_address_once_in_its_canonical_form() {
+        fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+            let addresses = ["10.0.0.7", "::ffff:10.0.0.7", "fd00::1", "10.0.0.7"];
+            let known = addresses.map(|address| SocketAddr::new(address.parse().expect("an address"), port));
+            Ok(if host == "known" { known.to_vec() } else { Vec::new() })
+        }
+        let connector = Connector::new(None, ConnectionQuota::Own).expect("no roots").with_lookup(resolve);
+        let expected = ["10.0.0.7", "fd00::1"].map(|address| address.parse::<IpAddr>().expect("an address"));
+        assert_eq!(connector.look_up("known").await.expect("known"), expected);
+        assert!(matches!(connector.look_up("unknown").await, Err(ConnectError::NoAddress)));
     }
 
     #[test]

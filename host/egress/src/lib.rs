@@ -1,7 +1,7 @@
-//! Outgoing HTTP: resolves names, checks addresses, connects only to addresses that passed the check, and sends one
+//! The way out: resolves names, checks addresses, connects only to addresses that passed the check, and sends one HTTP
 //! request per connection.
 //!
-//! The runtime sends the requests of guests through it, the host those of webhooks, traces and commands, so that all
+//! The runtime sends the requests of guests through it and looks up the names of their TCP connections, the host those of webhooks, traces and commands, so that all
 //! follow the same rules. It pools no connections and uses no proxy. Callers decide which addresses besides public
 //! ones are allowed.
 
@@ -17,10 +17,11 @@ mod resolver;
 mod tls;
 
 pub use base_url::BaseUrl;
-pub use connections::{ConnectionQuota, Traffic, TrafficMeter};
+pub use connections::{ConnectionPermit, ConnectionQuota, Traffic, TrafficMeter};
 pub use connector::{ConnectError, Connector};
 pub use destination::{AllowedDestination, InvalidDestination};
 pub use endpoint::{Endpoint, normalize_host};
+pub use public_address::is_public;
 pub use request::{BUFFER_BYTES_MAX, Driver, RequestError, Route, USER_AGENT, is_reserved};
 pub use resolver::LookupFn;
 pub use tls::{EncryptedStream, TlsClient, Trust};

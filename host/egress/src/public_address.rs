@@ -1,6 +1,6 @@
 //! Classifies addresses: names may resolve only to addresses of the public Internet.
 //!
-//! Called by `connector` for every address before it connects. Without this check, anybody's DNS could direct a
+//! Called by `connector` for every address before it connects, and by the runtime for those of TCP. Without this check, anybody's DNS could direct a
 //! request into the host's own network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -41,7 +41,7 @@ const UNICAST_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
 /// Returns true if an address is on the public Internet.
-pub(crate) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

@@ -93,7 +93,7 @@ fn rerun_if_changed(guest_dir: &Path) {
 pub fn build_in(guest_dir: &Path, target_dir: &Path) -> Result<PathBuf, BuildError> {
     let manifest = guest_dir.join("Cargo.toml");
     let name = package_name(&manifest)?;
-    let output = cargo(&manifest, target_dir)
+    let output = cargo(guest_dir, target_dir)
         .output()
         .map_err(|error| BuildError(format!("failed to start cargo for guest {name}: {error}")))?;
     if !output.status.success() {
@@ -107,13 +107,13 @@ pub fn build_in(guest_dir: &Path, target_dir: &Path) -> Result<PathBuf, BuildErr
     }
 }
 
-fn cargo(manifest: &Path, target_dir: &Path) -> Command {
+/// The guest's own `.cargo/config.toml` applies: cargo looks for it from the current folder up.
+fn cargo(guest_dir: &Path, target_dir: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
-        .arg(manifest)
-        .arg("--target-dir")
+        .current_dir(guest_dir)
+        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
         .arg(target_dir);
     for setting in OUTER_SETTINGS {
         command.env_remove(setting);

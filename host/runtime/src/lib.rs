@@ -16,6 +16,8 @@ mod guest;
 
 mod compile;
 mod files;
+mod tcp;
+
 mod http;
 mod manifest;
 
@@ -62,6 +64,7 @@ pub use observe::http_calls::HttpCall;
 pub use observe::instance_status::{HostCall, InstanceState};
 pub use observe::load_stats::LoadStats;
 pub use observe::samples::{GuestSample, GuestSampler};
+pub use observe::tcp_sockets::{TcpSocketInfo, TcpSocketState};
 pub use plugin::config::{
     HttpRule, InputCheck, MaxLimits, Permissions, PluginConfig, ResultFormat, RetryPolicy, ScheduleConfig,
 };
@@ -69,6 +72,7 @@ pub use plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 pub use plugin::kind::PluginKind;
 pub use plugin::name_list::NameList;
 pub use plugin::schema::{InputBudget, InputSchema, Violation};
+pub use plugin::tcp_rule::TcpRule;
 pub use regular_file::{read_bounded, read_file, read_text};
 pub use run::instances::InstanceInfo;
 pub use runtime::{MemoryUsage, PoolUsage, Runtime};

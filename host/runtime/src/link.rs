@@ -7,5 +7,7 @@ pub(crate) mod file_modules;
 pub(crate) mod host_imports;
 pub(crate) mod linked_plugin;
 pub(crate) mod plugin;
+pub(crate) mod preview1;
 pub(crate) mod proposals;
+pub(crate) mod sockets;
 pub(crate) mod wasi_overrides;

@@ -8,4 +8,5 @@ pub(crate) mod http_calls;
 pub(crate) mod instance_status;
 pub(crate) mod load_stats;
 pub(crate) mod samples;
+pub(crate) mod tcp_sockets;
 pub(crate) mod thread_monitor;

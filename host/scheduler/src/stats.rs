@@ -65,6 +65,9 @@ impl AttemptStats {
         used.checkpoints += usage.checkpoints;
         used.disk_written_bytes += usage.disk_written_bytes;
         used.files_created += usage.files_created;
+        used.tcp_connections += usage.tcp_connections;
+        used.tcp_sent_bytes += usage.tcp_sent_bytes;
+        used.tcp_received_bytes += usage.tcp_received_bytes;
     }
 }
 

@@ -137,13 +137,14 @@ fn buttons(site: &Site, plugin: &Plugin, is_alone: bool) -> Markup {
 
 /// Shows what its tasks may reach: nothing, unless the manifest says so.
 fn may(permissions: &Permissions) -> Markup {
-    let Permissions { http, env, dirs, scratch, secrets } = permissions;
+    let Permissions { http, tcp, env, dirs, scratch, secrets } = permissions;
     html! {
         h3 { "May" }
-        @if http.is_empty() && env.is_empty() && dirs.is_empty() && scratch.is_none() && secrets.is_empty() { p.note { "compute, and nothing else: no network, no files, no variables" } }
+        @if http.is_empty() && tcp.is_empty() && env.is_empty() && dirs.is_empty() && scratch.is_none() && secrets.is_empty() { p.note { "compute, and nothing else: no network, no files, no variables" } }
         @else {
             ul.may {
                 @for rule in http { li { "reach " code { (visible(rule)) } } }
+                @for rule in tcp { li { "connect to " code { (visible(rule)) } } }
                 @if !env.is_empty() { li { "read the variables " @for (index, name) in env.iter().enumerate() { @if index > 0 { ", " } code { (visible(name)) } } } }
                 @for secret in secrets { li { @if secret.revealed { "see the secret " } @else { "use the secret " } code { (visible(&secret.name)) } @if !secret.revealed { " at " (visible(&secret.to.join(", "))) } } }
                 @if let Some(scratch) = scratch { li { "use a scratch folder " code { (visible(&scratch.guest)) } " of " (unit::bytes(scratch.bytes)) " for each run" } }
@@ -212,6 +213,7 @@ mod tests {
             retry: Some(Retry { max_attempts: 3, on: vec![text()], ..Retry::default() }),
             permissions: Some(Permissions {
                 http: vec![text()],
+                tcp: vec![text()],
                 env: vec![text()],
                 dirs: vec![Folder { host: text(), guest: text(), write: true }],
                 scratch: Some(Scratch { guest: text(), bytes: u64::MAX, files: 1 }),

@@ -108,6 +108,9 @@ pub struct Usage {
     pub checkpoints: u64,
     pub disk_written_bytes: u64,
     pub files_created: u64,
+    pub tcp_connections: u64,
+    pub tcp_sent_bytes: u64,
+    pub tcp_received_bytes: u64,
 }
 
 /// Why an attempt failed.
@@ -351,6 +354,7 @@ pub struct Backoff {
 #[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
 pub struct Permissions {
     pub http: Vec<String>,
+    pub tcp: Vec<String>,
     pub env: Vec<String>,
     pub dirs: Vec<Folder>,
     pub scratch: Option<Scratch>,

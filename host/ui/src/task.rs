@@ -182,6 +182,11 @@ fn usage(task: &Task) -> Markup {
             "Sent, received",
             format!("{}, {}", unit::bytes(usage.http_sent_bytes), unit::bytes(usage.http_received_bytes)),
         ),
+        ("TCP connections", unit::count(usage.tcp_connections)),
+        (
+            "Over TCP",
+            format!("{}, {}", unit::bytes(usage.tcp_sent_bytes), unit::bytes(usage.tcp_received_bytes)),
+        ),
         ("Checkpoints", unit::count(usage.checkpoints)),
         ("Written to disk", unit::bytes(usage.disk_written_bytes)),
         ("Files created", unit::count(usage.files_created)),

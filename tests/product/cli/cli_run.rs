@@ -241,6 +241,9 @@ fn json_output_has_the_usage_of_the_last_attempt() {
         "log_bytes",
         "peak_memory_bytes",
         "queue_ms",
+        "tcp_connections",
+        "tcp_received_bytes",
+        "tcp_sent_bytes",
         "wall_ms",
     ];
     assert_eq!(names, all, "as in the record of a task");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 use serde::Serialize;
 use wasmill_model::Timestamp;
-use wasmill_runtime::{HostCall, HttpCall, InstanceInfo, InstanceState};
+use wasmill_runtime::{HostCall, HttpCall, InstanceInfo, InstanceState, TcpSocketInfo, TcpSocketState};
 use wasmill_scheduler::{RunInfo, Slots};
 
 /// States of a run.
@@ -62,6 +62,17 @@ struct InstanceDump {
     memory_max_bytes: u64,
     /// Its open HTTP requests.
     http: Vec<HttpDump>,
+    /// Its open TCP sockets and look-ups.
+    tcp: Vec<TcpDump>,
+}
+
+#[derive(Serialize)]
+struct TcpDump {
+    to: String,
+    state: &'static str,
+    sent_bytes: u64,
+    received_bytes: u64,
+    ms: u128,
 }
 
 #[derive(Serialize)]
@@ -112,6 +123,7 @@ impl InstanceDump {
             tables_bytes: instance.tables_bytes,
             memory_max_bytes: instance.memory_bytes_max,
             http: instance.http.into_iter().map(HttpDump::new).collect(),
+            tcp: instance.tcp.into_iter().map(TcpDump::new).collect(),
         }
     }
 }
@@ -125,6 +137,14 @@ impl HttpDump {
             has_head,
             ms: Instant::now().saturating_duration_since(started_at).as_millis(),
         }
+    }
+}
+
+impl TcpDump {
+    fn new(socket: TcpSocketInfo) -> Self {
+        let TcpSocketInfo { to, state, sent_bytes, received_bytes, started_at } = socket;
+        let ms = Instant::now().saturating_duration_since(started_at).as_millis();
+        Self { to, state: state.as_str(), sent_bytes, received_bytes, ms }
     }
 }
 
@@ -150,10 +170,16 @@ fn describe(instance: &InstanceInfo, now: Timestamp) -> (&'static str, String, O
 }
 
 /// Describes a wait. What a handle or stream is for is inferred from the rest of the guest: files from its
-/// permissions, HTTP from its open requests; its log and stdin never block.
+/// permissions, HTTP and TCP from its open requests and sockets; its log and stdin never block.
 fn describe_wait(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -> String {
     let http: Vec<_> = instance.http.iter().map(|call| format!("{} {}", call.method, call.origin)).collect();
     let http = (!http.is_empty()).then(|| format!("HTTP: {}", http.join(", ")));
+    let tcp: Vec<_> = instance.tcp.iter().map(describe_socket).collect();
+    let tcp = (!tcp.is_empty()).then(|| format!("TCP: {}", tcp.join(", ")));
+    let network = match (http, tcp) {
+        (Some(http), Some(tcp)) => Some(format!("{http}; {tcp}")),
+        (http, tcp) => http.or(tcp),
+    };
     let asleep = until.map(|until| format!("sleeping until {until}"));
     match call {
         HostCall::Sleep | HostCall::PollOneoff => asleep.unwrap_or_else(|| "sleeping".to_owned()),
@@ -161,17 +187,27 @@ fn describe_wait(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -
         HostCall::Restore => "restoring its checkpoint".to_owned(),
         HostCall::Dependencies => "reading its dependencies".to_owned(),
         HostCall::Files | HostCall::Preview1 => "file operation".to_owned(),
-        HostCall::Poll => match (http, asleep) {
-            (Some(http), Some(sleep)) => format!("{http}; or {sleep}"),
+        HostCall::Poll => match (network, asleep) {
+            (Some(network), Some(sleep)) => format!("{network}; or {sleep}"),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) if instance.has_files => "file operation".to_owned(),
             (None, None) => "handle".to_owned(),
         },
-        HostCall::Stream => match http {
-            Some(http) if instance.has_files => format!("file, or {http}"),
-            Some(http) => http,
+        HostCall::Sockets => "waiting for a socket, of which all guests share a number".to_owned(),
+        HostCall::Stream => match network {
+            Some(network) if instance.has_files => format!("file, or {network}"),
+            Some(network) => network,
             None => "file stream".to_owned(),
         },
+    }
+}
+
+fn describe_socket(socket: &TcpSocketInfo) -> String {
+    match socket.state {
+        TcpSocketState::LookingUp => format!("looking up {}", socket.to),
+        TcpSocketState::Open => "unconnected".to_owned(),
+        TcpSocketState::Connecting => format!("connecting to {}", socket.to),
+        TcpSocketState::Connected => socket.to.clone(),
     }
 }
 

@@ -185,7 +185,7 @@ fn waiting_metrics(oldest: &[(PluginName, Timestamp)], now: Timestamp) -> Metric
 /// A counter over all attempts of a plugin: name, help text and source.
 type AttemptCounter = (&'static str, &'static str, fn(&Usage) -> f64);
 
-const ATTEMPT_COUNTERS: [AttemptCounter; 9] = [
+const ATTEMPT_COUNTERS: [AttemptCounter; 12] = [
     ("wasmill_task_cpu_seconds", "CPU time of attempts", |used| seconds(used.cpu)),
     ("wasmill_task_instantiate_seconds", "Time spent creating instances", |used| seconds(used.instantiate)),
     ("wasmill_task_log_bytes", "Bytes written to task logs, stored or not", |used| used.log_bytes as f64),
@@ -206,6 +206,15 @@ const ATTEMPT_COUNTERS: [AttemptCounter; 9] = [
     }),
     ("wasmill_task_files_created", "Files, folders and links created in granted folders", |used| {
         used.files_created as f64
+    }),
+    ("wasmill_task_tcp_connections", "TCP connections that guests established", |used| {
+        used.tcp_connections as f64
+    }),
+    ("wasmill_task_tcp_sent_bytes", "Bytes sent over TCP connections of guests", |used| {
+        used.tcp_sent_bytes as f64
+    }),
+    ("wasmill_task_tcp_received_bytes", "Bytes received over TCP connections of guests", |used| {
+        used.tcp_received_bytes as f64
     }),
 ];
 

@@ -147,7 +147,7 @@ pub(crate) fn put_spec() -> Operation {
     let operation = Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
         .detail(
             "Same effect as putting the file into the plugins folder. A rejected file replaces nothing. If \
-             its manifest grants permissions (`http`, `env`, `dirs`, `scratch`, `secrets`), the manifest's `sha256` must be the \
+             its manifest grants permissions (`http`, `tcp`, `env`, `dirs`, `scratch`, `secrets`), the manifest's `sha256` must be the \
              digest of this file, unless the file is unchanged. Requires `--allow-upload`. `changes` compares it with \
              the version that ran tasks before. With `--plugin-trust listed` or `signed`, a file that is not trusted is \
              refused as one that is no plugin.",

@@ -7,7 +7,7 @@ use wasmill_egress::Endpoint;
 use wasmill_model::Reach;
 use wasmill_runtime::{
     DirRule, HttpRule, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource, PluginState,
-    RetryPolicy, SecretRule,
+    RetryPolicy, SecretRule, TcpRule,
 };
 
 use wasmill_store::PublishedPlugin;
@@ -123,6 +123,8 @@ struct RetryView {
 #[schemars(rename = "PluginPermissions")]
 struct PermissionsView {
     http: Vec<String>,
+    /// Each as `host:port`, with the networks of private addresses that the name may resolve to.
+    tcp: Vec<String>,
     /// Names only: values may be secrets.
     env: Vec<String>,
     dirs: Vec<DirView>,
@@ -262,6 +264,7 @@ impl PermissionsView {
         };
         Self {
             http: permissions.http.iter().map(HttpRule::to_string).collect(),
+            tcp: permissions.tcp.iter().map(TcpRule::to_string).collect(),
             env: permissions.env.keys().cloned().collect(),
             dirs: permissions.dirs.iter().map(dir).collect(),
             scratch: permissions.scratch.as_ref().map(|rule| ScratchView {
@@ -308,6 +311,6 @@ pub(crate) fn example() -> Value {
             "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5},
             "on": ["io", "trap", "timeout"],
         },
-        "permissions": {"http": [], "env": [], "dirs": [], "scratch": null, "secrets": []},
+        "permissions": {"http": [], "tcp": [], "env": [], "dirs": [], "scratch": null, "secrets": []},
     })
 }

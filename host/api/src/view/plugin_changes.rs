@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use wasmill_runtime::{DirRule, HttpRule, InService, Permissions, PluginDetails, ScratchRule};
+use wasmill_runtime::{DirRule, HttpRule, InService, Permissions, PluginDetails, ScratchRule, TcpRule};
 
 use super::plugin::{FactsView, PluginView};
 use crate::openapi::schema::{AnyJson, DigestSchema};
@@ -58,6 +58,7 @@ struct NamesView {
 #[schemars(rename = "PermissionChanges")]
 struct PermissionChangesView {
     http: NamesView,
+    tcp: NamesView,
     /// Names only: values may be secrets.
     env: NamesView,
     /// Each as the folder of the host, that of the guest, and whether it is written to.
@@ -91,6 +92,7 @@ impl ChangesView {
             schema_changed: old.and_then(schema) != after.and_then(schema),
             permissions: PermissionChangesView {
                 http: names(|details| http(&details.config.permissions)),
+                tcp: names(|details| tcp(&details.config.permissions)),
                 env: names(|details| details.config.permissions.env.keys().cloned().collect()),
                 dirs: names(|details| dirs(&details.config.permissions)),
                 scratch: names(|details| scratch(&details.config.permissions)),
@@ -113,6 +115,10 @@ impl NamesView {
 
 fn http(permissions: &Permissions) -> Vec<String> {
     permissions.http.iter().map(HttpRule::to_string).collect()
+}
+
+fn tcp(permissions: &Permissions) -> Vec<String> {
+    permissions.tcp.iter().map(TcpRule::to_string).collect()
 }
 
 fn dirs(permissions: &Permissions) -> Vec<String> {
@@ -175,7 +181,7 @@ pub(crate) fn example() -> Value {
     example["changes"] = json!({
         "is_new": false, "replaces": "a1a731842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2",
         "imports": {"added": ["wasi:filesystem/types@0.2.6"], "removed": []}, "exports": none, "schema_changed": false,
-        "permissions": {"http": none, "env": none, "dirs": none, "scratch": none, "secrets": none},
+        "permissions": {"http": none, "tcp": none, "env": none, "dirs": none, "scratch": none, "secrets": none},
         "settings": {"limits.memory_bytes": {"from": 33_554_432, "to": 67_108_864}},
     });
     example

@@ -189,6 +189,11 @@ struct UsageView {
     disk_written_bytes: u64,
     /// Files, folders and links created there.
     files_created: u64,
+    /// TCP connections of `wasi:sockets` that were established.
+    tcp_connections: u64,
+    /// Bytes sent over them.
+    tcp_sent_bytes: u64,
+    tcp_received_bytes: u64,
 }
 
 /// Why an attempt failed.
@@ -302,6 +307,9 @@ impl UsageView {
             checkpoints: usage.checkpoints,
             disk_written_bytes: usage.disk_written_bytes,
             files_created: usage.files_created,
+            tcp_connections: usage.tcp_connections,
+            tcp_sent_bytes: usage.tcp_sent_bytes,
+            tcp_received_bytes: usage.tcp_received_bytes,
         }
     }
 }
@@ -328,6 +336,16 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Returns the usage of the example.
+fn usage_example() -> Value {
+    json!({
+        "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
+        "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
+        "disk_written_bytes": 0, "files_created": 0, "tcp_connections": 0, "tcp_sent_bytes": 0,
+        "tcp_received_bytes": 0,
+    })
+}
+
 /// Example for the OpenAPI document.
 pub(crate) fn example() -> Value {
     json!({
@@ -340,11 +358,7 @@ pub(crate) fn example() -> Value {
         "stop_requested_at": null, "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
         "suspensions": 0,
         "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
-        "usage": {
-            "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
-            "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
-            "disk_written_bytes": 0, "files_created": 0,
-        },
+        "usage": usage_example(),
         "exit_code": null, "error": null, "schedule": null, "pending_dependencies": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "group": null, "submitted_by": null,
     })

@@ -36,6 +36,12 @@ pub struct Usage {
     pub files_created: u64,
     /// The exit code of a program; 0 for every other plugin, and until the program ends.
     pub exit_code: i32,
+    /// TCP connections of `wasi:sockets` that were established.
+    pub tcp_connections: u64,
+    /// Bytes sent over them.
+    pub tcp_sent_bytes: u64,
+    /// Bytes received over them.
+    pub tcp_received_bytes: u64,
 }
 
 impl Usage {
@@ -56,6 +62,9 @@ impl Usage {
             disk_written_bytes: self.disk_written_bytes + earlier.disk_written_bytes,
             files_created: self.files_created + earlier.files_created,
             exit_code: self.exit_code,
+            tcp_connections: self.tcp_connections + earlier.tcp_connections,
+            tcp_sent_bytes: self.tcp_sent_bytes + earlier.tcp_sent_bytes,
+            tcp_received_bytes: self.tcp_received_bytes + earlier.tcp_received_bytes,
         }
     }
 }
@@ -74,6 +83,9 @@ pub struct Meter {
     disk_written_bytes: AtomicU64,
     files_created: AtomicU64,
     exit_code: AtomicI32,
+    tcp_connections: AtomicU64,
+    tcp_sent_bytes: AtomicU64,
+    tcp_received_bytes: AtomicU64,
 }
 
 impl Meter {
@@ -132,6 +144,21 @@ impl Meter {
         self.exit_code.store(code, Relaxed);
     }
 
+    /// Counts a TCP connection.
+    pub fn add_tcp_connection(&self) {
+        self.tcp_connections.fetch_add(1, Relaxed);
+    }
+
+    /// Adds bytes sent over TCP connections.
+    pub fn add_tcp_sent_bytes(&self, bytes: u64) {
+        self.tcp_sent_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Adds bytes received over TCP connections.
+    pub fn add_tcp_received_bytes(&self, bytes: u64) {
+        self.tcp_received_bytes.fetch_add(bytes, Relaxed);
+    }
+
     /// Returns the usage so far, without `wall` and `queue`.
     pub fn read(&self) -> Usage {
         Usage {
@@ -148,6 +175,9 @@ impl Meter {
             disk_written_bytes: self.disk_written_bytes.load(Relaxed),
             files_created: self.files_created.load(Relaxed),
             exit_code: self.exit_code.load(Relaxed),
+            tcp_connections: self.tcp_connections.load(Relaxed),
+            tcp_sent_bytes: self.tcp_sent_bytes.load(Relaxed),
+            tcp_received_bytes: self.tcp_received_bytes.load(Relaxed),
         }
     }
 }
@@ -174,6 +204,9 @@ mod tests {
             meter.add_http_received_bytes(100 * bytes);
             meter.add_disk_written_bytes(1_000 * bytes);
             meter.add_file_created();
+            meter.add_tcp_connection();
+            meter.add_tcp_sent_bytes(20 * bytes);
+            meter.add_tcp_received_bytes(200 * bytes);
         }
         meter.add_checkpoint();
         meter.set_exit_code(-1);
@@ -182,5 +215,6 @@ mod tests {
         assert_eq!((read.memory_bytes, read.log_bytes, read.checkpoints), (65_536, 7, 1));
         assert_eq!((read.disk_written_bytes, read.files_created, read.exit_code), (7_000, 2, -1));
         assert_eq!((read.http_requests, read.http_sent_bytes, read.http_received_bytes), (2, 70, 700));
+        assert_eq!((read.tcp_connections, read.tcp_sent_bytes, read.tcp_received_bytes), (2, 140, 1_400));
     }
 }

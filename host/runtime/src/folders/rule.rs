@@ -26,8 +26,14 @@ pub struct ScratchRule {
 
 /// Returns true for an absolute path of plain names.
 pub(crate) fn is_plain(guest: &str) -> bool {
-    guest == "/"
-        || guest.strip_prefix('/').is_some_and(|path| {
-            path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\0', '\\'])
-        })
+    guest == "/" || guest.strip_prefix('/').is_some_and(has_plain_names)
+}
+
+/// Returns true for a path of plain names, absolute or as a program uses relative ones.
+pub(crate) fn is_plain_or_relative(guest: &str) -> bool {
+    guest == "." || is_plain(guest) || has_plain_names(guest)
+}
+
+fn has_plain_names(path: &str) -> bool {
+    path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\0', '\\'])
 }

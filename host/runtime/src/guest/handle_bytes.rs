@@ -1,5 +1,5 @@
 //! Estimates the memory that the host keeps behind the handles of one guest: requests, header fields, bodies,
-//! connections, streams.
+//! connections, sockets, streams.
 //!
 //! Called by `guest` before a call. Each entry is estimated by the maximum it can hold.
 
@@ -7,7 +7,7 @@ use std::any::Any;
 
 use hyper::HeaderMap;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, TcpSocket};
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody};
@@ -29,7 +29,9 @@ const FIELD_BYTES: usize = 128;
 const BODY_BYTES: usize = 2 * BODY_CHUNK_BYTES;
 /// Bytes of a connection: read buffer, write buffer and TLS.
 const CONNECTION_BYTES: usize = 3 * BUFFER_BYTES_MAX;
-/// Bytes of a file stream: wasmtime reads and writes at most this much at once.
+/// Bytes of a TCP socket beside its streams: what the kernel keeps for it at first.
+const SOCKET_BYTES: usize = 64 << 10;
+/// Bytes of a file or TCP stream: wasmtime reads and writes at most this much at once.
 const STREAM_BYTES: usize = 64 << 10;
 
 /// Bytes of a directory listing: the entries that were read ahead.
@@ -68,6 +70,8 @@ fn bytes_beside(entry: &(dyn Any + Send)) -> usize {
         }
     } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
         fields_bytes(&response.headers) + if response.body.is_some() { BODY_BYTES } else { 0 }
+    } else if entry.is::<TcpSocket>() {
+        SOCKET_BYTES
     } else if entry.is::<Listing>() {
         LISTING_BYTES
     } else if entry.is::<DynInputStream>() || entry.is::<DynOutputStream>() {

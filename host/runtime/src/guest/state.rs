@@ -22,6 +22,7 @@ use crate::plugin::config::PluginConfig;
 use crate::plugin::context::PluginContext;
 use crate::scratch::folder::RunScratch;
 use crate::secrets::RunSecrets;
+use crate::tcp::guest_tcp::GuestTcp;
 
 /// Handles that one guest may hold: timers, streams, files and the like.
 pub(crate) const HANDLES_MAX: usize = 1_024;
@@ -57,6 +58,8 @@ pub(crate) struct Guest {
     pub(crate) timer: Option<(u32, Instant)>,
     /// The files and folders it has open.
     pub(crate) files: OpenFiles,
+    /// Its TCP; `None` if the manifest permits none.
+    pub(crate) tcp: Option<Arc<GuestTcp>>,
     secrets: Option<Arc<RunSecrets>>,
     handles: ResourceTable,
     /// The handle table of a guest over its memory limit. It is empty and has no capacity, so the next call that
@@ -142,12 +145,18 @@ impl Guest {
         let (mut handles, mut no_handles) = (ResourceTable::new(), ResourceTable::new());
         handles.set_max_capacity(HANDLES_MAX);
         no_handles.set_max_capacity(0);
+        let tcp = GuestTcp::new(plugin, &run.host, account.reservation().status(), secrets.as_ref());
+        let mut wasi = wasi;
+        if let (Some(tcp), Wasi::Component(ctx)) = (&tcp, &mut wasi) {
+            *ctx.sockets() = tcp.context();
+        }
         Self {
             run,
             limiter: Limiter::new(&account),
             call_bytes_max: call_bytes_max(&plugin.config.limits, matches!(wasi, Wasi::Module(_))),
             account,
             files,
+            tcp,
             secrets,
             plugin: Arc::clone(plugin),
             program,
@@ -217,10 +226,10 @@ impl Guest {
         }
     }
 
-    /// Counts the memory behind the handles of a component. A guest without HTTP and folders has only timers and
+    /// Counts the memory behind the handles of a component. A guest without HTTP, TCP and folders has only timers and
     /// log streams, which keep nothing.
     fn count_handles(&mut self) {
-        if self.http.is_none() && self.files.is_none() {
+        if self.http.is_none() && self.tcp.is_none() && self.files.is_none() {
             return;
         }
         if self.uncounted_calls > 0 {
@@ -304,6 +313,9 @@ impl WasiView for Guest {
         if let Wasi::Later = self.wasi {
             let mut wasi = wasi_ctx::for_task(&self.run, &self.variables()).build();
             *wasi.filesystem() = self.files.context();
+            if let Some(tcp) = &self.tcp {
+                *wasi.sockets() = tcp.context();
+            }
             self.wasi = Wasi::Component(Box::new(wasi));
         }
         self.count_handles();

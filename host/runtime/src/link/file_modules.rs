@@ -1,4 +1,4 @@
-//! The file functions of WASI preview 1: wasmtime's implementation, with limits on open files and writes, on the
+//! The file functions of WASI preview 1, and all functions of preview 0: wasmtime's implementation, with limits on open files and writes, on the
 //! executor of the plugin.
 //!
 //! They replace wasmtime's functions. wasmtime's table of file descriptors is private, so `open` mirrors it. The
@@ -8,6 +8,7 @@ mod call;
 mod descriptors;
 mod listing;
 mod paths;
+mod preview0;
 
 use wasmtime::{Caller, Linker, Result};
 use wasmtime_wasi::p1::wasi_snapshot_preview1;
@@ -16,9 +17,8 @@ use self::call::{Call, NO_SPACE, PathChange, SUCCESS};
 use self::descriptors::{count_size, count_write};
 use self::paths::{OpenArguments, check_source, check_target};
 use crate::guest::state::Guest;
+use crate::link::preview1::PREVIEW1 as MODULE;
 use crate::scratch::change::NameChange;
-
-const MODULE: &str = "wasi_snapshot_preview1";
 
 /// Links functions that delegate, with what the limits add: `unless` is an error with which the call is refused,
 /// `changes` are the names that it changes in a scratch folder, `creates in` is the folder in which it creates something. A denial is logged for that folder, else for the first
@@ -86,7 +86,7 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     linker.func_wrap_async(MODULE, "path_open", |caller: Caller<'_, Guest>, arguments: OpenArguments| {
         Box::new(paths::path_open(caller, arguments))
     })?;
-    Ok(())
+    preview0::add(linker)
 }
 
 fn add_delegated(linker: &mut Linker<Guest>) -> Result<()> {

@@ -13,14 +13,13 @@ use crate::engine::pool::CORE_INSTANCES_PER_COMPONENT;
 use crate::engine::profile::Profile;
 use crate::error::format;
 use crate::link::entry_points::START;
+use crate::link::preview1::{self, PREVIEW0, PREVIEW1};
 use crate::load::component_kind::{self, WASI_0_3};
 use crate::load::wasm_summary::WasmSummary;
 use crate::memory::limiter::ELEMENT_BYTES;
 use crate::plugin::kind::PluginKind;
 use crate::plugin::name_list::NameList;
 
-/// The import module of preview 1.
-const PREVIEW1: &str = "wasi_snapshot_preview1.";
 /// What is accepted, for error messages.
 const WHAT_FITS: &str = "a plugin is a component that exports wasmill:task/job@0.2.0 or \
      wasmill:task/resumable-job@0.2.0, a component with a main function (wasi:cli/run@0.2), or a core module for \
@@ -32,56 +31,6 @@ const SMALL_PROGRAM_BYTES_MAX: u64 = 1 << 20;
 const CORE_INSTANCES_MAX: u64 = 1_000;
 /// Definitions per instance of a component; each costs the compiler about 200 bytes.
 const DEFINITIONS_MAX: u64 = 200_000;
-/// The functions of preview 1.
-const PREVIEW1_FUNCTIONS: [&str; 46] = [
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_advise",
-    "fd_allocate",
-    "fd_close",
-    "fd_datasync",
-    "fd_fdstat_get",
-    "fd_fdstat_set_flags",
-    "fd_fdstat_set_rights",
-    "fd_filestat_get",
-    "fd_filestat_set_size",
-    "fd_filestat_set_times",
-    "fd_pread",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "fd_pwrite",
-    "fd_read",
-    "fd_readdir",
-    "fd_renumber",
-    "fd_seek",
-    "fd_sync",
-    "fd_tell",
-    "fd_write",
-    "path_create_directory",
-    "path_filestat_get",
-    "path_filestat_set_times",
-    "path_link",
-    "path_open",
-    "path_readlink",
-    "path_remove_directory",
-    "path_rename",
-    "path_symlink",
-    "path_unlink_file",
-    "poll_oneoff",
-    "proc_exit",
-    "proc_raise",
-    "random_get",
-    "sched_yield",
-    "sock_accept",
-    "sock_recv",
-    "sock_send",
-    "sock_shutdown",
-];
-
 /// The result of an inspection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inspection {
@@ -268,26 +217,31 @@ fn module_kind(summary: &WasmSummary) -> Result<PluginKind, String> {
     }
 }
 
-/// Names the unknown functions of preview 1 that a core module imports.
+/// Names the unknown functions of preview 1 and 0 that a core module imports.
 fn check_functions(summary: &WasmSummary) -> Result<(), String> {
-    let functions = summary.imports.iter().filter_map(|name| name.strip_prefix(PREVIEW1));
-    let mut missing = functions.filter(|name| !PREVIEW1_FUNCTIONS.contains(name)).peekable();
-    if missing.peek().is_none() {
-        return Ok(());
-    }
-    Err(format!("it imports {}, which WASI preview 1 does not provide here", format::names(missing)))
+    let unknown = |module: &str, number: u32| {
+        let functions =
+            summary.imports.iter().filter_map(|name| name.strip_prefix(module)?.strip_prefix('.'));
+        let mut missing = functions.filter(|name| !preview1::has_function(module, name)).peekable();
+        if missing.peek().is_none() {
+            return Ok(());
+        }
+        let missing = format::names(missing);
+        Err(format!("it imports {missing}, which WASI preview {number} does not provide here"))
+    };
+    unknown(PREVIEW1, 1).and_then(|()| unknown(PREVIEW0, 0))
 }
 
-/// Names the target that a core module was built for, if it imports anything but preview 1.
+/// Names the target that a core module was built for, if it imports anything but preview 1 or 0.
 fn check_imports(summary: &WasmSummary) -> Result<(), String> {
-    let Some(foreign) = summary.imports.iter().find(|name| !name.starts_with(PREVIEW1)) else {
+    let is_wasi =
+        |name: &str| name.split_once('.').is_some_and(|(module, _)| matches!(module, PREVIEW1 | PREVIEW0));
+    let Some(foreign) = summary.imports.iter().find(|name| !is_wasi(name)) else {
         return check_functions(summary);
     };
     let imports = |part: &str| summary.imports.iter().any(|name| name.contains(part));
     Err(if imports("wasi.thread-spawn") {
         THREADS.to_owned()
-    } else if imports("wasi_unstable.") {
-        "it is built for WASI preview 0 (before 2020): build it with a newer compiler".to_owned()
     } else if imports("gojs.") || imports("go.runtime.") {
         "it is Go for JavaScript: build it with GOOS=wasip1".to_owned()
     } else if imports("__wbindgen") || imports("wbg.") {

@@ -1,13 +1,18 @@
 //! The `[allow]` table of a manifest, parsed strictly, so that it never allows more than intended.
 
+mod host_and_port;
+mod tcp;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use wasmill_egress::{Endpoint, normalize_host};
 
+use self::host_and_port::host_and_port;
+use self::tcp::TcpEntry;
 use crate::folders::granted::GrantedFolder;
-use crate::folders::rule::{DirRule, is_plain};
+use crate::folders::rule::{DirRule, is_plain_or_relative};
 use crate::manifest::scratch::Scratch;
 use crate::manifest::table::Table;
 use crate::plugin::config::{HttpRule, Permissions};
@@ -18,6 +23,7 @@ use crate::secrets::{SecretForm, SecretRule, is_secret_name};
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Allow {
     http: Vec<String>,
+    tcp: Vec<TcpEntry>,
     env: BTreeMap<String, String>,
     dirs: Vec<Table<Dir>>,
     scratch: Option<Scratch>,
@@ -63,6 +69,7 @@ impl Allow {
             http_rule(url).map_err(|reason| format!("allow.http '{}' {reason}", url.escape_debug()))
         });
         let http = http.collect::<Result<Vec<_>, _>>()?;
+        let tcp = self.tcp.into_iter().map(TcpEntry::check).collect::<Result<_, _>>()?;
         for (name, value) in &self.env {
             check_variable(name, value)?;
         }
@@ -82,7 +89,7 @@ impl Allow {
             rule.map_err(refuse).map(|rule| (name, rule))
         });
         let secrets = secrets.collect::<Result<_, _>>()?;
-        Ok(Permissions { http, env: self.env, dirs, scratch, secrets })
+        Ok(Permissions { http, tcp, env: self.env, dirs, scratch, secrets })
     }
 }
 
@@ -104,53 +111,9 @@ fn http_rule(url: &str) -> Result<HttpRule, String> {
         }
     }
     let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-    let (host, port) = host_and_port(authority, port)?;
+    let (host, port) = host_and_port(authority, Some(port))?;
     check_path(path)?;
     Ok(HttpRule { scheme: scheme.to_owned(), host, port, path_prefix: path.to_owned() })
-}
-
-fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), String> {
-    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let (address, port) = rest.split_once(']').ok_or("has a '[' without a ']'")?;
-        let address: std::net::Ipv6Addr = address.parse().map_err(|_| "has no valid IPv6 address in [ ]")?;
-        let port = match port {
-            "" => None,
-            port => Some(port.strip_prefix(':').ok_or("has text between the address and its port")?),
-        };
-        (address.to_string(), port)
-    } else {
-        let (host, port) =
-            authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
-        (host_name(host)?, port)
-    };
-    let port = match port {
-        None => default,
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().ok().filter(|port| *port > 0).ok_or("must have a port from 1 to 65535")?
-        }
-        Some(_) => return Err("must have a port from 1 to 65535".to_owned()),
-    };
-    Ok((host, port))
-}
-
-fn host_name(host: &str) -> Result<String, String> {
-    let host = host.to_ascii_lowercase();
-    let below = host.strip_prefix("*.");
-    let name = below.unwrap_or(&host);
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    if name.len() > 253 || !name.split('.').all(label) {
-        return Err("must have a host: a name, an IP address, or '*.' before a name".to_owned());
-    }
-    // What looks like an IPv4 address must be one, otherwise it would mean another host than it appears to.
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let is_numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
-    if is_numeric && (below.is_some() || name.parse::<std::net::Ipv4Addr>().is_err()) {
-        return Err("must have an IPv4 address of four numbers, or a name".to_owned());
-    }
-    Ok(host)
 }
 
 fn check_path(path: &str) -> Result<(), String> {
@@ -224,9 +187,12 @@ fn origin(url: &str, http: &[HttpRule]) -> Result<Endpoint, String> {
 
 fn dir_rule(dir: Dir) -> Result<DirRule, String> {
     let Dir { host, guest, write } = dir;
-    if !is_plain(&guest) {
+    if !is_plain_or_relative(&guest) {
         let guest = guest.escape_debug();
-        return Err(format!("allow.dirs: the guest path '{guest}' must be absolute and plain, such as /in"));
+        return Err(format!(
+            "allow.dirs: the guest path '{guest}' must be plain, such as /in, or in and . for programs that use \
+             relative paths"
+        ));
     }
     let rule = DirRule { host, guest, write };
     // The folder that guests use is opened when the plugin is created.
@@ -299,11 +265,17 @@ mod tests {
         let dir = |host: &str, guest: &str| {
             dir_rule(Dir { host: host.into(), guest: guest.to_owned(), write: false })
         };
-        assert!(dir("/usr", "/in").is_ok() && dir("/usr", "/a/b").is_ok() && dir("/usr", "/").is_ok());
+        for guest in ["/in", "/a/b", "/", "in", "a/b.c", "."] {
+            assert!(dir("/usr", guest).is_ok(), "{guest}");
+        }
         for (host, guest) in [
             ("relative", "/in"),
             ("/no/such/folder", "/in"),
-            ("/usr", "in"),
+            ("/usr", ".."),
+            ("/usr", "./in"),
+            ("/usr", "in/.."),
+            ("/usr", "in/"),
+            ("/usr", "a\\b"),
             ("/usr", "/in/"),
             ("/usr", "/../in"),
             ("/usr", "//in"),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::observe::http_calls::HttpCalls;
 use crate::observe::samples::Stack;
+use crate::observe::tcp_sockets::TcpSockets;
 
 /// A host call in which a guest can wait. Calls that return immediately are not tracked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +22,9 @@ pub enum HostCall {
     Restore,
     /// `dependencies` of `wasmill:task`.
     Dependencies,
-    /// `wasi:io/poll`: the guest waits for a timer, a file or an HTTP request.
+    /// `wasi:io/poll`: the guest waits for a timer, a file, a socket or an HTTP request.
     Poll,
-    /// `wasi:io/streams`: the guest reads or writes a file or an HTTP body.
+    /// `wasi:io/streams`: the guest reads or writes a file, a socket or an HTTP body.
     Stream,
     /// `wasi:filesystem`.
     Files,
@@ -31,10 +32,12 @@ pub enum HostCall {
     PollOneoff,
     /// Any other call of WASI preview 1; only file calls can wait.
     Preview1,
+    /// `wasi:sockets`: the guest waits for the right to open a socket.
+    Sockets,
 }
 
 impl HostCall {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Sleep,
         Self::Save,
         Self::Restore,
@@ -44,6 +47,7 @@ impl HostCall {
         Self::Files,
         Self::PollOneoff,
         Self::Preview1,
+        Self::Sockets,
     ];
 
     /// Returns the machine-readable name: the interface, and the function where it is known.
@@ -58,6 +62,7 @@ impl HostCall {
             Self::Files => "wasi:filesystem",
             Self::PollOneoff => "wasi_snapshot_preview1.poll_oneoff",
             Self::Preview1 => "wasi_snapshot_preview1",
+            Self::Sockets => "wasi:sockets",
         }
     }
 }
@@ -92,6 +97,7 @@ pub(crate) struct InstanceStatus {
     cpu: AtomicU64,
     tables_bytes: AtomicU64,
     http: OnceLock<Arc<HttpCalls>>,
+    tcp: OnceLock<Arc<TcpSockets>>,
     /// The stack of the last poll, while sampling is on.
     stack: Mutex<Option<Stack>>,
 }
@@ -138,6 +144,7 @@ impl InstanceStatus {
             cpu: AtomicU64::new(0),
             tables_bytes: AtomicU64::new(0),
             http: OnceLock::new(),
+            tcp: OnceLock::new(),
             stack: Mutex::new(None),
         }
     }
@@ -209,6 +216,16 @@ impl InstanceStatus {
     /// Returns the list if the guest has ever sent an HTTP request.
     pub(crate) fn http_if_any(&self) -> Option<&Arc<HttpCalls>> {
         self.http.get()
+    }
+
+    /// Returns the guest's list of TCP sockets, created on first use.
+    pub(crate) fn tcp(&self) -> &Arc<TcpSockets> {
+        self.tcp.get_or_init(Arc::default)
+    }
+
+    /// Returns the list if the guest may open TCP sockets.
+    pub(crate) fn tcp_if_any(&self) -> Option<&Arc<TcpSockets>> {
+        self.tcp.get()
     }
 
     /// Stores the stack of the poll that is ending, for [`InstanceStatus::take_stack`].

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use wasmill_egress::{Endpoint, normalize_host};
+use wasmill_egress::Endpoint;
 use wasmill_model::{Backoff, Limits, MediaType, MissedPolicy, Rate, RetryOn, Timing};
 
 use crate::folders::rule::{DirRule, ScratchRule};
+use crate::plugin::host_pattern::matches_host;
 use crate::plugin::schema::InputSchema;
+use crate::plugin::tcp_rule::TcpRule;
 use crate::secrets::SecretRule;
 
 /// The configuration of one plugin.
@@ -90,9 +91,10 @@ pub struct MaxLimits {
 impl Permissions {
     /// Returns the keys of the granted permissions, as in a manifest.
     pub fn kinds(&self) -> Vec<&'static str> {
-        let Self { http, env, dirs, scratch, secrets } = self;
+        let Self { http, tcp, env, dirs, scratch, secrets } = self;
         let kinds = [
             ("http", http.is_empty()),
+            ("tcp", tcp.is_empty()),
             ("env", env.is_empty()),
             ("dirs", dirs.is_empty()),
             ("scratch", scratch.is_none()),
@@ -169,6 +171,8 @@ impl fmt::Display for ResultFormat {
 pub struct Permissions {
     /// Where it may send HTTP requests.
     pub http: Vec<HttpRule>,
+    /// Where it may connect to by TCP.
+    pub tcp: Vec<TcpRule>,
     /// Its environment variables.
     pub env: BTreeMap<String, String>,
     /// Its folders.
@@ -199,17 +203,6 @@ impl HttpRule {
         self.scheme == endpoint.scheme()
             && self.port == endpoint.port
             && matches_host(&self.host, &endpoint.host)
-    }
-}
-
-/// Returns true if the host of a rule equals `host`, or is a wildcard that covers it.
-fn matches_host(rule: &str, host: &str) -> bool {
-    match rule.strip_prefix("*.") {
-        Some(above) => {
-            let below = host.strip_suffix(above).and_then(|rest| rest.strip_suffix('.'));
-            below.is_some_and(|name| !name.is_empty()) && host.parse::<IpAddr>().is_err()
-        }
-        None => normalize_host(rule) == host,
     }
 }
 

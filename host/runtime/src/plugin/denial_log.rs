@@ -1,9 +1,10 @@
 //! Logs each denied operation of a plugin once, with the manifest line that would permit it.
 //!
-//! Filled by `http::hooks` and by the file calls. Bounded, because guests choose what they ask for.
+//! Filled by `http::hooks`, `tcp::guest_tcp` and the file calls. Bounded, because guests choose what they ask for.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -57,6 +58,76 @@ impl DenialLog {
                  it, use the address itself (or localhost) in the request and under [allow] in {name}.toml, \
                  as in http = [\"http://10.0.0.1:8080\"]"
             ),
+        );
+    }
+
+    /// Logs that the look-up of a name was denied, once per name.
+    pub(crate) fn log_look_up(&self, host: &str) {
+        let (host, name) = (shown(host), &self.plugin);
+        self.log(
+            &format!("look up {host}"),
+            format_args!(
+                "a look-up of {host} was denied: no rule of allow.tcp names this host; to permit it, add to \
+                 [allow] in {name}.toml: tcp = [\"{host}:PORT\"], with the port that it is to connect to"
+            ),
+        );
+    }
+
+    /// Logs that a TCP connection was denied, once per address.
+    pub(crate) fn log_tcp(&self, address: &str) {
+        let (address, name) = (shown(address), &self.plugin);
+        self.log(
+            &format!("tcp {address}"),
+            format_args!(
+                "a TCP connection to {address} was denied: no rule of allow.tcp names this address and port, nor a \
+                 host that the guest has looked up and found there; to permit it, add to [allow] in {name}.toml: \
+                 tcp = [\"{address}\"]"
+            ),
+        );
+    }
+
+    /// Logs that `to`, a host and a port, resolved to a non-public address, once per destination.
+    pub(crate) fn log_private_tcp(&self, to: &str, address: IpAddr) {
+        let (to, name) = (shown(to), &self.plugin);
+        self.log(
+            &format!("tcp {to} inside"),
+            format_args!(
+                "TCP to {to} was denied: the name resolves to {address}, which is not a public address; to permit \
+                 it, name the address or its network in allow.tcp of {name}.toml: {{ to = \"{to}\", within = \
+                 [\"{address}\"] }}"
+            ),
+        );
+    }
+
+    /// Logs that guests may not do this with a socket, whatever the manifest says, once.
+    pub(crate) fn log_socket(&self, what: &str) {
+        self.log(
+            &format!("socket {what}"),
+            format_args!(
+                "a guest tried to {what}, which is always denied: guests may open TCP connections to what allow.tcp \
+                 names, and do nothing else with sockets"
+            ),
+        );
+    }
+
+    /// Logs that the plugin may use no socket, once.
+    pub(crate) fn log_no_tcp(&self) {
+        let name = &self.plugin;
+        self.log(
+            "no tcp",
+            format_args!(
+                "a TCP socket was denied: the manifest permits no destination; to permit one, add to [allow] in \
+                 {name}.toml: tcp = [\"HOST:PORT\"]"
+            ),
+        );
+    }
+
+    /// Logs that guests of the plugin reached the `limit` of TCP sockets for one guest, or for all, once.
+    pub(crate) fn log_sockets(&self, limit: usize, of_one: bool) {
+        let whose = if of_one { "one guest" } else { "all guests together" };
+        self.log(
+            if of_one { "sockets" } else { "all sockets" },
+            format_args!("a guest reached the limit of {limit} open sockets for {whose}"),
         );
     }
 

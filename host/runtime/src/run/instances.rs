@@ -12,6 +12,7 @@ use crate::engine::profile::Profile;
 use crate::memory::MemoryReservation;
 use crate::observe::http_calls::HttpCall;
 use crate::observe::instance_status::InstanceState;
+use crate::observe::tcp_sockets::TcpSocketInfo;
 use crate::plugin::context::PluginContext;
 use crate::plugin::kind::PluginKind;
 
@@ -47,6 +48,8 @@ pub struct InstanceInfo {
     pub memory_bytes_max: u64,
     /// Its HTTP requests in flight.
     pub http: Vec<HttpCall>,
+    /// Its TCP sockets and name look-ups.
+    pub tcp: Vec<TcpSocketInfo>,
     /// Whether it may use files, and so may be waiting for one.
     pub has_files: bool,
 }
@@ -154,6 +157,7 @@ impl RunEntry {
             tables_bytes: snapshot.tables_bytes,
             memory_bytes_max: plugin.config.limits.memory_bytes,
             http: reservation.status().http_if_any().map(|calls| calls.list()).unwrap_or_default(),
+            tcp: reservation.status().tcp_if_any().map(|sockets| sockets.entries()).unwrap_or_default(),
             has_files: !plugin.config.permissions.dirs.is_empty()
                 || plugin.config.permissions.scratch.is_some(),
         }

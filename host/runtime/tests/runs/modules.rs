@@ -198,3 +198,83 @@ async fn a_module_sees_only_its_granted_folders() {
     }
     assert_eq!(run(&open("file"), "null").await.unwrap(), "1");
 }
+
+/// A module for preview 0, whose positions, file sizes and subscriptions are laid out in another way.
+const PREVIEW0: &str = r#"(module
+    (import "wasi_unstable" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_unstable" "fd_seek" (func $fd_seek (param i32 i64 i32 i32) (result i32)))
+    (import "wasi_unstable" "fd_filestat_get" (func $stat (param i32 i32) (result i32)))
+    (import "wasi_unstable" "path_filestat_get" (func $stat_at (param i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_unstable" "path_open" (func $path_open
+        (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_unstable" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_unstable" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
+    (import "wasi_unstable" "random_get" (func $random_get (param i32 i32) (result i32)))
+    (import "wasi_unstable" "proc_exit" (func $proc_exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 64) "file")
+    (func $digit (param $value i32)
+        (i32.store8 (i32.const 128) (i32.add (i32.const 48) (local.get $value)))
+        (i32.store (i32.const 0) (i32.const 128)) (i32.store (i32.const 4) (i32.const 1))
+        (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+    (func (export "_start")
+        ;; A file of four bytes: its position at the end, and its size by descriptor and by path.
+        (call $digit (call $path_open (i32.const 3) (i32.const 1) (i32.const 64) (i32.const 4)
+            (i32.const 0) (i64.const 2097286) (i64.const 0) (i32.const 0) (i32.const 200)))
+        (call $digit (call $fd_seek (i32.load (i32.const 200)) (i64.const 0) (i32.const 1) (i32.const 208)))
+        (call $digit (i32.load (i32.const 208)))
+        (call $digit (call $fd_seek (i32.load (i32.const 200)) (i64.const 1) (i32.const 2) (i32.const 208)))
+        (call $digit (i32.load (i32.const 208)))
+        (call $digit (i32.eq (i32.const 28)
+            (call $fd_seek (i32.load (i32.const 200)) (i64.const 0) (i32.const 3) (i32.const 208))))
+        (call $digit (call $stat (i32.load (i32.const 200)) (i32.const 256)))
+        (call $digit (i32.load (i32.const 280)))
+        (call $digit (call $stat_at (i32.const 3) (i32.const 1) (i32.const 64) (i32.const 4) (i32.const 320)))
+        (call $digit (i32.load (i32.const 344)))
+        ;; A sleep of ten milliseconds by the monotonic clock, which follows an identifier.
+        (i64.store (i32.const 512) (i64.const 7))
+        (i32.store (i32.const 536) (i32.const 1))
+        (i64.store (i32.const 544) (i64.const 10000000))
+        (call $digit (call $poll (i32.const 512) (i32.const 640) (i32.const 1) (i32.const 704)))
+        (call $digit (i32.load (i32.const 704)))
+        (call $digit (i32.wrap_i64 (i64.load (i32.const 640))))
+        (call $digit (call $args_sizes_get (i32.const 16) (i32.const 20)))
+        (call $digit (i32.load (i32.const 16)))
+        (call $digit (call $random_get (i32.const 768) (i32.const 16)))
+        (call $proc_exit (i32.const 0))))"#;
+
+#[tokio::test]
+async fn a_module_for_preview_0_runs_like_one_for_preview_1() {
+    let (_outer, inner) = folders();
+    let dirs = vec![DirRule { host: inner, guest: "in".to_owned(), write: false }];
+    let permissions = Permissions { dirs, ..Permissions::default() };
+    let wasm = wat::parse_str(PREVIEW0).unwrap();
+    let runtime = runtime_of("module", &wasm, PluginConfig { permissions, ..plugin_config() });
+    let input = json!({ "args": ["one"] }).to_string();
+    let said = finish(&runtime, "module", &input).await.unwrap();
+    // path_open; position 4 at the end, 1 from the start, no fourth kind; sizes; one event with its userdata; arguments.
+    assert_eq!(said, "0040110404017020", "{said}");
+}
+
+#[tokio::test]
+async fn a_module_does_not_sleep_by_a_clock_of_cpu_time() {
+    // With the layouts of preview 1 and of preview 0: a second of the CPU time of the process, and of the thread.
+    for (module, clock_at, time_at) in [("wasi_snapshot_preview1", 16, 24), ("wasi_unstable", 24, 32)] {
+        for clock in [2, 3] {
+            let wasm = wat::parse_str(format!(
+                r#"(module
+                    (import "{module}" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+                    (import "{module}" "proc_exit" (func $proc_exit (param i32)))
+                    (memory (export "memory") 1)
+                    (func (export "_start")
+                        (i32.store (i32.const {clock_at}) (i32.const {clock}))
+                        (i64.store (i32.const {time_at}) (i64.const 3600000000000))
+                        (call $proc_exit
+                            (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#
+            ));
+            let runtime = runtime_of("module", &wasm.unwrap(), plugin_config());
+            let failure = finish(&runtime, "module", "null").await.unwrap_err();
+            assert_eq!(failure.cause, Cause::Exit(28), "{module} {clock}: {failure}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! Stored form of a usage: `[cpu ms, wall ms, queue ms, instantiate µs, memory, log, HTTP requests, bytes
-//! sent, bytes received, checkpoints, bytes written to folders, files made, exit code]`, without trailing zeros.
+//! sent, bytes received, checkpoints, bytes written to folders, files made, exit code, TCP connections, bytes sent, bytes received]`, without trailing zeros.
 //!
 //! Text of 15 to 30 bytes that SQL can read: `usage ->> 0` is the CPU time.
 
@@ -13,7 +13,7 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-const FIGURES: usize = 13;
+const FIGURES: usize = 16;
 
 /// Returns a usage in stored form.
 pub fn text(usage: &Usage) -> String {
@@ -31,6 +31,9 @@ pub fn text(usage: &Usage) -> String {
         usage.disk_written_bytes,
         usage.files_created,
         u64::from(usage.exit_code.cast_unsigned()),
+        usage.tcp_connections,
+        usage.tcp_sent_bytes,
+        usage.tcp_received_bytes,
     ];
     let kept = figures.iter().rposition(|figure| *figure > 0).map_or(0, |last| last + 1);
     let mut text = String::with_capacity(32);
@@ -58,7 +61,8 @@ pub fn parse(text: &str) -> Option<Usage> {
     }
     let [cpu, wall, queue, instantiate, memory_bytes, log_bytes, http_requests, sent, received, rest @ ..] =
         figures;
-    let [checkpoints, disk_written_bytes, files_created, exit_code] = rest;
+    let [checkpoints, disk_written_bytes, files_created, exit_code, tcp @ ..] = rest;
+    let [tcp_connections, tcp_sent_bytes, tcp_received_bytes] = tcp;
     Some(Usage {
         cpu: Duration::from_millis(cpu),
         wall: Duration::from_millis(wall),
@@ -73,6 +77,9 @@ pub fn parse(text: &str) -> Option<Usage> {
         disk_written_bytes,
         files_created,
         exit_code: u32::try_from(exit_code).ok()?.cast_signed(),
+        tcp_connections,
+        tcp_sent_bytes,
+        tcp_received_bytes,
     })
 }
 
@@ -98,11 +105,14 @@ mod tests {
             disk_written_bytes: u64::MAX,
             files_created: 12,
             exit_code: -1,
+            tcp_connections: 14,
+            tcp_sent_bytes: 15,
+            tcp_received_bytes: 16,
         };
         for (usage, column) in [
             (Usage::default(), "[]"),
             (small, "[0,0,0,38,65536]"),
-            (full, "[1,2,3,4,5,6,7,8,9,10,18446744073709551615,12,4294967295]"),
+            (full, "[1,2,3,4,5,6,7,8,9,10,18446744073709551615,12,4294967295,14,15,16]"),
         ] {
             assert_eq!(text(&usage), column);
             assert_eq!(parse(column), Some(usage));
@@ -114,6 +124,6 @@ mod tests {
         for bad in ["", "[", "[1,]", "[-1]", "[x]", "1,2"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
-        assert_eq!(parse("[0,0,0,0,0,0,0,0,0,1,0,0,0,99]").map(|usage| usage.checkpoints), Some(1));
+        assert_eq!(parse("[0,0,0,0,0,0,0,0,0,1,0,0,0,0,0,0,99]").map(|usage| usage.checkpoints), Some(1));
     }
 }

@@ -12,6 +12,7 @@ pub(super) fn section(upload: &Upload) -> Markup {
     let permissions = &changes.permissions;
     let lists = [
         ("reach", &permissions.http),
+        ("connect to", &permissions.tcp),
         ("read the variable", &permissions.env),
         ("use the folder", &permissions.dirs),
         ("use the scratch folder", &permissions.scratch),

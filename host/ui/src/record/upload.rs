@@ -50,6 +50,7 @@ pub struct Names {
 #[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
 pub struct PermissionChanges {
     pub http: Names,
+    pub tcp: Names,
     pub env: Names,
     pub dirs: Names,
     pub scratch: Names,

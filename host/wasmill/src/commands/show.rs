@@ -90,6 +90,7 @@ fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
     words.extend(number("peak_memory_bytes").map(|peak| format!("{} memory", format_bytes(peak))));
     let counts = [
         ("http_requests", "HTTP requests"),
+        ("tcp_connections", "TCP connections"),
         ("checkpoints", "checkpoints"),
         ("files_created", "files created"),
     ];

@@ -81,6 +81,7 @@ fn print_config(config: &PluginConfig) {
     line("at once", &concurrency.map_or_else(|| "as many as slots".to_owned(), |max| max.to_string()));
     line("attempts", &retry.attempts_max.unwrap_or(1).to_string());
     line("http", &listed(&permissions.http));
+    line("tcp", &listed(&permissions.tcp));
     line("env", &listed(&permissions.env.keys().collect::<Vec<_>>()));
     let dirs = permissions.dirs.iter().map(|dir| {
         let access = if dir.write { "read and write" } else { "read" };

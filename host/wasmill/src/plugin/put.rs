@@ -48,6 +48,7 @@ struct Names {
 #[derive(Deserialize)]
 struct Permissions {
     http: Names,
+    tcp: Names,
     env: Names,
     dirs: Names,
     scratch: Names,
@@ -102,10 +103,11 @@ fn preview(name: &str, preview: &Preview) {
     let Preview { digest, compile_ms, changes } = preview;
     let was = changes.replaces.as_deref().map_or("nothing".to_owned(), short);
     out!("{name} would be {}, in place of {was}; compiled in {compile_ms} ms", short(digest));
-    let Permissions { http, env, dirs, scratch, secrets } = &changes.permissions;
+    let Permissions { http, tcp, env, dirs, scratch, secrets } = &changes.permissions;
     for (what, names) in [
         ("import", &changes.imports),
         ("http", http),
+        ("tcp", tcp),
         ("env", env),
         ("dirs", dirs),
         ("scratch", scratch),

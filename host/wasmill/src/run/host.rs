@@ -67,6 +67,9 @@ impl LocalHost {
             checkpoints: all.checkpoints - before.checkpoints,
             disk_written_bytes: all.disk_written_bytes - before.disk_written_bytes,
             files_created: all.files_created - before.files_created,
+            tcp_connections: all.tcp_connections - before.tcp_connections,
+            tcp_sent_bytes: all.tcp_sent_bytes - before.tcp_sent_bytes,
+            tcp_received_bytes: all.tcp_received_bytes - before.tcp_received_bytes,
             ..all
         }
     }

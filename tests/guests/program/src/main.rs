@@ -1,5 +1,7 @@
 //! A plain program that does what its arguments say. The tests of the host run it as a plugin.
 
+mod net;
+
 use std::io::{self, Read, Write};
 
 use wasip2::http::outgoing_handler;
@@ -47,6 +49,7 @@ fn main() -> Result<(), String> {
         ["connect", address] => {
             print!("{}", describe(std::net::TcpStream::connect(address).map(|_| "connected".to_owned())))
         }
+        ["net", ref rest @ ..] => net::run(rest),
         _ => println!("nothing to do"),
     }
     Ok(())

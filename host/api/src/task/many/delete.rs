@@ -22,6 +22,7 @@ use crate::problem::Problem;
 use crate::problem::kind;
 use crate::state::Api;
 use crate::task::many::selection::{BulkParams, Selection, StopReasonView};
+use crate::task::request::filter;
 
 /// Tasks that are looked up at once.
 const STEP_TASKS: usize = 500;

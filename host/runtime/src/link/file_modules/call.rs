@@ -15,6 +15,7 @@ use crate::scratch::change::NameChange;
 
 // Error codes of preview 1.
 pub(super) const SUCCESS: i32 = 0;
+pub(super) const INVALID: i32 = 28;
 pub(super) const TOO_MANY_OPEN: i32 = 33;
 pub(super) const NO_SPACE: i32 = 51;
 pub(super) const NOT_PERMITTED: i32 = 63;

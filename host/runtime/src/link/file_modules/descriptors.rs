@@ -50,8 +50,10 @@ pub(super) fn count_write(
 
 /// Counts a new size of a file; returns the error if it exceeds the limit.
 pub(super) fn count_size(call: &mut Call<'_>, fd: i32, size: i64) -> Option<i32> {
+    // A negative size is an invalid argument, which the call itself reports.
+    let size = u64::try_from(size).ok()?;
     let files = &call.guest().files;
-    files.set_size(files.get(fd.cast_unsigned())?, size.cast_unsigned()).is_err().then_some(NO_SPACE)
+    files.set_size(files.get(fd.cast_unsigned())?, size).is_err().then_some(NO_SPACE)
 }
 
 pub(super) fn fd_fdstat_set_flags(caller: Caller<'_, Guest>, fd: i32, flags: i32) -> Result<i32> {

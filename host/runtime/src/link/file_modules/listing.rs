@@ -9,11 +9,10 @@ use wasmtime_wasi::p1::types::Filetype;
 use crate::files::listing::{self, Entry};
 use crate::files::open::OpenFile;
 use crate::guest::state::Guest;
-use crate::link::file_modules::call::{Call, SUCCESS, TOO_MANY_OPEN};
+use crate::link::file_modules::call::{Call, INVALID, SUCCESS, TOO_MANY_OPEN};
 
 const BAD_DESCRIPTOR: i32 = 8;
 const ILLEGAL_BYTES: i32 = 25;
-const INVALID: i32 = 28;
 const IO: i32 = 29;
 
 /// Bytes of directory entries that the host holds at once.

@@ -137,7 +137,7 @@ pub async fn a_key_stores_at_most_its_bytes(fixture: &impl Fixture) {
     // The result and the log of an ended task count, whatever the limit says.
     let claims = claim(&store, 9, at(0)).await;
     let log = wrote(&claims.claimed[0].claim, "0123456789\n");
-    let done = Transition::Completed("1".repeat(30));
+    let done = Transition::Completed("1".repeat(30).into());
     assert_eq!(store.finish(&claims.claimed[0].claim, done, log, at(1)).await, Ok(true));
     let with_log = stored_bytes(&store).await;
     assert!(with_log > 120 && with_log < 220, "{with_log}");
@@ -208,7 +208,7 @@ pub async fn a_group_at_its_limit_of_running_tasks_delays_no_other(fixture: &imp
         index += 1;
     }
     let ended = running.remove(index);
-    let done = Transition::Completed("1".to_owned());
+    let done = Transition::Completed("1".into());
     assert_eq!(store.finish(&ended.claim, done, None, at(2)).await, Ok(true));
     store.insert(vec![of_group("b", "z")]).await.expect("inserted");
     let next = store.claim(&plugins, 100, at(2)).await.expect("claimed");
