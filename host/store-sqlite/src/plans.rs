@@ -13,7 +13,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 107] = [
+const STATEMENTS: [&str; 108] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,

@@ -90,7 +90,7 @@ mod tests {
     fn rules(tcp: &str) -> Result<Vec<String>, String> {
         let allow = toml::from_str::<super::super::Allow>(&format!("tcp = {tcp}"));
         let allow = allow.map_err(|error| error.message().to_owned())?;
-        allow.check().map(|all| all.tcp.iter().map(TcpRule::to_string).collect())
+        allow.check(0).map(|all| all.tcp.iter().map(TcpRule::to_string).collect())
     }
 
     #[test]
