@@ -1,4 +1,4 @@
-//! Open files of guests: listings, streams, and accounting of writes.
+//! Open files of guests: listings, streams, and accounting of writes; and files of the operator.
 //!
 //! `guest` holds the open files of one guest. The functions that open and change them stand in `link`.
 
@@ -6,6 +6,7 @@ pub(crate) mod disk;
 pub(crate) mod listing;
 mod names;
 pub(crate) mod open;
+pub(crate) mod regular_file;
 pub(crate) mod scratch_stream;
 pub(crate) mod streams;
 

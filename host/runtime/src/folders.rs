@@ -5,4 +5,5 @@ pub(crate) mod descriptors;
 pub(crate) mod executor;
 pub(crate) mod granted;
 pub(crate) mod rule;
+pub(crate) mod scratch;
 pub(crate) mod traversal;

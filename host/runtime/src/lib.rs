@@ -27,8 +27,6 @@ mod plugin;
 
 mod secrets;
 
-mod scratch;
-
 mod folders;
 mod memory;
 
@@ -38,7 +36,6 @@ mod engine;
 
 mod config;
 mod error;
-mod regular_file;
 
 pub use compile::cache::CacheConfig;
 pub use compile::child::compile_child;
@@ -48,6 +45,7 @@ pub use engine::capacity::{SlotCapacity, slot_capacity};
 pub use engine::memory_reset::MemoryReset;
 pub use engine::pool::guests_bytes_max;
 pub use error::RuntimeError;
+pub use files::regular_file::{read_bounded, read_file, read_text};
 pub use folders::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 pub use folders::rule::{DirRule, ScratchRule};
 pub use http::roots::connector;
@@ -73,7 +71,6 @@ pub use plugin::kind::PluginKind;
 pub use plugin::name_list::NameList;
 pub use plugin::schema::{InputBudget, InputSchema, Violation};
 pub use plugin::tcp_rule::TcpRule;
-pub use regular_file::{read_bounded, read_file, read_text};
 pub use run::instances::InstanceInfo;
 pub use runtime::{MemoryUsage, PoolUsage, Runtime};
 pub use secrets::{SecretConfig, SecretForm, SecretRule, SecretSource, Secrets, is_secret_name};

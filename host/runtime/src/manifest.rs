@@ -23,9 +23,9 @@ use self::output::OutputFormat;
 use self::schedule::ScheduleTable;
 use self::table::Table;
 use crate::error::format;
+use crate::files::regular_file;
 use crate::plugin::config::{MaxLimits, PluginConfig, RetryPolicy};
 use crate::plugin::schema::InputSchema;
-use crate::regular_file;
 use crate::trust::Vouch;
 
 /// The maximum size of a manifest.

@@ -23,7 +23,7 @@ use self::signature::{Signatures, Signed};
 pub(crate) use self::version::FileVersion;
 use self::versions::Versions;
 use crate::error::format;
-use crate::regular_file;
+use crate::files::regular_file;
 
 /// What the name of a file with signatures ends in.
 pub(crate) const SIGNATURE_SUFFIX: &str = ".minisig";

@@ -19,7 +19,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::config::ARTIFACT_BYTES_MAX;
 use crate::error::format;
-use crate::regular_file;
+use crate::files::regular_file;
 
 /// The default size of the cache.
 const BYTES_MAX: u64 = 1 << 30;

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use wasmill_model::{LogStream, RunHost};
 
 use crate::error::format;
+use crate::folders::scratch::folder::RunScratch;
+use crate::folders::scratch::usage::OpenInode;
 use crate::plugin::context::PluginContext;
-use crate::scratch::folder::RunScratch;
-use crate::scratch::usage::OpenInode;
 
 /// The size counted for creating a file, a folder or a link; roughly what it takes on disk.
 pub(crate) const FILE_BYTES: u64 = 4 << 10;

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use crate::files::open::{OpenFile, OpenFiles};
 use crate::files::trim_trailing_slashes;
-use crate::scratch::change::NameChange;
-use crate::scratch::usage::Usage;
+use crate::folders::scratch::change::NameChange;
+use crate::folders::scratch::usage::Usage;
 
 impl OpenFiles {
     /// Reserves a name, with the bytes that come with it, in the folder of this number.

@@ -18,9 +18,9 @@ use wiggle::GuestMemory;
 
 use crate::files::disk::Disk;
 use crate::folders::descriptors::DescriptorPermit;
+use crate::folders::scratch::folder::RunScratch;
+use crate::folders::scratch::usage::OpenInode;
 use crate::plugin::context::PluginContext;
-use crate::scratch::folder::RunScratch;
-use crate::scratch::usage::OpenInode;
 
 /// The number of the first folder in preview 1, after the three standard streams.
 const FIRST_FOLDER: u32 = 3;

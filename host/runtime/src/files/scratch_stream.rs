@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use crate::files::disk::Disk;
 use crate::files::open::OpenFile;
 use crate::folders::executor::block;
-use crate::scratch::usage::OpenInode;
+use crate::folders::scratch::usage::OpenInode;
 
 /// Bytes that the guest may write at once, as to a file elsewhere.
 const WRITE_BYTES_MAX: usize = 64 << 10;

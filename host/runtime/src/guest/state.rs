@@ -11,6 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::files::open::OpenFiles;
+use crate::folders::scratch::folder::RunScratch;
 use crate::guest::handle_bytes::{self, FIELDS_BYTES_MAX};
 use crate::guest::program::{ProgramInput, StderrTail, StdoutBuffer};
 use crate::guest::wasi_ctx::{self, Variables};
@@ -20,7 +21,6 @@ use crate::memory::{Account, MemoryReservation};
 use crate::observe::instance_status::{HostCall, InstanceStatus};
 use crate::plugin::config::PluginConfig;
 use crate::plugin::context::PluginContext;
-use crate::scratch::folder::RunScratch;
 use crate::secrets::RunSecrets;
 use crate::tcp::guest_tcp::GuestTcp;
 

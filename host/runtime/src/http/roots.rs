@@ -6,7 +6,7 @@ use std::path::Path;
 
 use wasmill_egress::{ConnectionQuota, Connector};
 
-use crate::regular_file;
+use crate::files::regular_file;
 
 /// Maximum size of the file: a hundred times that of all roots of the web.
 const ROOTS_BYTES_MAX: u64 = 16 << 20;

@@ -23,9 +23,9 @@ use crate::files::scratch_stream::ScratchOutput;
 use crate::files::streams::{FileInput, FileOutput};
 use crate::files::{self, PATHS_BYTES_MAX};
 use crate::folders::executor::FileExecutor;
+use crate::folders::scratch::change::NameChange;
 use crate::guest::state::Guest;
 use crate::observe::instance_status::HostCall;
-use crate::scratch::change::NameChange;
 
 /// Replaces the functions that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {

@@ -16,9 +16,9 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1;
 use self::call::{Call, NO_SPACE, PathChange, SUCCESS};
 use self::descriptors::{count_size, count_write};
 use self::paths::{OpenArguments, check_source, check_target};
+use crate::folders::scratch::change::NameChange;
 use crate::guest::state::Guest;
 use crate::link::preview1::PREVIEW1 as MODULE;
-use crate::scratch::change::NameChange;
 
 /// Links functions that delegate, with what the limits add: `unless` is an error with which the call is refused,
 /// `changes` are the names that it changes in a scratch folder, `creates in` is the folder in which it creates something. A denial is logged for that folder, else for the first

@@ -12,9 +12,9 @@ use tempfile::NamedTempFile;
 
 use crate::config::FILE_BYTES_MAX;
 use crate::error::format;
+use crate::files::regular_file;
 use crate::load::folder::Fingerprint;
 use crate::manifest::{self, MANIFEST_BYTES_MAX, SCHEMA_BYTES_MAX};
-use crate::regular_file;
 use crate::trust::{SIGNATURE_BYTES_MAX, VoucherFiles, signature_file};
 
 /// A plugin file with its manifest and the schema that it names.

@@ -13,9 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::FILE_BYTES_MAX;
 use crate::error::format;
+use crate::files::regular_file::{self, DANGLING};
 use crate::folders::granted::{Identity, granted_identity};
 use crate::load::ignored_files::IgnoredFiles;
-use crate::regular_file::{self, DANGLING};
 use crate::trust::VoucherFiles;
 
 /// The maximum number of plugins of a folder, in the order of names; further files are ignored.

@@ -25,6 +25,7 @@ use crate::error::RuntimeError;
 use crate::error::format;
 use crate::folders::descriptors::Descriptors;
 use crate::folders::granted::GrantedFolders;
+use crate::folders::scratch::root::ScratchRoot;
 use crate::http::roots::connector;
 use crate::link::linked_plugin::{Artifact, LinkedPlugin, Linkers};
 use crate::link::plugin::Plugin;
@@ -41,7 +42,6 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::denial_log::DenialLog;
 use crate::plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::plugin::kind::PluginKind;
-use crate::scratch::root::ScratchRoot;
 use crate::secrets::{GrantedSecrets, Secrets};
 use crate::trust::{FileVersion, LIST_FILE, PluginTrust, Trust, Vouch, VoucherFiles};
 

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::FILE_BYTES_MAX;
 use crate::error::format;
+use crate::files::regular_file;
 use crate::load::bundle::PluginBundle;
-use crate::regular_file;
 use crate::trust::{ListError, PluginTrust, Trust, list, plain_name};
 
 /// Lists a file as trusted in a plugins folder: a plugin with its manifest and its schema, or a single file. Earlier

@@ -14,11 +14,11 @@ use wasmill_model::PluginName;
 
 use crate::compile::kill_handle::KillHandle;
 use crate::error::format;
+use crate::files::regular_file;
 use crate::load::folder::{self, Fingerprint, PLUGINS_MAX};
 use crate::load::loader::{Loaded, Loader};
 use crate::load::registry::{InService, Registry};
 use crate::plugin::info::{PluginInfo, PluginSource, PluginState};
-use crate::regular_file;
 use crate::trust::{SIGNATURE_BYTES_MAX, VoucherFiles, signature_file};
 
 /// The outcome of an upload.

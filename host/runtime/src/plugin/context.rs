@@ -11,12 +11,12 @@ use wasmill_model::PluginName;
 use crate::engine::profile::Profile;
 use crate::folders::descriptors::Descriptors;
 use crate::folders::granted::GrantedFolders;
+use crate::folders::scratch::root::ScratchRoot;
 use crate::memory::MemoryEstimate;
 use crate::observe::samples::Samples;
 use crate::plugin::config::PluginConfig;
 use crate::plugin::denial_log::DenialLog;
 use crate::plugin::kind::PluginKind;
-use crate::scratch::root::ScratchRoot;
 use crate::secrets::GrantedSecrets;
 
 /// What the guests of one plugin version share.

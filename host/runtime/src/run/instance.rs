@@ -11,6 +11,7 @@ use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, Wasm
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::folders::executor::block;
+use crate::folders::scratch::folder::RunScratch;
 use crate::guest::call_error::host_fault;
 use crate::guest::program::ProgramInput;
 use crate::guest::state::{Guest, HANDLES_MAX, RunResources};
@@ -25,7 +26,6 @@ use crate::observe::samples::Stack;
 use crate::plugin::context::PluginContext;
 use crate::run::outcome::{self, Exit, Stage};
 use crate::run::result;
-use crate::scratch::folder::RunScratch;
 use crate::secrets::RunSecrets;
 
 /// The input passed to a plugin if the task has none.

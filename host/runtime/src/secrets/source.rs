@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use wasmill_model::PluginName;
 use zeroize::Zeroizing;
 
-use crate::regular_file;
+use crate::files::regular_file;
 
 /// The maximum size of a value.
 const VALUE_BYTES_MAX: u64 = 16 << 10;

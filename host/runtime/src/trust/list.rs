@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use wasmill_model::{position, without_bom};
 
-use crate::regular_file;
+use crate::files::regular_file;
 
 /// The file of the plugins folder that lists trusted files.
 pub(crate) const LIST_FILE: &str = "trusted.toml";

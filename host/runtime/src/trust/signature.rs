@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use minisign_verify::{Error, PublicKey, Signature};
 
-use crate::regular_file;
+use crate::files::regular_file;
 use crate::trust::version::Version;
 
 /// The maximum size of a file of signatures. One takes about 300 bytes.

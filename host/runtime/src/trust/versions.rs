@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
-use crate::regular_file;
+use crate::files::regular_file;
 use crate::trust::version::{FileVersion, Version};
 
 /// The maximum size of the file.

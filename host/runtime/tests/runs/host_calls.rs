@@ -1,5 +1,7 @@
 //! Host calls of a guest reach its `RunHost`, and the results reach the guest.
 
+mod large_calls;
+
 use std::sync::Arc;
 
 use wasmill_model::{Cause, DependencyResult, Failure, RunRequest, Runner, TaskId, TaskState};

@@ -7,7 +7,6 @@ mod files;
 mod folder;
 mod host_calls;
 mod io_stub;
-mod large_calls;
 mod loading;
 mod modules;
 mod on_demand;

@@ -5,27 +5,13 @@
 //! and only to hosts that have something to do, so hosts whose slots are taken pay nothing.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
-
-use crate::cluster::others::Others;
-use crate::connection::database::Connection;
-use crate::connection::fault::{Error, Result};
-use crate::writer::thread::WriterQueue;
 
 /// Maximum hosts that hear of the tasks of one transaction. Those that take some wake nobody else; the rest look later.
 const HOSTS_MAX: usize = 8;
-
-/// How long to wait after a server that refuses to listen or to notify.
-const RETRY_WAIT: Duration = Duration::from_secs(10);
-
-/// A channel for each registration, in all schemas of the database.
-const SEND: &str = "SELECT pg_notify('wasmill_' || id, '') FROM unnest($1::bigint[]) AS id";
 
 /// Another host, as of the last look.
 #[derive(Clone, Copy, Debug)]
@@ -88,46 +74,13 @@ impl Hints {
     }
 
     /// Returns whom to tell, once there is somebody.
-    async fn next(&self) -> Vec<i64> {
+    pub(crate) async fn next(&self) -> Vec<i64> {
         loop {
             self.added.notified().await;
             let due = std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner));
             if !due.is_empty() {
                 return due.into_iter().collect();
             }
-        }
-    }
-}
-
-/// Sends the hints of this host on a connection, and looks at those of others, until the connection ends.
-pub(crate) async fn carry(connection: Arc<Connection>, others: Arc<Others>, queue: WriterQueue) {
-    while !connection.is_closed() {
-        // Polls go on without it.
-        let Err(error) = exchange(&connection, &others, &queue).await;
-        tracing::debug!(%error, "failed to exchange hints with other hosts");
-        tokio::select! {
-            () = connection.closed() => {}
-            () = sleep(RETRY_WAIT) => {}
-        }
-    }
-}
-
-async fn exchange(connection: &Connection, others: &Others, queue: &WriterQueue) -> Result<Infallible> {
-    let mut registered = others.lease.subscribe();
-    let mut heard = None;
-    loop {
-        let term = others.lease.term();
-        if heard != Some(term) {
-            connection.batch(&format!("UNLISTEN *; LISTEN wasmill_{term}")).await?;
-            heard = Some(term);
-            // What was sent before is lost.
-            queue.catch_up();
-        }
-        tokio::select! {
-            () = connection.notified() => queue.catch_up(),
-            hosts = others.hints.next() => drop(connection.execute(SEND, &[&hosts]).await?),
-            _ = registered.changed() => {}
-            () = connection.closed() => return Err(Error::Silent),
         }
     }
 }

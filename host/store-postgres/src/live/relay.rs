@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wasmill_store::live::{LiveRun, LiveRuns};
 
-use crate::cluster::hints;
 use crate::cluster::others::Others;
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{Purpose, RECONNECT_WAIT, Server};
+use crate::live::carry_hints::carry;
 use crate::live::reports::Reports;
 use crate::live::watched_logs::{self, LogAllowance, WatchedLogs};
 use crate::writer::thread::WriterQueue;
@@ -162,7 +162,7 @@ impl Relay {
         let connection = self.server.connect(Purpose::Live).await?;
         self.reports = Reports::default();
         self.carrying = JoinSet::new();
-        self.carrying.spawn(hints::carry(Arc::clone(&connection), self.others.clone(), self.queue.clone()));
+        self.carrying.spawn(carry(Arc::clone(&connection), self.others.clone(), self.queue.clone()));
         self.connection = Some(Arc::clone(&connection));
         Ok(connection)
     }

@@ -146,9 +146,10 @@ fn file_calls(calls: &[&str]) {
             ["create", path] => std::fs::File::create(path).map(drop),
             ["write", path, offset, bytes] => write_at(path, number(offset), number(bytes)),
             ["append", path, bytes] => append(path, number(bytes)),
-            ["size", path, bytes] => {
-                std::fs::OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(number(bytes)))
-            }
+            ["size", path, bytes] => std::fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|file| file.set_len(number(bytes))),
             ["hold", path] => std::fs::File::open(path).map(|file| drop(held.insert(path, file))),
             ["let-go", path] => {
                 held.remove(path);

@@ -9,9 +9,9 @@ use wiggle::GuestMemory;
 use crate::files::PATHS_BYTES_MAX;
 use crate::files::open::OpenFile;
 use crate::folders::executor::FileExecutor;
+use crate::folders::scratch::change::NameChange;
 use crate::guest::state::Guest;
 use crate::observe::instance_status::HostCall;
-use crate::scratch::change::NameChange;
 
 // Error codes of preview 1.
 pub(super) const SUCCESS: i32 = 0;

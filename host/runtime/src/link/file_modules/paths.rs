@@ -8,11 +8,11 @@ use wiggle::{GuestMemory, GuestPtr};
 
 use crate::files;
 use crate::files::open;
+use crate::folders::scratch::change::NameChange;
 use crate::guest::state::Guest;
 use crate::link::file_modules::call::{
     APPEND, Call, NO_SPACE, NOT_PERMITTED, PathChange, SUCCESS, TOO_MANY_OPEN,
 };
-use crate::scratch::change::NameChange;
 
 const NOT_SUPPORTED: i32 = 58;
 

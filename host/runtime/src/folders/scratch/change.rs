@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use crate::scratch::usage::Usage;
+use crate::folders::scratch::usage::Usage;
 
 /// A change of names that is about to be made. Dropped without [`NameChange::finish`], it was not made.
 #[derive(Default)]

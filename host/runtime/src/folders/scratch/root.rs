@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat, stat};
 
-use crate::scratch::removal::remove_tree;
+use crate::folders::scratch::removal::remove_tree;
 
 /// Attempts to create the folder of this process: a sweep of another one may remove it before it is locked.
 const ATTEMPTS_MAX: u32 = 16;

@@ -11,9 +11,9 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use crate::folders::descriptors::DescriptorPermit;
 use crate::folders::granted::GrantedFolders;
 use crate::folders::rule::ScratchRule;
-use crate::scratch::removal::remove_tree;
-use crate::scratch::root::{ScratchRoot, Session};
-use crate::scratch::usage::Usage;
+use crate::folders::scratch::removal::remove_tree;
+use crate::folders::scratch::root::{ScratchRoot, Session};
+use crate::folders::scratch::usage::Usage;
 
 /// What is removed at once: more is left to a thread that may block.
 const REMOVED_AT_ONCE_BYTES: u64 = 1 << 20;
