@@ -290,8 +290,8 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "NETWORK", value_delimiter = ',')]
     pub(crate) trust_proxy: Vec<Network>,
 
-    /// Header in which the proxies of `trust_proxy` name the user that they have signed in, such as X-Forwarded-User; a
-    /// [[person]] of the keys file says what the user may do [default: none, and such headers count for nothing]
+    /// Header in which the proxies of `trust_proxy` name the user that they have signed in, such as X-Forwarded-User; the
+    /// keys file says under `person` what the user may do [default: none, and such headers count for nothing]
     #[arg(long, env, value_name = "HEADER")]
     pub(crate) proxy_user_header: Option<IdentityHeader>,
 
