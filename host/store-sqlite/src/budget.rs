@@ -245,7 +245,7 @@ impl Full {
 }
 
 /// Rows that are passed over are looked at by these, on a reader, which stops after so many.
-const WALKS: [&str; 3] = [prune::ENDED, filtered_list::ALL, filtered_list::WAITING];
+const WALKS: [&str; 4] = [prune::ENDED, filtered_list::ALL, filtered_list::AVAILABLE, filtered_list::LATER];
 
 #[test]
 fn the_cost_of_a_statement_does_not_grow_with_the_database() {

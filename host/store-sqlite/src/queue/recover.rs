@@ -14,13 +14,17 @@ use crate::delivery::deliveries;
 use crate::dependency::resolution;
 use crate::file::fault::is_of_value;
 use crate::queue::finish;
-use crate::read::rows::{is_waiting, nanos, parsed, task_ref, traced};
+use crate::read::rows::{is_later, nanos, parsed, task_ref, traced};
 use crate::writer::batch::Batch;
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 // Read from indexes of unfinished tasks: finished ones cost an opening nothing.
-pub(crate) const COUNT_WAITING: &str =
-    concat!("SELECT count(*) FROM task INDEXED BY task_waiting WHERE ", is_waiting!());
+pub(crate) const COUNT_WAITING: &str = concat!(
+    "SELECT (SELECT count(*) FROM task INDEXED BY task_available WHERE state = 'available')
+        + (SELECT count(*) FROM task INDEXED BY task_later WHERE ",
+    is_later!(),
+    ")"
+);
 pub(crate) const COUNT_RUNNING: &str =
     "SELECT count(*) FROM task INDEXED BY task_rare WHERE state = 'running'";
 // The row id of a recorded end must not be reused for another task. Dependents have larger ids than that.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 use wasmill_model::{Group, Reach, ScheduleName, TaskPhase, UniqueKey};
 use wasmill_store::{CountsWithin, Filter, TaskRef};
 
-use crate::read::rows::{is_waiting, nanos, parsed, size, state, tags, task_ref};
+use crate::read::rows::{is_later, nanos, parsed, size, state, tags, task_ref};
 
 /// Maximum rows a page scans in table order (about 8 ms).
 const ROWS_SCANNED_MAX: usize = 40_000;
@@ -28,16 +28,19 @@ macro_rules! scan {
 }
 
 pub(crate) const ALL: &str = scan!("WHERE seq < ?1 ORDER BY seq DESC");
-/// Sorts all waiting tasks: for few only.
-pub(crate) const WAITING: &str =
-    scan!("INDEXED BY task_waiting WHERE (", is_waiting!(), ") AND seq < ?1 ORDER BY seq DESC");
+/// Sorts all available tasks, as the next one sorts the other waiting ones: for few only.
+pub(crate) const AVAILABLE: &str =
+    scan!("INDEXED BY task_available WHERE state = 'available' AND seq < ?1 ORDER BY seq DESC");
+pub(crate) const LATER: &str =
+    scan!("INDEXED BY task_later WHERE (", is_later!(), ") AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const RUNNING: &str =
     scan!("INDEXED BY task_rare WHERE state = 'running' AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const FAILED: &str =
     scan!("INDEXED BY task_rare WHERE state = 'failed' AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const CANCELLED: &str =
     scan!("INDEXED BY task_rare WHERE state = 'cancelled' AND seq < ?1 ORDER BY seq DESC");
-pub(crate) const ALL_WAITING: &str = scan!("INDEXED BY task_waiting WHERE ", is_waiting!());
+pub(crate) const ALL_AVAILABLE: &str = scan!("INDEXED BY task_available WHERE state = 'available'");
+pub(crate) const ALL_LATER: &str = scan!("INDEXED BY task_later WHERE ", is_later!());
 pub(crate) const ALL_RUNNING: &str = scan!("INDEXED BY task_rare WHERE state = 'running'");
 pub(crate) const TAGGED: &str = "
     SELECT task.seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key, cause
@@ -148,16 +151,16 @@ fn by_label(filter: &Filter) -> Option<AccessPath<'_>> {
 
 /// Chooses an index per requested phase, or the table if one of them has none.
 fn by_state(filter: &Filter, waiting: u64) -> Vec<&'static str> {
-    let path = |phase: TaskPhase| match phase {
+    let paths = |phase: TaskPhase| match phase {
         // If many tasks wait, a table scan finds some quickly.
-        TaskPhase::Waiting => (waiting <= WAITING_SORTED_MAX).then_some(WAITING),
-        TaskPhase::Running => Some(RUNNING),
+        TaskPhase::Waiting => (waiting <= WAITING_SORTED_MAX).then_some(&[AVAILABLE, LATER][..]),
+        TaskPhase::Running => Some(&[RUNNING][..]),
         TaskPhase::Completed => None,
-        TaskPhase::Failed => Some(FAILED),
-        TaskPhase::Cancelled => Some(CANCELLED),
+        TaskPhase::Failed => Some(&[FAILED][..]),
+        TaskPhase::Cancelled => Some(&[CANCELLED][..]),
     };
-    let paths: Option<Vec<_>> = filter.phases().into_iter().map(path).collect();
-    paths.filter(|paths| !paths.is_empty()).unwrap_or_else(|| vec![ALL])
+    let found: Option<Vec<_>> = filter.phases().into_iter().map(paths).collect();
+    found.map(|paths| paths.concat()).filter(|paths| !paths.is_empty()).unwrap_or_else(|| vec![ALL])
 }
 
 fn scan_path(
@@ -192,7 +195,11 @@ fn scan_path(
 pub(crate) fn open(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<TaskRef>> {
     let snapshot = connection.unchecked_transaction()?;
     let mut found = Vec::new();
-    for (phase, sql) in [(TaskPhase::Waiting, ALL_WAITING), (TaskPhase::Running, ALL_RUNNING)] {
+    for (phase, sql) in [
+        (TaskPhase::Waiting, ALL_AVAILABLE),
+        (TaskPhase::Waiting, ALL_LATER),
+        (TaskPhase::Running, ALL_RUNNING),
+    ] {
         if !filter.states.is_empty() && !filter.states.iter().any(|state| state.phase() == phase) {
             continue;
         }

@@ -16,7 +16,7 @@ use crate::dependency::results;
 use crate::file::fault::is_of_value;
 use crate::read::filtered_list::{ListScan, scan};
 use crate::read::rows::{
-    backoff, cause, group, is_waiting, parsed, priority, seq, size, state, tags, task_ref, timeout,
+    backoff, cause, group, is_later, parsed, priority, seq, size, state, tags, task_ref, timeout,
 };
 use crate::read::task_row::{TaskRow, select_tasks, task_row};
 
@@ -41,8 +41,10 @@ pub(crate) const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USIN
 pub(crate) const CHECKPOINT_OF: &str =
     "SELECT checkpoint.body FROM task LEFT JOIN checkpoint USING (seq) WHERE task.id = ?1";
 pub(crate) const WAITING: &str = concat!(
-    "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_waiting WHERE (",
-    is_waiting!(),
+    "SELECT count(*) FROM (
+        SELECT 1 FROM task INDEXED BY task_available WHERE state = 'available' AND plugin = ?1 UNION ALL
+        SELECT 1 FROM task INDEXED BY task_later WHERE (",
+    is_later!(),
     ") AND plugin = ?1 LIMIT ?2)"
 );
 pub(crate) const CHECKPOINT: &str = "

@@ -11,13 +11,13 @@ use wasmill_model::{Backoff, Cause, Group, OnFailure, Priority, Tag, TaskState, 
 use wasmill_store::TaskRef;
 use wasmill_store::live::{Damaged, Traced};
 
-/// The condition of the index `task_waiting`. SQLite uses the index for it only in these words.
-macro_rules! is_waiting {
+/// The condition of the index `task_later`: waiting and not available. SQLite uses the index for it only in these words.
+macro_rules! is_later {
     () => {
-        "state = 'available' OR state = 'scheduled' OR state = 'suspended' OR state = 'blocked'"
+        "state = 'scheduled' OR state = 'suspended' OR state = 'blocked'"
     };
 }
-pub(crate) use is_waiting;
+pub(crate) use is_later;
 
 /// Reads a state from a column.
 pub(crate) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState> {

@@ -9,11 +9,14 @@ use wasmill_model::{PluginName, Timestamp};
 use wasmill_store::PluginCounts;
 use wasmill_store::rules::plugin_counts::{CountDelta, StateDelta};
 
-use crate::read::rows::{is_waiting, parsed, state};
+use crate::read::rows::{is_later, parsed, state};
 
-const WAITING: &str = concat!(
-    "SELECT plugin, state, count(*), 0 FROM task INDEXED BY task_waiting WHERE ",
-    is_waiting!(),
+const AVAILABLE: &str = "
+    SELECT plugin, 'available', count(*), 0 FROM task INDEXED BY task_available
+    WHERE state = 'available' GROUP BY plugin";
+const LATER: &str = concat!(
+    "SELECT plugin, state, count(*), 0 FROM task INDEXED BY task_later WHERE ",
+    is_later!(),
     " GROUP BY plugin, state"
 );
 const FINISHED: &str = "SELECT plugin, state, tasks, removed FROM finished_count";
@@ -21,22 +24,27 @@ const COUNT: &str = "
     INSERT INTO finished_count (plugin, state, tasks, removed) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (plugin, state)
     DO UPDATE SET tasks = tasks + excluded.tasks, removed = removed + excluded.removed";
-// A due task is promoted by the next claim, so an available one need not be the oldest.
+// A due task is promoted by the next claim, so an available one need not be the oldest. The first one of no group is found
+// behind those with a head start.
 const OLDEST: &str = "
     SELECT min(first) FROM (
-        SELECT min(ready_at) AS first FROM task INDEXED BY task_waiting
-        WHERE state = 'available' AND plugin = ?1 UNION ALL
-        SELECT min(ready_at) FROM task INDEXED BY task_waiting WHERE state = 'scheduled' AND plugin = ?1 UNION ALL
-        SELECT min(ready_at) FROM task INDEXED BY task_waiting WHERE state = 'suspended' AND plugin = ?1)";
+        SELECT * FROM (
+            SELECT ready_at AS first FROM task INDEXED BY task_available
+            WHERE state = 'available' AND plugin = ?1 AND task_group IS NULL AND priority = 0
+            ORDER BY sort_key LIMIT 1) UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_preferred
+        WHERE state = 'available' AND (priority <> 0 OR task_group IS NOT NULL) AND plugin = ?1 UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_later WHERE state = 'scheduled' AND plugin = ?1 UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_later WHERE state = 'suspended' AND plugin = ?1)";
 
 /// All statements, for the test of query plans.
 #[cfg(test)]
-pub(crate) const STATEMENTS: [&str; 4] = [WAITING, FINISHED, COUNT, OLDEST];
+pub(crate) const STATEMENTS: [&str; 5] = [AVAILABLE, LATER, FINISHED, COUNT, OLDEST];
 
 /// Loads the counts after recovery, when nothing is running.
 pub(crate) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginName, PluginCounts>> {
     let mut plugin_counts: BTreeMap<PluginName, PluginCounts> = BTreeMap::new();
-    for sql in [WAITING, FINISHED] {
+    for sql in [AVAILABLE, LATER, FINISHED] {
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

@@ -51,7 +51,7 @@ fn spoil(folder: &Folder, table: &str) {
 
 #[tokio::test]
 async fn a_damaged_page_is_refused_on_open_and_left_alone() {
-    for table in ["task", "log", "task_waiting", "task_finished"] {
+    for table in ["task", "log", "task_available", "task_finished"] {
         let folder = Folder::new();
         filled(&folder, 1).await;
         spoil(&folder, table);
