@@ -92,7 +92,8 @@ impl Key {
 
 /// Whom an entry is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Whom {
+pub enum Whom {
+    /// One user.
     User(String),
     /// Each member of a group.
     Group(String),
@@ -100,13 +101,23 @@ pub(crate) enum Whom {
 
 /// What people may do whom a trusted proxy has signed in.
 #[derive(Debug)]
-pub(crate) struct Person {
+pub struct Person {
     pub(crate) whom: Whom,
     /// A key of their rights, whose rate and times of use they share.
     pub(crate) template: Key,
 }
 
 impl Person {
+    /// Returns whom the entry is about.
+    pub fn whom(&self) -> &Whom {
+        &self.whom
+    }
+
+    /// Returns a key with what they may do; nobody has its secret.
+    pub fn rights(&self) -> &Key {
+        &self.template
+    }
+
     /// Finds what a person may do: by the entry of the user, else by the first one of a group.
     fn find(people: &[Self], named: &NamedPerson) -> Option<Key> {
         let of_user = |person: &&Self| matches!(&person.whom, Whom::User(user) if *user == named.user);
@@ -154,9 +165,9 @@ impl Keys {
         Person::find(&self.people, named).map(Arc::new)
     }
 
-    /// Returns how many entries there are about people.
-    pub fn people(&self) -> usize {
-        self.people.len()
+    /// Returns the entries about people, in the order of the files: of several groups, the first one counts.
+    pub fn people(&self) -> &[Person] {
+        &self.people
     }
 
     /// Returns the keys, by name and id.

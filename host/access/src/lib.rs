@@ -26,7 +26,7 @@ pub use audit::{Audit, AuditDetails, AuditLine, AuditTarget, Who, audit_keys, re
 pub use edit::{EditError, KeyFile, NewKey};
 pub use file::{ADMIN_KEY_CHARS_MIN, KeyFiles, KeysError};
 pub use key::{InvalidKey, SecretKey, check_key};
-pub use keys::{Key, Keys};
+pub use keys::{Key, Keys, Person, Whom};
 pub use last_used::LastUsed;
 pub use meter::OverRate;
 pub use people::{NamedPerson, PERSON_BYTES_MAX, PERSON_GROUPS_MAX, is_person};

@@ -163,7 +163,7 @@ pub(crate) enum Command {
     /// Delete tasks; those given by id are cancelled first if they are unfinished
     #[command(after_help = DELETE_EXAMPLES)]
     Delete(DeleteArgs),
-    /// Submit new tasks with the input of old ones
+    /// Submit new tasks with the input of old ones, which are kept
     #[command(after_help = RETRY_EXAMPLES)]
     Retry(RetryArgs),
     /// Show tasks in a live table

@@ -25,11 +25,11 @@ use wasmill_runtime::connector;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::events::Events;
-#[cfg(test)]
-pub(crate) use self::views::Progress;
 pub(crate) use self::views::{
     Host, LogLine, PluginStats, StateCounts, Stats, Task, elapsed_since, time_until,
 };
+#[cfg(test)]
+pub(crate) use self::views::{Memory, Progress, Slots};
 use crate::cli::server::ServerArgs;
 use crate::exit::{Exit, cli_error};
 

@@ -1,7 +1,7 @@
 //! People whom a proxy signs in, and those who only claim so.
 
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use wasmill_tests::{Client, Server, wasmill};
 
 const PEOPLE: &str = "[[person]]
@@ -115,6 +115,18 @@ async fn headers_of_other_addresses_count_for_nothing_and_doctor_says_who_may_cl
         assert!(checks.out.contains(said), "{}", checks.out);
     }
     assert!(!checks.out.contains("192.0.2.1"), "{}", checks.out);
+    let listed = wasmill(other.folder(), &["key", "list", "--keys-file", "people.toml"]).out;
+    let of_ada = listed.lines().find(|line| line.starts_with("ada@example.com")).unwrap_or_default();
+    let of_ops = listed.lines().find(|line| line.starts_with("ops ")).unwrap_or_default();
+    assert!(of_ada.contains("user") && of_ada.ends_with("admin"), "{listed}");
+    assert!(of_ops.contains("members of it") && of_ops.contains("within groups t1"), "{listed}");
+    let listed = wasmill(other.folder(), &["key", "list", "--keys-file", "people.toml", "--json"]).out;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(
+        (listed[0]["kind"].as_str(), listed[0]["name"].as_str()),
+        (Some("user"), Some("ada@example.com"))
+    );
+    assert_eq!((&listed[1]["kind"], &listed[1]["groups"]), (&json!("member_of"), &json!(["t1"])), "{listed}");
     let refused = wasmill(other.folder(), &["serve", "--proxy-user-header", "X-User"]);
     assert!(refused.code == 2 && refused.err.contains("needs --trust-proxy"), "{}", refused.err);
 }

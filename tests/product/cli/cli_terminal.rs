@@ -63,6 +63,30 @@ async fn watch_shows_task_transitions_and_cancels_the_selected_task() {
 }
 
 #[tokio::test]
+async fn watch_counts_what_its_key_reaches() {
+    let server = Server::start(&["--slots", "1"]);
+    let keyless = server.client();
+    let sleeps =
+        |group: &str| json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}, "group": group});
+    let ours = keyless.submit(&sleeps("ours")).await;
+    keyless.until(&ours, "running").await;
+    for group in ["ours", "ours", "theirs"] {
+        keyless.submit(&sleeps(group)).await;
+    }
+    let key = server.create_key("ours", &["--scope", "watch", "--group", "ours"]);
+    let file = server.folder().join("ours.key");
+    std::fs::write(&file, key).expect("written");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("changed");
+    let url = format!("http://{}", server.address());
+    let mut terminal =
+        Terminal::start(server.folder(), &["watch", "--key-file", "ours.key", "--server", &url]);
+    let shown = terminal.until_shows("1 running, 2 waiting within the reach of the key");
+    assert!(!shown.contains("slots"), "{shown}");
+    terminal.press("q");
+    assert_eq!(terminal.end().0, 0);
+}
+
+#[tokio::test]
 async fn watch_survives_its_server_and_restores_the_terminal_on_ctrl_c() {
     let mut server = Server::start(&[]);
     let id = server.client().submit(&json!({})).await;

@@ -16,7 +16,7 @@ pub(crate) enum KeyCommand {
     ///
     /// It stores the hash of the key in keys.toml of the data folder. A running server takes it within a second.
     Create(CreateKeyArgs),
-    /// List the keys of the data folder and of --keys-file, and when each was last used
+    /// List the keys of the data folder and of --keys-file with their last use, and the people of these files
     List(ListKeysArgs),
     /// Replace a key: print a new one of the same name and scopes, and end the old one after the overlap
     Rotate(RotateKeyArgs),

@@ -194,8 +194,9 @@ pub(crate) struct ListTasksArgs {
     pub(crate) server: ServerArgs,
 }
 
+/// The tasks that a command acts on: by id, or by a filter.
 #[derive(Args, Debug)]
-pub(crate) struct CancelArgs {
+pub(crate) struct SelectionArgs {
     /// Task ids, or the start or end of each; without ids, the options below select the tasks
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<IdPrefix>,
@@ -203,13 +204,19 @@ pub(crate) struct CancelArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 
-    /// Cancel every unfinished task
+    /// Select all that the command acts on: unfinished tasks to cancel, finished ones to delete, failed ones to retry
     #[arg(long)]
     pub(crate) all: bool,
 
     /// Only count the selected tasks
     #[arg(long, conflicts_with = "ids")]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CancelArgs {
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
 
     /// Ask guests to stop and wait this long before killing them, at most 60s
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -225,20 +232,8 @@ pub(crate) struct CancelArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// Task ids, or the start or end of each; without ids, the options below select the tasks
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<IdPrefix>,
-
     #[command(flatten)]
-    pub(crate) filter: FilterArgs,
-
-    /// Delete every finished task
-    #[arg(long)]
-    pub(crate) all: bool,
-
-    /// Only count the selected tasks
-    #[arg(long, conflicts_with = "ids")]
-    pub(crate) dry_run: bool,
+    pub(crate) selection: SelectionArgs,
 
     /// Print the server's responses as JSON, one line for each thousand selected tasks
     #[arg(long, conflicts_with = "ids")]
@@ -254,21 +249,8 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RetryArgs {
-    /// Task ids, or the start or end of each; without ids, the options below select the tasks. The tasks are kept, and
-    /// new tasks get their input
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<IdPrefix>,
-
     #[command(flatten)]
-    pub(crate) filter: FilterArgs,
-
-    /// Retry every failed task
-    #[arg(long)]
-    pub(crate) all: bool,
-
-    /// Only count the selected tasks
-    #[arg(long, conflicts_with = "ids")]
-    pub(crate) dry_run: bool,
+    pub(crate) selection: SelectionArgs,
 
     #[command(flatten)]
     pub(crate) wait: WaitArgs,

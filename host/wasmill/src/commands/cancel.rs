@@ -9,7 +9,7 @@ use crate::cli::server::CancelArgs;
 use crate::client::{Client, ClientRequest, ClientResponse, block_on};
 use crate::commands::find::for_each_task;
 use crate::commands::query::{grace, timeout, with_query};
-use crate::commands::select::{Selection, tasks};
+use crate::commands::select::tasks;
 use crate::exit::Exit;
 use crate::output::{data, out};
 
@@ -21,10 +21,10 @@ struct Many {
 
 /// Cancels the tasks; a task has stopped when its line is printed.
 pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
-    selection(args).check("cancel")?;
+    args.selection.check("cancel")?;
     let client = Client::new(&args.server)?;
     block_on(async {
-        if args.ids.is_empty() {
+        if args.selection.ids.is_empty() {
             cancel_many(&client, args).await?;
             return Ok(Exit::Done);
         }
@@ -32,13 +32,8 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
             let response = cancel_one(&client, id, args).await?;
             Ok(if args.json { response.text() } else { format!("{id} cancelled") })
         };
-        Ok(for_each_task(&client, &args.ids, one).await)
+        Ok(for_each_task(&client, &args.selection.ids, one).await)
     })
-}
-
-fn selection(args: &CancelArgs) -> Selection<'_> {
-    let CancelArgs { ids, filter, all, dry_run, .. } = args;
-    Selection { ids, filter, all: *all, dry_run: *dry_run }
 }
 
 async fn cancel_one(client: &Client, id: TaskId, args: &CancelArgs) -> Result<ClientResponse> {
@@ -51,7 +46,7 @@ async fn cancel_one(client: &Client, id: TaskId, args: &CancelArgs) -> Result<Cl
 }
 
 async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
-    let mut parameters = selection(args).parameters();
+    let mut parameters = args.selection.parameters();
     parameters.extend(grace(args.grace));
     let path = with_query("/task/cancel", &parameters);
     let response = client

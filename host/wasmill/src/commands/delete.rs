@@ -7,19 +7,17 @@ use crate::cli::server::DeleteArgs;
 use crate::client::{Client, ClientRequest, block_on};
 use crate::commands::find::for_each_task;
 use crate::commands::query::{grace, timeout, with_query};
-use crate::commands::select::Selection;
 use crate::exit::Exit;
 
 /// Deletes the tasks; a task has stopped when its line is printed.
 pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
-    let DeleteArgs { ids, filter, all, dry_run, json, .. } = args;
-    let selection = Selection { ids, filter, all: *all, dry_run: *dry_run };
+    let DeleteArgs { selection, json, .. } = args;
     selection.check("delete")?;
     let client = Client::new(&args.server)?;
     let parameters: Vec<_> = grace(args.grace).into_iter().collect();
     let timeout = timeout(args.grace);
     block_on(async {
-        if ids.is_empty() {
+        if selection.ids.is_empty() {
             selection.run_in_parts(&client, "/task/delete", "deleted", *json).await?;
             return Ok(Exit::Done);
         }
@@ -31,6 +29,6 @@ pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
                 .error_for_status()?;
             Ok(format!("{id} deleted"))
         };
-        Ok(for_each_task(&client, ids, one).await)
+        Ok(for_each_task(&client, &selection.ids, one).await)
     })
 }

@@ -6,21 +6,19 @@ use hyper::Method;
 use crate::cli::server::RetryArgs;
 use crate::client::{Client, ClientRequest, ClientResponse, block_on};
 use crate::commands::find::{find, for_each_task};
-use crate::commands::select::Selection;
 use crate::commands::{submit, trace_context};
 use crate::exit::{Exit, cli_error};
 
 /// Submits the tasks, and waits for the one task if requested.
 pub(crate) fn retry(args: &RetryArgs) -> Result<Exit> {
-    let RetryArgs { ids, filter, all, dry_run, wait, server } = args;
-    let selection = Selection { ids, filter, all: *all, dry_run: *dry_run };
+    let RetryArgs { selection, wait, server } = args;
     selection.check("retry")?;
-    if wait.wait && ids.len() != 1 {
+    if wait.wait && selection.ids.len() != 1 {
         return Err(cli_error(Exit::Usage, "--wait waits for one task: give one id"));
     }
     let client = Client::new(server)?;
     block_on(async {
-        match ids.as_slice() {
+        match selection.ids.as_slice() {
             [] => {
                 selection.run_in_parts(&client, "/task/retry", "submitted again", wait.json).await?;
                 Ok(Exit::Done)

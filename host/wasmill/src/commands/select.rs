@@ -3,9 +3,8 @@
 use anyhow::Result;
 use hyper::Method;
 use serde::Deserialize;
-use wasmill_model::IdPrefix;
 
-use crate::cli::server::FilterArgs;
+use crate::cli::server::SelectionArgs;
 use crate::client::{Client, ClientRequest};
 use crate::commands::query::with_query;
 use crate::commands::trace_context;
@@ -16,15 +15,7 @@ use crate::output::{data, out};
 const PART: u64 = 1_000;
 const PART_COUNTED: u64 = 10_000;
 
-/// What the options select.
-pub(super) struct Selection<'a> {
-    pub(super) ids: &'a [IdPrefix],
-    pub(super) filter: &'a FilterArgs,
-    pub(super) all: bool,
-    pub(super) dry_run: bool,
-}
-
-impl Selection<'_> {
+impl SelectionArgs {
     /// Refuses ids together with options, and neither.
     pub(super) fn check(&self, verb: &str) -> Result<()> {
         let is_filtered = self.all || !self.filter.parameters().is_empty();

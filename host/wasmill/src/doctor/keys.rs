@@ -60,7 +60,7 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
 
 /// Says who may claim to be anyone, if headers of a proxy name the users, and whether the entries about people count.
 fn spoofable(settings: &Settings, keys: &Keys) -> Vec<Check> {
-    let people = keys.people();
+    let people = keys.people().len();
     let Some(header) = &settings.proxy_user_header else {
         let unused = Check::warn(
             PEOPLE,

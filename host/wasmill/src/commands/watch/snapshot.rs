@@ -14,19 +14,14 @@ const PAGES_MAX: usize = 10;
 /// The state of a server at one time.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    /// `None` for a key that reaches a part of the tasks.
-    pub(super) stats: Option<Stats>,
+    pub(super) stats: Stats,
     /// Running tasks first, then the newest others.
     pub(super) tasks: Vec<Task>,
 }
 
 /// Requests a snapshot with at most this many tasks.
 pub(super) async fn snapshot(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<Snapshot> {
-    let stats = client.get("/stats").await?;
-    let stats = match stats.code().as_str() {
-        "out-of-reach" => None,
-        _ => Some(stats.error_for_status()?.read::<Stats>()?).filter(|stats| stats.slots.is_some()),
-    };
+    let stats = client.get("/stats").await?.error_for_status()?.read::<Stats>()?;
     let mut tasks = Vec::new();
     let wants_running = filter.state.is_empty() || filter.state.iter().any(|state| state == "running");
     if wants_running {

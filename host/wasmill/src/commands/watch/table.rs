@@ -141,7 +141,7 @@ impl Table {
     fn header(&self, columns: usize) -> Vec<String> {
         let title = self.style.bold(truncated(&format!("wasmill at {}", self.server), columns));
         let Some(snapshot) = &self.snapshot else { return vec![title, String::new()] };
-        let words = snapshot.stats.as_ref().map_or_else(|| "tasks that the key reaches".to_owned(), summary);
+        let words = summary(&snapshot.stats);
         let id = padded("ID", id_columns(columns));
         let labels = format!("{id}  {:<9}  {:<14}  {:<8}  {:<8}  PROGRESS", "STATE", "PLUGIN", "AGE", "RAN");
         let labels = self.style.bold(truncated(&labels, columns));
@@ -216,19 +216,21 @@ fn progress(task: &Task) -> (String, String) {
     }
 }
 
-/// Says in a line how busy the server is.
+/// Says in a line how busy the server is, or for a key with a reach, what it has there.
 fn summary(stats: &Stats) -> String {
-    let Stats { waiting, running, slots, memory, draining, .. } = stats;
-    let (slots, memory) = (slots.clone().unwrap_or_default(), memory.clone().unwrap_or_default());
-    let mut words = format!(
-        "{running} running, {waiting} waiting, {} of {} slots, {} of {} memory",
-        slots.used,
-        slots.total,
-        format_bytes(memory.used_bytes),
-        format_bytes(memory.total_bytes),
-    );
-    if memory.blocks_queue {
-        words.push_str(", waiting for memory");
+    let Stats { waiting, running, slots, memory, draining, is_at_least, .. } = stats;
+    let at_least = if *is_at_least { "at least " } else { "" };
+    let mut words = format!("{at_least}{running} running, {waiting} waiting");
+    match slots {
+        Some(slots) => words.push_str(&format!(", {} of {} slots", slots.used, slots.total)),
+        None => words.push_str(" within the reach of the key"),
+    }
+    if let Some(memory) = memory {
+        let (used, total) = (format_bytes(memory.used_bytes), format_bytes(memory.total_bytes));
+        words.push_str(&format!(", {used} of {total} memory"));
+        if memory.blocks_queue {
+            words.push_str(", waiting for memory");
+        }
     }
     if *draining {
         words.push_str(", draining");
@@ -241,7 +243,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     use super::*;
-    use crate::client::Progress;
+    use crate::client::{Memory, Progress, Slots};
     use crate::terminal::style::{Color, set_color};
 
     fn table(states: &[&str]) -> Table {
@@ -327,6 +329,19 @@ mod tests {
         table.show(Err(anyhow::anyhow!("no response from http://127.0.0.1:8080")));
         let lines = table.lines(150, 10);
         assert!(lines[4].contains(&id(0)) && lines[9].contains("no response"), "{lines:#?}");
+    }
+
+    #[test]
+    fn the_summary_is_of_what_the_key_may_see() {
+        let mut stats = Stats { waiting: 5, running: 3, ..Stats::default() };
+        assert_eq!(summary(&stats), "3 running, 5 waiting within the reach of the key");
+        stats.is_at_least = true;
+        stats.draining = true;
+        assert_eq!(summary(&stats), "at least 3 running, 5 waiting within the reach of the key, draining");
+        stats = Stats { slots: Some(Slots { used: 3, total: 8 }), memory: Some(Memory::default()), ..stats };
+        stats.is_at_least = false;
+        let words = summary(&stats);
+        assert!(words.starts_with("3 running, 5 waiting, 3 of 8 slots, 0 "), "{words}");
     }
 
     #[test]
