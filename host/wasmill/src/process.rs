@@ -5,7 +5,9 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setpriority_process, setrlimit,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The nice(2) increment of guest threads against the API.
@@ -100,6 +102,15 @@ pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::debug!(%error, "failed to raise the open file limit");
+    }
+}
+
+/// Closes memory and environment of this process to other programs of its user, and leaves no core dump: both hold
+/// secrets. What a process was started with stays in `/proc/PID/environ` for as long as it lives, whatever becomes of
+/// its variables.
+pub(crate) fn close_memory() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other programs of this user may read the memory and the environment of the server");
     }
 }
 

@@ -1,12 +1,15 @@
 //! Keys: what each scope may do, and when a key counts.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_tests::{Client, Server, command, repository, sleep, wasmill};
+use wasmill_tests::{Client, Server, binary, command, repository, sleep, wasmill};
 
 /// How soon a revoked key is out, and a new one in.
 const CHANGE: Duration = Duration::from_secs(2);
@@ -471,7 +474,7 @@ async fn commands_send_the_key_of_a_file_or_a_variable() {
     let named = file.to_str().expect("a path");
     let (_, why) = run(&["stats", "--key-file", named], None);
     assert!(why.contains("chmod 600"), "{why}");
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("changed");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("changed");
     assert_eq!(run(&["stats", "--key-file", named], None).0, Some(0));
     let (code, why) = run(&["stats"], Some(&text[..50]));
     assert!(code == Some(2) && why.contains("it is not a key") && !why.contains(&text[13..50]), "{why}");
@@ -492,4 +495,52 @@ fn the_quick_start_of_docker_compose_works_and_is_not_reachable_from_outside() {
     let (_, ports) = compose.split_once("\nports:\n").expect("ports");
     let ports: Vec<_> = ports.lines().take_while(|line| line.starts_with('-')).collect();
     assert_eq!(ports, ["- \"127.0.0.1:8080:8080\""]);
+}
+
+/// A user who is not root, whose programs may read more of any process.
+const NOBODY: u32 = 65_534;
+
+/// Starts a server with a key in its environment as a user of no rights, and lets another program of that user read the
+/// environment of the server.
+fn environment_as_read_by_others(program: &Path, folder: &Path, args: &[&str]) -> std::process::Output {
+    let as_nobody = |program: &Path| {
+        let mut command = Command::new(program);
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command.current_dir(folder).env_clear();
+        command
+    };
+    let mut server = as_nobody(program)
+        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .args(args)
+        .env("WASMILL_ADMIN_KEY", "0123456789abcdef0123456789abcdef")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(server.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let is_serving = lines.by_ref().any(|line| line.contains("\"serving\""));
+    let read = as_nobody(Path::new("cat")).arg(format!("/proc/{}/environ", server.id())).output();
+    server.kill().expect("a process");
+    server.wait().expect("its end");
+    assert!(is_serving, "it does not start");
+    read.expect("cat runs")
+}
+
+#[test]
+fn other_programs_cannot_read_the_environment_of_a_server_with_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Where that user may read it.
+    let program = folder.path().join("wasmill");
+    std::fs::copy(binary().expect("a binary"), &program).expect("copied");
+    if rustix::process::geteuid().is_root() {
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("given away");
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("changed");
+    }
+    let read = environment_as_read_by_others(&program, folder.path(), &[]);
+    assert!(!read.status.success() && read.stdout.is_empty(), "{read:?}");
+    // Who debugs a server may read it, so the refusal was no accident.
+    let read = environment_as_read_by_others(&program, folder.path(), &["--debug-listen", "127.0.0.1:0"]);
+    assert!(String::from_utf8_lossy(&read.stdout).contains("WASMILL_ADMIN_KEY=0123"), "{read:?}");
 }

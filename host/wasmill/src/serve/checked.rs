@@ -20,9 +20,8 @@ use super::loader_config::loader_config;
 use super::webhook_config::webhook_config;
 use crate::built_in::BUILT_IN;
 use crate::database::Database;
-use crate::exit;
 use crate::settings::Settings;
-use crate::telemetry;
+use crate::{exit, process, telemetry};
 
 /// Time limit for receiving a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,6 +58,10 @@ impl Checked {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Before the port is open.
         let (access, follow_keys) = prepare_access(settings, &clock).map_err(exit::settings_error)?;
+        // Who debugs the server attaches to it.
+        if !access.is_open() && settings.debug_listen.is_none() {
+            process::close_memory();
+        }
         let tls = settings.tls_files().map(Tls::new).transpose();
         let tls = tls.map_err(|error| exit::settings_error(error.into()))?;
         let listener = listen_on(&settings.listen, "--listen", tls.as_ref()).await?;
