@@ -42,7 +42,7 @@ pub(crate) async fn task_events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = parse_task_id(&id)?;
-    let permit = api.stream_limit.permit()?;
+    let permit = api.stream_limit.permit(&sender)?;
     let mut follower = api.store.subscribe(id);
     let task = api.store.get_after_events(id).await?;
     let submitted_by = task.as_ref().and_then(|task| task.submitted_by.clone());
@@ -81,7 +81,7 @@ pub(crate) async fn all_events(
 ) -> Result<Response, Problem> {
     let within = Within::of(&api, &sender);
     let AllEventsParams { plugin, sample } = check(&params, within.is_some())?;
-    let permit = api.stream_limit.permit()?;
+    let permit = api.stream_limit.permit(&sender)?;
     let mut follower = api.store.subscribe_all();
     if let Some(last) = sse::last_event_id(&headers) {
         follower.resume_from(last);
@@ -140,7 +140,7 @@ fn add_stream(operation: Operation) -> Operation {
     operation
         .header("Last-Event-ID", "Id of the last event received; the stream resumes after it.", &last)
         .responds(200, ResponseSpec::text(stream, "text/event-stream"))
-        .problems(&[kind::TOO_MANY_STREAMS])
+        .problems(&[kind::KEY_STREAMS_FULL, kind::TOO_MANY_STREAMS])
 }
 
 pub(crate) fn task_events_spec() -> Operation {

@@ -147,6 +147,8 @@ kinds! {
         "as many tasks of the key wait as its limit `waiting` allows";
     KEY_STORAGE_FULL: TOO_MANY_REQUESTS "key-storage-full", "Storage of the key full",
         "the tasks of the key take up as many bytes as its limit `stored` allows";
+    KEY_STREAMS_FULL: TOO_MANY_REQUESTS "key-streams-full", "Streams of the key taken", retry after 5,
+        "the key has as many streams and waiting requests open as one key may";
     TOO_MANY_STREAMS: SERVICE_UNAVAILABLE "too-many-streams", "Too many open streams", retry after 5,
         "too many streams are open";
     INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",

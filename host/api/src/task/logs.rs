@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use wasmill_model::{LINE_SEQ_MAX, LogLine, Task, TaskId};
 use wasmill_store::{LiveLog, StoreError, TaskSubscriber};
 
+use crate::http::authorize::Sender;
 use crate::http::params::{Params, whole_number};
 use crate::http::sse::{self, ChunkSource};
 use crate::openapi::{Operation, ResponseSpec};
@@ -65,6 +66,7 @@ impl From<LogLine> for LineView {
 
 pub(crate) async fn logs(
     State(api): State<Api>,
+    Sender(sender): Sender,
     Path(id): Path<String>,
     params: Params,
     headers: HeaderMap,
@@ -72,7 +74,7 @@ pub(crate) async fn logs(
     let id = parse_task_id(&id)?;
     let (after, limit) = check(&params)?;
     if sse::accepts_event_stream(&headers) {
-        let permit = api.stream_limit.permit()?;
+        let permit = api.stream_limit.permit(&sender)?;
         let follower = api.store.subscribe(id);
         // Only checks that the task exists, and whether it has finished.
         let state = require_task(id, api.store.lines(id, u64::MAX, 0).await)?.state;
@@ -159,7 +161,7 @@ pub(crate) fn spec() -> Operation {
                                             the stream.",
             ),
         )
-        .problems(&[kind::INVALID_REQUEST, kind::TOO_MANY_STREAMS])
+        .problems(&[kind::INVALID_REQUEST, kind::KEY_STREAMS_FULL, kind::TOO_MANY_STREAMS])
         .problems(&kind::TASK_ACCESS)
 }
 

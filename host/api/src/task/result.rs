@@ -52,7 +52,7 @@ pub(crate) async fn result(
     let id = parse_task_id(&id)?;
     let wait_params = WaitParams::read(&params, &headers)?;
     let task = match wait_params.wait {
-        Some(wait) => require_task(id, wait::until_finished(&api, id, wait).await)?,
+        Some(wait) => require_task(id, wait::until_finished(&api, &sender, id, wait).await)?,
         None => require_task(id, api.store.get(id).await)?,
     };
     let mut answer = answer(shown_to(&sender, task), &headers)?;

@@ -105,7 +105,7 @@ async fn respond_after(
     // The task is stored, so from here on no failure may turn the response into an error.
     if let Some(wait) = wait_params.wait
         && let Some(task) = submitted.tasks.first()
-        && let Ok(Some(task)) = wait::until_finished(api, task.id, wait).await
+        && let Ok(Some(task)) = wait::until_finished(api, sender, task.id, wait).await
     {
         // The task that holds the unique key may be another's.
         let record = SubmitResponse::Waited(Box::new(TaskView::new(shown_to(sender, task), api.clock.now())));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
+use wasmill_access::Identity;
 use wasmill_model::{Task, TaskId, parse_duration};
 use wasmill_store::StoreError;
 
@@ -104,11 +105,12 @@ pub(crate) fn add_applied_header(answer: ResponseSpec) -> ResponseSpec {
 /// Fails if the store does.
 pub(crate) async fn until_finished(
     api: &Api,
+    sender: &Identity,
     id: TaskId,
     wait: Duration,
 ) -> Result<Option<Task>, StoreError> {
     // With too many open streams, it answers at once instead of refusing; the client may repeat.
-    let Some(_permit) = api.stream_limit.try_permit() else { return api.store.get(id).await };
+    let Ok(_permit) = api.stream_limit.permit(sender) else { return api.store.get(id).await };
     let mut follower = api.store.subscribe(id);
     let mut over = std::pin::pin!(tokio::time::sleep(wait));
     loop {
