@@ -1,9 +1,11 @@
 // The dashboard in Chromium: what only a browser can say. `make test-browser` runs it.
 
 import assert from "node:assert/strict";
+import {execFileSync} from "node:child_process";
 import {createServer, request as forward} from "node:http";
+import {join} from "node:path";
 import {after, before, test} from "node:test";
-import {COLOURS, fill, launch, open, pages, start, violations} from "./lib.mjs";
+import {COLOURS, binary, fill, launch, open, pages, start, violations} from "./lib.mjs";
 
 let server, browser, ids;
 before(async () => {
@@ -470,6 +472,89 @@ test("a server that goes and comes back is reported and found again", async () =
     assert.match(await page.textContent("#live-state"), /live/);
   } finally {
     await context.close();
+    await own.stop();
+  }
+});
+
+test("forms work over plain http in a network, where browsers say only the origin of a page", async () => {
+  const own = await start("--public-host", "lan.example");
+  const other = await launch("--host-resolver-rules=MAP lan.example 127.0.0.1");
+  try {
+    const page = await other.newPage({javaScriptEnabled: false});
+    const sent = [];
+    page.on("request", request => { if (request.method() === "POST") sent.push(request.allHeaders()); });
+    await page.goto(`http://lan.example:${own.port}/ui/submit?plugin=noop`);
+    await page.click("main form.card button.primary");
+    assert.match(page.url(), /\/ui\/task\/[0-9a-f-]{36}\?did=submit$/);
+    const [headers] = await Promise.all(sent);
+    assert.deepEqual([headers["sec-fetch-site"], headers.origin], [undefined, `http://lan.example:${own.port}`]);
+  } finally {
+    await other.close();
+    await own.stop();
+  }
+});
+
+test("no script reads the cookie of a session, and no foreign page uses it", async () => {
+  const own = await start();
+  // Other names and other ports of the same name are foreign; of the latter a browser sends the cookie along.
+  const foreign = createServer((_, to) => to.writeHead(200, {"content-type": "text/html"}).end("<!doctype html><iframe name=frame></iframe>"));
+  await new Promise(done => foreign.listen(0, "127.0.0.1", done));
+  const other = await launch("--host-resolver-rules=MAP evil.example 127.0.0.1");
+  try {
+    const victim = await own.task({do: "sleep", ms: 600_000});
+    const key = execFileSync(binary, ["key", "create", "ada", "--scope", "admin", "--data", join(own.folder, "data")], {encoding: "utf8", stdio: ["ignore", "pipe", "ignore"]}).trim();
+    while ((await fetch(`${own.url}stats`)).status !== 401) await new Promise(done => setTimeout(done, 50));
+    const context = await other.newContext();
+    const page = await context.newPage();
+    await page.goto(`${own.url}ui/login`);
+    await page.fill("input[name=key]", key);
+    await page.click("main form button");
+    await page.waitForURL(`${own.url}ui/`);
+    const [cookie] = await context.cookies();
+    assert.deepEqual([cookie.name, cookie.httpOnly, cookie.sameSite], ["wasmill", true, "Strict"]);
+    assert.deepEqual(await page.evaluate(() => [document.cookie, localStorage.length + sessionStorage.length]), ["", 0]);
+    // A page of the server itself uses it.
+    assert.equal(await page.evaluate(() => fetch("/pause", {method: "POST"}).then(answer => answer.status)), 200);
+    assert.equal(await page.evaluate(() => fetch("/resume", {method: "POST"}).then(answer => answer.status)), 200);
+    const state = async () => {
+      const get = path => fetch(own.url + path, {headers: {authorization: `Bearer ${key}`}}).then(answer => answer.json());
+      const {paused, draining} = await get("stats");
+      return {paused, draining, victim: (await get(`task/${victim}`)).state, plugins: (await get("plugins")).length};
+    };
+    const before = await state();
+    assert.deepEqual([before.paused, before.draining], [false, false]);
+    for (const name of ["127.0.0.1", "evil.example"]) {
+      await page.goto(`http://${name}:${foreign.address().port}/`);
+      const results = await page.evaluate(async ([target, victim]) => {
+        const results = [];
+        const attempt = async (method, path, options) => {
+          try {
+            const answer = await fetch(target + path, {method, credentials: "include", ...options});
+            results.push(answer.type === "opaque" ? "opaque" : `${method} ${path} was read: ${answer.status}`);
+          } catch {
+            results.push("failed");
+          }
+        };
+        for (const path of ["pause", "drain", "task/cancel?all=true", "plugins/noop/pause", "ui/logout"]) await attempt("POST", path, {mode: "no-cors"});
+        await attempt("POST", "ui/do", {mode: "no-cors", body: new URLSearchParams({action: "pause"})});
+        await attempt("DELETE", `task/${victim}`);
+        for (const path of ["task", "stats", "ui/", "keys"]) await attempt("GET", path);
+        const form = Object.assign(document.createElement("form"), {method: "post", action: `${target}task/cancel?all=true`, target: "frame"});
+        document.body.append(form);
+        await new Promise(done => { document.querySelector("iframe").onload = done; setTimeout(done, 5_000); form.submit(); });
+        return results;
+      }, [own.url, victim]);
+      assert.equal(results.length, 11);
+      assert.deepEqual(results.filter(result => !["opaque", "failed"].includes(result)), [], name);
+      assert.deepEqual(await state(), before, name);
+    }
+    // Nor has a foreign page signed anybody out.
+    await page.goto(`${own.url}ui/tasks`);
+    assert.equal(page.url(), `${own.url}ui/tasks`);
+  } finally {
+    await other.close();
+    foreign.closeAllConnections();
+    foreign.close();
     await own.stop();
   }
 });

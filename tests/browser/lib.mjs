@@ -118,10 +118,10 @@ export const pages = ids => [
   "ui/find?text=nightly", "ui/find?text=nothing+like+it", "ui/plugins", "ui/plugin?name=noop", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/doctor", "ui/keys", "ui/hosts", "ui/nothing",
 ];
 
-export const launch = () => chromium.launch({
+export const launch = (...more) => chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   // A container has neither a sandbox for root nor much shared memory.
-  args: ["--no-sandbox", "--disable-dev-shm-usage"],
+  args: ["--no-sandbox", "--disable-dev-shm-usage", ...more],
 });
 
 /** Opens a page, and collects what it does against its policy, and every request to somebody else. */

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use wasmill_tests::{Client, Server, command, skip, sleep, wasmill};
 
 /// Returns a client with a new key of a server.
@@ -285,6 +285,60 @@ async fn an_address_has_its_connections_and_this_machine_any_number() {
     }
 }
 
+/// Sends a head a byte at a time from an address of this machine, until the server closes; returns after how long, and
+/// what was answered.
+async fn slow_head(server: SocketAddr, from: [u8; 4]) -> std::io::Result<(Duration, usize)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let (start, mut stream) = (Instant::now(), socket.connect(server).await?);
+    let (mut reader, mut writer) = stream.split();
+    let mut answer = [0; 4 << 10];
+    let bytes = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ".iter().chain([b'a'; 100].iter());
+    let sent = async {
+        for byte in bytes {
+            if writer.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let answered = tokio::select! {
+        // A connection that is reset has ended, too.
+        read = reader.read(&mut answer) => read.unwrap_or(0),
+        () = sent => 0,
+    };
+    Ok((start.elapsed(), answered))
+}
+
+#[tokio::test]
+async fn slow_heads_hold_no_other_client() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let task = client.submit(&sleep(1)).await;
+    // Half of them from one address, half from a hundred.
+    let slow: Vec<_> = (0..2_000_u16)
+        .map(|number| {
+            let last = if number % 2 == 0 { 1 } else { u8::try_from(number % 100 + 2).expect("below 102") };
+            tokio::spawn(slow_head(server.address(), [127, 0, 2, last]))
+        })
+        .collect();
+    let (start, mut slowest) = (Instant::now(), Duration::ZERO);
+    while start.elapsed() < Duration::from_secs(8) {
+        let sent = Instant::now();
+        // On a connection of its own, which has to be accepted among the slow ones.
+        let fresh = server.client();
+        assert_eq!(fresh.get(&format!("/task/{task}")).await.status, StatusCode::OK);
+        slowest = slowest.max(sent.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(slowest < Duration::from_secs(5), "another client waited for {slowest:?}");
+    for slow in slow {
+        let (after, answered) = slow.await.expect("it ends").expect("a connection");
+        assert_eq!(answered, 0);
+        assert!(after < Duration::from_secs(40), "a place was taken for {after:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_answer_has_its_headers() {
     let server = Server::start(&["--allow-upload"]);
@@ -295,6 +349,8 @@ async fn every_answer_has_its_headers() {
         (Method::PATCH, "/task".to_owned()),
         (Method::GET, "/%ff".to_owned()),
     ];
+    let pages = ["/ui/", "/ui/login", "/ui/tasks", "/ui/plugins", "/ui/schedules", "/ui/nothing"];
+    requests.extend(pages.map(|path| (Method::GET, path.to_owned())));
     for (path, methods) in document["paths"].as_object().expect("paths") {
         // Streams end with their task, or not at all.
         if path.contains("events") {
@@ -309,6 +365,7 @@ async fn every_answer_has_its_headers() {
     // Last, since it ends the server's work.
     requests.sort_by_key(|(_, path)| path == "/drain");
     assert!(requests.len() > 40, "{}", requests.len());
+    let mut pages_seen = 0;
     for (method, path) in requests {
         let answer = client.send(method.clone(), &path, None).await.expect("an answer");
         let header = |name: &str| {
@@ -318,7 +375,12 @@ async fn every_answer_has_its_headers() {
         };
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("cross-origin-resource-policy"), "same-origin");
-        assert_eq!(header("referrer-policy"), "no-referrer");
+        // A page says to its own server where its forms come from; nothing else says so to anyone.
+        let content_type = answer.headers.get("content-type").map_or(&[][..], |value| value.as_bytes());
+        let is_page = path.starts_with("/ui") && content_type.starts_with(b"text/html");
+        let referrer = if is_page { "same-origin" } else { "no-referrer" };
+        assert_eq!(header("referrer-policy"), referrer, "{method} {path}");
+        pages_seen += usize::from(is_page);
         assert_eq!(header("x-frame-options"), "DENY");
         let policy = header("content-security-policy");
         assert!(
@@ -329,4 +391,5 @@ async fn every_answer_has_its_headers() {
         assert_eq!(header("cache-control") == "no-store", !is_file, "{method} {path}");
         assert!(!answer.headers.contains_key("server"), "{method} {path}");
     }
+    assert_eq!(pages_seen, pages.len());
 }

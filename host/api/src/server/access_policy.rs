@@ -47,9 +47,13 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Headers of responses whose endpoint sets no others.
-const DEFAULT_HEADERS: [(HeaderName, &str); 3] = [
+///
+/// Pages of the dashboard set another `Referrer-Policy`: under this one browsers send `Origin: null` with their forms,
+/// which the check of origins refuses where there is no `Sec-Fetch-Site`, as over plain HTTP in a network.
+const DEFAULT_HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
@@ -281,7 +285,6 @@ pub(crate) fn preflight(origin: HeaderValue) -> Response<Body> {
 pub(crate) fn add_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     for (name, value) in DEFAULT_HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

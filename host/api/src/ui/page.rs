@@ -221,6 +221,7 @@ pub(crate) fn html(text: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
+        // Forms then name the origin that they come from.
         (header::REFERRER_POLICY, "same-origin"),
     ];
     let mut response = (headers, text.into()).into_response();

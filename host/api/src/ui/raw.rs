@@ -48,7 +48,6 @@ fn raw_bytes(view: &View, bytes: Vec<u8>, media_type: Option<&str>, name: &str) 
     let headers = [
         (header::CONTENT_TYPE, picture.unwrap_or(MediaType::BYTES)),
         (header::CONTENT_SECURITY_POLICY, SANDBOX),
-        (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     let mut headers = HeaderMap::from_iter(
@@ -77,7 +76,6 @@ pub(crate) async fn checkpoint(view: View, Path(id): Path<String>) -> Result<Res
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX)),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (
             header::CONTENT_DISPOSITION,
@@ -94,11 +92,7 @@ fn raw(view: &View, text: String, name: &str) -> Response {
         Kind::Html => ("text/html; charset=utf-8", "html"),
         Kind::Text => ("text/plain; charset=utf-8", "txt"),
     };
-    let headers = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_SECURITY_POLICY, SANDBOX),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ];
+    let headers = [(header::CONTENT_TYPE, media_type), (header::CONTENT_SECURITY_POLICY, SANDBOX)];
     let mut response = (headers, text).into_response();
     if view.param("download").is_some()
         && let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}.{extension}\""))
