@@ -16,7 +16,7 @@ PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/C
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test test-browser screenshots test-postgres bench bench-growth bench-peers chaos soak api-fuzz docs lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test test-browser screenshots test-postgres bench bench-growth bench-peers chaos soak attack api-fuzz docs lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ chaos: build ## Kill, freeze and starve a busy server, then check every guarante
 
 soak: build ## Load all features of a server for ten minutes, and check that no resource grows (SOAK_SECONDS)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench soak
+
+attack: build ## Attack a server beside a good client, in turns, and check that it serves and nothing grows (ATTACK_SECONDS)
+	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench attack
 
 api-fuzz: build ## Fuzz the REST API from its OpenAPI document (API_FUZZ_SECONDS)
 	.ci/api-fuzz
