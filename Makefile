@@ -77,7 +77,7 @@ chaos: build ## Kill, freeze and starve a busy server, then check every guarante
 soak: build ## Load all features of a server for ten minutes, and check that no resource grows (SOAK_SECONDS)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench soak
 
-attack: build ## Attack a server beside a good client, in turns, and check that it serves and nothing grows (ATTACK_SECONDS)
+attack: build ## Attack a server beside a good client, in turns, and check that it serves and nothing grows (ATTACK_SECONDS, ATTACK_ONLY)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench attack
 
 api-fuzz: build ## Fuzz the REST API from its OpenAPI document (API_FUZZ_SECONDS)

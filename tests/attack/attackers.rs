@@ -12,15 +12,17 @@ use crate::tally::Tally;
 use crate::tricks;
 use crate::wire::Wire;
 
-/// How many there are of each kind.
-const SLOW_HEADS: usize = 300;
-const SLOW_BODIES: usize = 100;
-const WRONG_KEYS: usize = 8;
-const BATCHES: usize = 2;
-const UPLOADS: usize = 2;
-const UNREAD_STREAMS: usize = 100;
-const UNREAD_LISTS: usize = 20;
-const TRICKSTERS: usize = 4;
+/// The kinds, and how many attackers there are of each.
+pub(crate) const KINDS: [(&str, usize); 8] = [
+    ("slow-heads", 300),
+    ("slow-bodies", 100),
+    ("wrong-keys", 8),
+    ("batches", 2),
+    ("uploads", 2),
+    ("unread-streams", 100),
+    ("unread-lists", 20),
+    ("tricks", 4),
+];
 
 /// The wait between two requests of a flood, between two large ones, and between two bytes of a slow one.
 const FLOOD_PACE: Duration = Duration::from_millis(4);
@@ -35,8 +37,8 @@ const ENDLESS_BYTES: u64 = 1 << 40;
 /// Depth of nested JSON.
 const DEPTH: usize = 100_000;
 
-/// Attackers that must have been answered.
-pub(crate) const ANSWERED: [&str; 4] = ["wrong keys", "giant batches", "uploads", "tricks"];
+/// Kinds that are answered; one that never was did not attack.
+pub(crate) const ANSWERED: [&str; 4] = ["wrong-keys", "batches", "uploads", "tricks"];
 
 /// The keys of those that have one.
 #[derive(Clone, Debug)]
@@ -61,32 +63,27 @@ struct Target {
 }
 
 impl Attack {
-    pub(crate) fn start(server: SocketAddr, keys: &Keys, tally: &Arc<Tally>) -> Self {
+    /// Starts the attackers of these kinds; of all, if none is named.
+    pub(crate) fn start(server: SocketAddr, keys: &Keys, tally: &Arc<Tally>, only: &[String]) -> Self {
         let target = Target { server, keys: keys.clone(), tally: Arc::clone(tally) };
         let mut attackers = JoinSet::new();
-        for number in 0..SLOW_HEADS {
-            attackers.spawn(slow_head(target.clone(), number));
-        }
-        for number in 0..SLOW_BODIES {
-            attackers.spawn(slow_body(target.clone(), number));
-        }
-        for number in 0..WRONG_KEYS {
-            attackers.spawn(wrong_keys(target.clone(), number));
-        }
-        for number in 0..BATCHES {
-            attackers.spawn(giant_batches(target.clone(), number));
-        }
-        for number in 0..UPLOADS {
-            attackers.spawn(uploads(target.clone(), number));
-        }
-        for number in 0..UNREAD_STREAMS {
-            attackers.spawn(unread(target.clone(), number, "/events"));
-        }
-        for number in 0..UNREAD_LISTS {
-            attackers.spawn(unread(target.clone(), number, "/task?limit=1000"));
-        }
-        for number in 0..TRICKSTERS {
-            attackers.spawn(play_tricks(target.clone(), number));
+        for (kind, count) in KINDS {
+            if !only.is_empty() && !only.iter().any(|named| named == kind) {
+                continue;
+            }
+            for number in 0..count {
+                let target = target.clone();
+                match kind {
+                    "slow-heads" => attackers.spawn(slow_head(target, number)),
+                    "slow-bodies" => attackers.spawn(slow_body(target, number)),
+                    "wrong-keys" => attackers.spawn(wrong_keys(target, number)),
+                    "batches" => attackers.spawn(giant_batches(target, number)),
+                    "uploads" => attackers.spawn(uploads(target, number)),
+                    "unread-streams" => attackers.spawn(unread(target, number, "/events")),
+                    "unread-lists" => attackers.spawn(unread(target, number, "/task?limit=1000")),
+                    _ => attackers.spawn(play_tricks(target, number)),
+                };
+            }
         }
         Self(attackers)
     }
@@ -163,7 +160,7 @@ async fn wrong_keys(target: Target, number: usize) {
             if reply.is_none() {
                 wire = None;
             }
-            target.tally.count("wrong keys", name, reply.as_ref());
+            target.tally.count("wrong-keys", name, reply.as_ref());
         }
         sleep(FLOOD_PACE).await;
     }
@@ -183,13 +180,13 @@ async fn giant_batches(target: Target, number: usize) {
         if let Some(mut wire) = Wire::open(target.server, number).await {
             let request = head("POST", "/task/batch", &target.keys.tenant, body.len() as u64) + body;
             let reply = wire.ask(request.as_bytes()).await;
-            target.tally.count("giant batches", name, reply.as_ref());
+            target.tally.count("batches", name, reply.as_ref());
         }
         if let Some(mut wire) = Wire::open(target.server, number).await {
             let request = head("POST", "/task/batch", &target.keys.tenant, ENDLESS_BYTES)
                 + &body[..body.len().min(1 << 20)];
             let reply = wire.ask(request.as_bytes()).await;
-            target.tally.count("giant batches", "an endless body", reply.as_ref());
+            target.tally.count("batches", "an endless body", reply.as_ref());
         }
         sleep(LARGE_PACE).await;
     }

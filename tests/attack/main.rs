@@ -1,6 +1,6 @@
 //! `make attack`: attackers with and without keys beside a good client, in turns: quiet, under attack, quiet again.
 //!
-//! `ATTACK_SECONDS` (600) sets how long it lasts. Nobody may get a 5xx that is not the refusal of a load, the good client
+//! `ATTACK_SECONDS` (600) sets how long it lasts, and `ATTACK_ONLY` which kinds of attackers take part. Nobody may get a 5xx that is not the refusal of a load, the good client
 //! none at all, and the memory of the server must not grow from one attack to the next. Both sides are measured in
 //! turns, so noise of the machine falls on both. The attackers run at a low priority: what is measured is the
 //! server, not how much of the machine they take for themselves.
@@ -20,7 +20,7 @@ use rustix::process::setpriority_process;
 use serde_json::json;
 use wasmill_tests::{Client, Server};
 
-use crate::attackers::{Attack, Keys};
+use crate::attackers::{Attack, KINDS, Keys};
 use crate::good::{GoodClient, Phase};
 use crate::tally::Tally;
 
@@ -31,7 +31,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// nice(2) of the attackers.
 const NICENESS: i32 = 10;
 
-/// How much memory may grow from the first third of the turns to the last: a part, and what is always allowed.
+/// How much memory may grow from the middle third of the turns to the last: a part, and what is always allowed.
 const GROWTH_MAX: f64 = 1.05;
 const GROWTH_MIB: f64 = 16.0;
 
@@ -47,7 +47,8 @@ fn main() -> Result<()> {
         Ok(text) => text.parse().with_context(|| format!("ATTACK_SECONDS must be a number, not '{text}'"))?,
         Err(_) => 600,
     };
-    ensure!(seconds >= 60, "ATTACK_SECONDS must be at least 60: three turns of each kind");
+    ensure!(seconds >= 120, "ATTACK_SECONDS must be at least 120, or there is nothing to compare");
+    let only = kinds(&std::env::var("ATTACK_ONLY").unwrap_or_default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .on_thread_start(|| {
@@ -62,11 +63,21 @@ fn main() -> Result<()> {
         TURN.as_secs()
     );
     let server = Server::start(&["--slots", "50", "--allow-upload"]);
-    let result = runtime.block_on(runtime.spawn(run(server, turns)));
+    let result = runtime.block_on(runtime.spawn(run(server, turns, only)));
     result.context("the attack ended early")?
 }
 
-async fn run(mut server: Server, turns: u64) -> Result<()> {
+/// Reads the kinds of attackers that take part, separated by commas; none stands for all.
+fn kinds(text: &str) -> Result<Vec<String>> {
+    let named: Vec<_> = text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    for name in &named {
+        let known: Vec<_> = KINDS.iter().map(|(kind, _)| *kind).collect();
+        ensure!(known.contains(&&**name), "ATTACK_ONLY has '{name}', and the kinds are {}", known.join(", "));
+    }
+    Ok(named)
+}
+
+async fn run(mut server: Server, turns: u64, only: Vec<String>) -> Result<()> {
     let keys = Keys {
         // With a rate and limits, as an open server gives them.
         tenant: server.create_key(
@@ -84,13 +95,13 @@ async fn run(mut server: Server, turns: u64) -> Result<()> {
     for _ in 0..turns {
         turn(&good, Phase::Quiet).await;
         memory.push(server.memory("VmRSS") as f64 / f64::from(1 << 20));
-        let attack = Attack::start(server.address(), &keys, &tally);
+        let attack = Attack::start(server.address(), &keys, &tally, &only);
         turn(&good, Phase::Attacked).await;
         attack.stop().await;
     }
     good.phase.store(Phase::Unmeasured as u8, Ordering::Relaxed);
     let measured = good.stop();
-    let mut faults = tally.report();
+    let mut faults = tally.report(&only);
     faults.extend(measured.report());
     faults.extend(grown(&memory));
     faults.extend(unharmed(&admin).await);
@@ -114,13 +125,14 @@ async fn turn(good: &GoodClient, phase: Phase) {
     tokio::time::sleep(TURN - SETTLE).await;
 }
 
-/// Compares the memory of the first and the last third of the turns. The very first one is left out: then the server
-/// has never been attacked.
+/// Compares the memory of the middle and the last third of the turns: what an attack needs at most is only known after
+/// some.
 fn grown(memory: &[f64]) -> Option<String> {
-    let attacked = &memory[1..];
-    let third = (attacked.len() / 3).max(1);
-    let (before, after) = (median(&attacked[..third]), median(&attacked[attacked.len() - third..]));
-    println!("  {:<34} {before:>9.1} {after:>9.1} MiB, first and last third of the turns", "memory");
+    let third = memory.len() / 3;
+    let (before, after) = (median(&memory[third..2 * third]), median(&memory[memory.len() - third..]));
+    println!("  {:<34} {before:>9.1} {after:>9.1} MiB, middle and last third of the turns", "memory");
+    let all: Vec<_> = memory.iter().map(|mib| format!("{mib:.0}")).collect();
+    println!("  {:<34} {}", "memory at the end of quiet turns", all.join(" "));
     let has_grown = after > before * GROWTH_MAX && after > before + GROWTH_MIB;
     has_grown.then(|| format!("memory grew from {before:.1} to {after:.1} MiB"))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::attackers::ANSWERED;
 use crate::wire::Reply;
 
 /// Codes of a 5xx that refuses a load, so that others are served.
@@ -39,17 +40,18 @@ impl Tally {
         *counts.answers.entry((attacker, answer.trim_end().to_owned())).or_default() += 1;
     }
 
-    /// Prints the answers, and returns those that must not be. An attacker who was never answered did not attack.
-    pub(crate) fn report(&self) -> Vec<String> {
+    /// Prints the answers, and returns those that must not be. A kind that was never answered did not attack.
+    pub(crate) fn report(&self, only: &[String]) -> Vec<String> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for ((attacker, answer), count) in &counts.answers {
             println!("  {attacker:<16} {answer:<34} {count:>9}");
         }
         let mut faults: Vec<_> =
             counts.faults.iter().map(|(fault, count)| format!("{fault} ({count} times)")).collect();
-        for attacker in crate::attackers::ANSWERED {
-            if !counts.answers.keys().any(|(known, answer)| *known == attacker && answer != "closed") {
-                faults.push(format!("the attacker '{attacker}' was never answered"));
+        let took_part = |kind: &&&str| only.is_empty() || only.iter().any(|named| named == **kind);
+        for kind in ANSWERED.iter().filter(took_part) {
+            if !counts.answers.keys().any(|(known, answer)| known == kind && answer != "closed") {
+                faults.push(format!("the attackers '{kind}' were never answered"));
             }
         }
         faults
