@@ -10,7 +10,7 @@ TEST = NEXTEST_TEST_THREADS=$(TEST_THREADS) RUST_TEST_THREADS=$(TEST_THREADS) $(
 SKIPPED := $(abspath $(or $(CARGO_TARGET_DIR),target))/skipped-tests
 GUEST_TARGET := wasm32-wasip2
 # All guests in Rust. Those under plugins/ share a target folder, so shared dependencies are compiled once.
-GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
+GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml sdk/*/Cargo.toml tests/guests/*/Cargo.toml))
 # Crates that only `make bench-peers` builds.
 PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/Cargo.toml))
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
@@ -83,8 +83,8 @@ attack: build ## Attack a server beside a good client, in turns, and check that 
 api-fuzz: build ## Fuzz the REST API from its OpenAPI document (API_FUZZ_SECONDS)
 	.ci/api-fuzz
 
-docs: build ## Write the generated tables of docs/reference, which the tests compare
-	WRITE_DOCS=1 $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- docs::reference
+docs: build ## Write the generated tables of docs/reference and the bindings of sdk, which the tests compare
+	WRITE_DOCS=1 $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- docs::reference docs::bindings
 
 lint: setup ## Check formatting, lints, doc comments and the licences of dependencies
 	$(CARGO) fmt --all --check
@@ -127,4 +127,4 @@ logs: ## Follow the container's log
 
 clean: ## Delete build outputs (keeps tasks in ./data)
 	$(CARGO) clean
-	rm -rf plugins/*/target tests/guests/*/target
+	rm -rf plugins/*/target sdk/*/target tests/guests/*/target

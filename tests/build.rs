@@ -1,8 +1,8 @@
 //! Builds the guests that the tests and benchmarks run, and the examples that need nothing but Rust.
 
 fn main() {
-    let guests =
-        ["misbehave", "noop", "hello", "program", "flood", "secretive"].map(|guest| ("guests", guest));
+    let guests = ["misbehave", "noop", "hello", "program", "flood", "secretive", "typed"]
+        .map(|guest| ("guests", guest));
     let examples = ["fetch", "words", "io-stub-suspended"].map(|example| ("../plugins", example));
     for (folder, name) in guests.into_iter().chain(examples) {
         let component = wasmill_guest_build::build(&format!("{folder}/{name}"));

@@ -51,6 +51,9 @@ pub const FLOOD: &[u8] = include_bytes!(env!("GUEST_FLOOD"));
 /// A plugin that sends and spills its secrets as its input says.
 pub const SECRETIVE: &[u8] = include_bytes!(env!("GUEST_SECRETIVE"));
 
+/// A plugin of the guest crate that does what its input says.
+pub const TYPED: &[u8] = include_bytes!(env!("GUEST_TYPED"));
+
 /// A plain program that writes a line, for benchmarks.
 pub const HELLO: &[u8] = include_bytes!(env!("GUEST_HELLO"));
 

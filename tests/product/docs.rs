@@ -1,6 +1,7 @@
 //! The book and the examples are true.
 
-pub(crate) mod book;
+pub(crate) mod bindings;
+mod book;
 mod examples;
 mod reference;
 mod sessions;

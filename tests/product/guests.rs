@@ -3,6 +3,7 @@
 mod bytes;
 mod compiling;
 mod folders;
+mod guest_crate;
 mod inputs;
 mod late_failures;
 mod limits;

@@ -76,10 +76,22 @@ fn cargo_env(variable: &str) -> Result<PathBuf, BuildError> {
 
 fn rerun_if_changed(guest_dir: &Path) {
     let contract = guest_dir.ancestors().map(|folder| folder.join("wit")).find(|wit| wit.is_dir());
-    let own = ["Cargo.toml", "Cargo.lock", "src"].map(|part| guest_dir.join(part));
-    for watched in own.into_iter().chain(contract) {
+    let manifest = std::fs::read_to_string(guest_dir.join("Cargo.toml")).unwrap_or_default();
+    let crates = path_dependencies(&manifest).map(|path| guest_dir.join(path)).chain([guest_dir.to_owned()]);
+    let parts =
+        crates.flat_map(|folder| ["Cargo.toml", "Cargo.lock", "src", ".cargo"].map(|part| folder.join(part)));
+    // What is not there would make cargo run the script each time.
+    for watched in parts.filter(|part| part.exists()).chain(contract) {
         println!("cargo::rerun-if-changed={}", watched.display());
     }
+}
+
+/// Returns the folders of the dependencies that are in the repository, one `name = { path = "…", … }` a line.
+fn path_dependencies(manifest: &str) -> impl Iterator<Item = &str> {
+    let tables = manifest.lines().filter(|line| line.contains("= {"));
+    let paths =
+        tables.filter_map(|line| line.split_once("path = \"")).filter_map(|(_, rest)| rest.split_once('"'));
+    paths.map(|(path, _)| path)
 }
 
 /// Builds the guest in `guest_dir` with its artifacts in `target_dir`, and returns the path of its component. For
@@ -174,6 +186,13 @@ mod tests {
             assert_eq!(shared_target_dir(Path::new(out_dir)), Path::new("/clone/target/release/guests"));
         }
         assert_eq!(shared_target_dir(Path::new("/elsewhere/out")), Path::new("/elsewhere/out/guests"));
+    }
+
+    #[test]
+    fn the_dependencies_in_the_repository_are_read_from_the_manifest() {
+        let manifest = "[lib]\npath = \"src/lib.rs\"\n[dependencies]\nserde = { version = \"1\" }\n\
+                        guest = { path = \"../../sdk/guest\", default-features = false }\n";
+        assert_eq!(path_dependencies(manifest).collect::<Vec<_>>(), ["../../sdk/guest"]);
     }
 
     #[test]

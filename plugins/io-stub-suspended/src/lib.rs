@@ -3,53 +3,47 @@
 //! The first step chooses the wake-up time and the outcome, and returns them as the state of its suspension; the
 //! second step completes the task. In between there is no instance.
 
-mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "suspendable-plugin" });
-}
+#![no_std]
+
+extern crate alloc;
+
 #[path = "../../io-stub/src/plan.rs"]
 mod plan;
 #[path = "../../io-stub/src/settings.rs"]
 mod settings;
 
-use bindings::exports::wasmill::task::resumable_job::{Failure, Guest, Step};
-use bindings::wasmill::task::host;
-use bindings::wasmill::task::types::{FailureKind, Suspension};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
 use plan::{Ending, Plan};
-use settings::Settings;
+use settings::{Settings, decimal};
+use wasmill_guest::{Failure, Step, log, random, save, wall_clock};
 
-struct IoStubSuspended;
+wasmill_guest::text_steps!(resume);
 
-impl Guest for IoStubSuspended {
-    fn resume(input: String, state: Option<Vec<u8>>) -> Result<Step, Failure> {
-        let settings = Settings::parse(&input).map_err(|wrong| failure(FailureKind::InvalidInput, wrong))?;
-        let now_ms = plan::now_ms();
-        let resumed = state.and_then(|state| Plan::decode(&state));
-        let plan = resumed.unwrap_or_else(|| Plan::choose(settings, now_ms, plan::random));
-        match plan.left_ms(now_ms) {
-            0 => end(plan.ending).map(Step::Done),
-            wait_ms => {
-                println!("suspended for {wait_ms} ms");
-                let wait = wait_ms * 1_000_000;
-                Ok(Step::Suspended(Suspension { wait, state: plan.encode() }))
-            }
+fn resume(input: &str, state: Option<Vec<u8>>) -> Result<Step, Failure> {
+    let settings = Settings::parse(input).map_err(Failure::invalid_input)?;
+    let now = wall_clock();
+    let now_ms = now.as_secs() * 1_000 + u64::from(now.subsec_millis());
+    let resumed = state.and_then(|state| Plan::decode(&state));
+    let plan = resumed.unwrap_or_else(|| Plan::choose(settings, now_ms, random));
+    match plan.left_ms(now_ms) {
+        0 => end(plan.ending).map(Step::Done),
+        wait_ms => {
+            log(&["suspended for ", &decimal(wait_ms), " ms"].concat());
+            Ok(Step::Suspended(Duration::from_millis(wait_ms), plan.encode()))
         }
     }
 }
-
-bindings::export!(IoStubSuspended with_types_in bindings);
 
 fn end(ending: Ending) -> Result<String, Failure> {
     match ending {
-        Ending::Result(digit) => Ok(format!("io work result = {digit}")),
+        Ending::Result(digit) => Ok(["io work result = ", &decimal(digit.into())].concat()),
         Ending::Failure => {
             // The next attempt chooses a new wait and a new outcome.
-            let saved = host::save(&[]);
-            saved.map_err(|error| failure(FailureKind::Other, format!("nothing was saved: {error}")))?;
-            Err(failure(FailureKind::Io, "simulated I/O failure".to_owned()))
+            save(&[])?;
+            Err(Failure::io("simulated I/O failure"))
         }
     }
-}
-
-fn failure(kind: FailureKind, message: String) -> Failure {
-    Failure { kind, message, retry: None }
 }

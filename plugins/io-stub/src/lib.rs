@@ -2,77 +2,84 @@
 //!
 //! It waits 3 to 5 minutes, chosen at random, then returns a result or, one time in ten, fails. Its first
 //! checkpoint holds the wake-up time and the outcome, so that the task ends on time even if the host restarts.
+//!
+//! It does without the standard library, serde and formatting: what sleeps by the thousand should be small, and this is
+//! part of every build.
 
-mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
-}
+#![no_std]
+
+extern crate alloc;
+
 mod plan;
 mod settings;
 
-use std::time::{Duration, Instant};
+use alloc::string::String;
+use core::time::Duration;
 
-use bindings::exports::wasmill::task::job::Guest;
-use bindings::wasmill::task::host;
-use bindings::wasmill::task::types::{Failure, FailureKind, SaveError};
 use plan::{Ending, Plan};
-use settings::Settings;
+use settings::{Settings, decimal};
+use wasmill_guest::{Failure, log, monotonic_clock, progress, random, restore, save, sleep, wall_clock};
 
-struct IoStub;
+wasmill_guest::text_task!(run);
 
-impl Guest for IoStub {
-    fn run(input: String) -> Result<String, Failure> {
-        let settings = Settings::parse(&input).map_err(|wrong| failure(FailureKind::InvalidInput, wrong))?;
-        let plan = saved_plan().map_or_else(|| new_plan(settings), Ok)?;
-        let wait_ms = plan.left_ms(plan::now_ms()).min(settings.max_ms);
-        println!("waiting {wait_ms} ms");
-        wait(Duration::from_millis(wait_ms), Duration::from_millis(plan.wait_ms));
-        end(plan.ending)
-    }
+fn run(input: &str) -> Result<String, Failure> {
+    let settings = Settings::parse(input).map_err(Failure::invalid_input)?;
+    let plan = saved_plan().map_or_else(|| new_plan(settings), Ok)?;
+    let wait_ms = plan.left_ms(now_ms()).min(settings.max_ms);
+    log(&["waiting ", &decimal(wait_ms), " ms"].concat());
+    wait(Duration::from_millis(wait_ms), Duration::from_millis(plan.wait_ms));
+    end(plan.ending)
 }
 
-bindings::export!(IoStub with_types_in bindings);
-
 fn saved_plan() -> Option<Plan> {
-    host::restore().and_then(|state| Plan::decode(&state))
+    restore().and_then(|state| Plan::decode(&state))
 }
 
 fn new_plan(settings: Settings) -> Result<Plan, Failure> {
-    let plan = Plan::choose(settings, plan::now_ms(), plan::random);
-    host::save(&plan.encode()).map_err(not_saved)?;
+    let plan = Plan::choose(settings, now_ms(), random);
+    save(&plan.encode())?;
     Ok(plan)
 }
 
 /// Waits for `left` of the `whole` time, reporting progress in steps of 2 %, at most once a second: each report
 /// wakes the guest, and there may be very many guests.
+///
+/// It waits on when the host asks it to stop: within the grace period it may still end, and the checkpoint has all that
+/// the next run needs.
 fn wait(left: Duration, whole: Duration) {
     let step = (whole / 50).max(Duration::from_secs(1));
-    let start = Instant::now();
+    let start = monotonic_clock();
+    let mut is_stopping = false;
     loop {
-        let left = left.saturating_sub(start.elapsed());
+        let left = left.saturating_sub(monotonic_clock().saturating_sub(start));
         let done = 1.0 - left.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
-        host::progress(done, &format!("waiting, {} s left", left.as_millis().div_ceil(1_000)));
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        progress(done, &["waiting, ", &decimal(seconds), " s left"].concat());
         if left.is_zero() {
             return;
         }
-        std::thread::sleep(left.min(step));
+        let step = left.min(step);
+        if is_stopping {
+            wasmill_guest::wait(step);
+        } else {
+            is_stopping = sleep(step).is_err();
+        }
     }
+}
+
+/// Returns the wall-clock time in milliseconds since 1970.
+fn now_ms() -> u64 {
+    let now = wall_clock();
+    now.as_secs() * 1_000 + u64::from(now.subsec_millis())
 }
 
 fn end(ending: Ending) -> Result<String, Failure> {
     match ending {
-        Ending::Result(digit) => Ok(format!("io work result = {digit}")),
+        Ending::Result(digit) => Ok(["io work result = ", &decimal(digit.into())].concat()),
         Ending::Failure => {
             // The next attempt chooses a new wait and a new outcome.
-            host::save(&[]).map_err(not_saved)?;
-            Err(failure(FailureKind::Io, "simulated I/O failure".to_owned()))
+            save(&[])?;
+            Err(Failure::io("simulated I/O failure"))
         }
     }
-}
-
-fn not_saved(error: SaveError) -> Failure {
-    failure(FailureKind::Other, format!("the plan was not saved: {error}"))
-}
-
-fn failure(kind: FailureKind, message: String) -> Failure {
-    Failure { kind, message, retry: None }
 }

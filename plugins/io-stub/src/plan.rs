@@ -1,6 +1,8 @@
 //! The plan of a run, chosen once and stored in the checkpoint.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+extern crate alloc;
+
+use alloc::vec::Vec;
 
 use crate::settings::Settings;
 
@@ -66,15 +68,4 @@ impl Plan {
         };
         Some(Self { wait_ms: u64::from_le_bytes(*wait_ms), wake_ms: u64::from_le_bytes(*wake_ms), ending })
     }
-}
-
-/// Returns the wall-clock time in milliseconds since 1970.
-#[allow(clippy::disallowed_methods, reason = "a guest has no other clock; the rule is for the host")]
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// Returns a random number.
-pub fn random() -> u64 {
-    getrandom::u64().expect("the host always has randomness")
 }

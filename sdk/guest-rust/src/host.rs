@@ -1,0 +1,64 @@
+//! What a task can ask of its host.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::bindings::plugin::wasmill::task::host;
+use crate::{Dependency, RunContext, SaveError};
+
+/// The host asked the run to stop: its task is cancelled with a grace period, or the host shuts down.
+///
+/// It turns into a [`Failure`](crate::Failure), which is the right end of such a run: after a shutdown it does not
+/// count as an attempt, and the task goes on from its checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopRequested;
+
+/// Returns the task and attempt of this run.
+pub fn context() -> RunContext {
+    host::context()
+}
+
+/// Returns the dependencies of the task with their results, if it was submitted with `"input_from": "dependencies"`;
+/// otherwise an empty list. Each call reads the database of the host, so keep the list.
+pub fn dependencies() -> Vec<Dependency> {
+    host::dependencies()
+}
+
+/// Reports progress, from 0.0 to 1.0, with a note on the current work of at most 256 bytes. Cheap and not durable.
+pub fn progress(fraction: f64, note: &str) {
+    host::progress(fraction, note);
+}
+
+/// Stores a checkpoint, replacing the previous one. It is durable when this returns.
+///
+/// # Errors
+///
+/// Fails if it exceeds the limit (1 MiB by default) or the host cannot store it; the previous one is then unchanged.
+pub fn save(state: &[u8]) -> Result<(), SaveError> {
+    host::save(state)
+}
+
+/// Returns the latest checkpoint of this task, from this attempt or an earlier one.
+pub fn restore() -> Option<Vec<u8>> {
+    host::restore()
+}
+
+/// Returns true if the host asked the run to stop. Cheap enough to call in a loop.
+pub fn stop_requested() -> bool {
+    host::stop_requested()
+}
+
+/// Sleeps for this time. The cheapest way to wait.
+///
+/// # Errors
+///
+/// Fails as soon as the host asks the run to stop, and at once if it did so before.
+pub fn sleep(time: Duration) -> Result<(), StopRequested> {
+    if host::sleep(nanoseconds(time)) { Err(StopRequested) } else { Ok(()) }
+}
+
+/// Returns a time in nanoseconds, at most 584 years.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    // Without the division of `as_nanos`, which is a kilobyte.
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
+}

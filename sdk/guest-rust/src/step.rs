@@ -1,0 +1,27 @@
+//! The outcome of a step of a task that is suspended instead of waiting.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::bindings::plugin::wasmill::task::types::Suspension;
+use crate::bindings::suspendable_plugin::exports::wasmill::task::resumable_job;
+use crate::host::nanoseconds;
+
+/// The outcome of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<Output = String, State = Vec<u8>> {
+    /// The task is completed, with this result.
+    Done(Output),
+    /// The task is suspended for this time (10 ms to 366 days), and resumes in a new instance with this state.
+    Suspended(Duration, State),
+}
+
+impl From<Step> for resumable_job::Step {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Done(result) => Self::Done(result),
+            Step::Suspended(wait, state) => Self::Suspended(Suspension { wait: nanoseconds(wait), state }),
+        }
+    }
+}
