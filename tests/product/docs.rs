@@ -1,7 +1,7 @@
 //! The book and the examples are true.
 
-pub(crate) mod bindings;
-mod book;
+mod bindings;
+pub(crate) mod book;
 mod examples;
 mod reference;
 mod sessions;

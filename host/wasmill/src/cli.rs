@@ -1,5 +1,6 @@
 //! The command line: commands, options and the text of `--help`.
 
+pub(crate) mod author;
 pub(crate) mod key;
 pub(crate) mod run;
 pub(crate) mod schedule;
@@ -13,6 +14,7 @@ use clap::{Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum};
 use wasmill_api::Listen;
 use wasmill_model::{PluginName, parse_duration};
 
+use crate::cli::author::{DEV_EXAMPLES, DevArgs, TEST_EXAMPLES, TestArgs};
 use crate::cli::key::KeyCommand;
 use crate::cli::run::{RunArgs, SubmitArgs};
 use crate::cli::schedule::ScheduleCommand;
@@ -28,6 +30,7 @@ const EXAMPLES: &str = "\
 Without a server:
   wasmill run hello.wasm --input '\"Ada\"'         run one task in this process
   wasmill run words.wasm --stdin text -- --top 3   run a program with stdin and arguments
+  wasmill test                                     run the test cases in hello.test.toml beside hello.wasm
 
 With a server (--server or WASMILL_SERVER, default http://127.0.0.1:8080):
   wasmill serve                                  start a server
@@ -142,6 +145,12 @@ pub(crate) enum Command {
     /// Run one task in this process, without a server
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Run the test cases of plugins in this process, without a server
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
+    /// Build a plugin and run it, again after each change of its sources
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(DevArgs),
     /// Submit a task
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Box<SubmitArgs>),
@@ -375,14 +384,20 @@ pub(crate) struct DeletePluginArgs {
 /// The languages with a project template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// A component of the Wasmill world
+    /// A component of the Wasmill world, with the guest crate
     Rust,
     /// A program for WASI preview 1
     C,
+    /// A program for WASI preview 1
+    Zig,
+    /// A program for WASI preview 1
+    Go,
     /// A component of the Wasmill world, built with componentize-py
     Python,
     /// A component of the Wasmill world, built with componentize-qjs
     Js,
+    /// A component of the Wasmill world, built with esbuild and componentize-qjs
+    Ts,
 }
 
 #[derive(Args, Debug)]

@@ -1,15 +1,21 @@
-//! `wasmill plugin list`, `check`, `new`, `schema`, `trust`, `put` and `delete`, one file each.
+//! `wasmill plugin list`, `check`, `new`, `schema`, `trust`, `put` and `delete`, `wasmill test` and `wasmill dev`, one
+//! file each.
 
 mod check;
 mod delete;
+mod dev;
 mod list;
 mod new;
 mod put;
 mod schema;
+mod test;
 mod trust;
 
 use anyhow::Result;
 
+pub(crate) use self::dev::dev;
+use self::new::package_file;
+pub(crate) use self::test::test;
 use crate::cli::PluginCommand;
 
 /// Runs one of the subcommands.

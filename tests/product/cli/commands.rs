@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use wasmill_tests::{NOOP, Server, binary, builds_plugins};
+use wasmill_tests::{NOOP, Server, binary};
 
 fn wasmill(args: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
@@ -109,28 +109,6 @@ async fn list_shows_the_plugins_of_a_server() {
     let json = wasmill(&["plugin", "list", "--json", "--server", &address]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(3));
-}
-
-#[test]
-fn a_new_rust_project_builds_as_documented_and_is_accepted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let run = |program: &std::path::Path, args: &[&str], folder: &std::path::Path| {
-        let mut command = Command::new(program);
-        builds_plugins(&mut command);
-        command.args(args).current_dir(folder).output().expect("a run")
-    };
-    let wasmill = binary().expect("a binary");
-    let new = ["plugin", "new", "0.hello", "--lang", "rust"];
-    assert!(run(&wasmill, &new, folder.path()).status.success());
-    assert!(error(&run(&wasmill, &new, folder.path())).contains("nothing was written"));
-    let project = folder.path().join("0.hello");
-    let built = run("cargo".as_ref(), &["build", "--release", "--target", "wasm32-wasip2"], &project);
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let component = project.join("target/wasm32-wasip2/release/plugin_0_hello.wasm");
-    std::fs::copy(component, project.join("0.hello.wasm")).expect("copied");
-    let check = run(&wasmill, &["plugin", "check", "0.hello.wasm"], &project);
-    let printed = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(check.status.success() && printed.contains("Greets the name"), "{printed}");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn its_log_takes_lines_of_any_length_beside_those_of_the_standard_library() {
 }
 
 #[test]
-fn an_input_of_another_shape_is_refused_with_its_place() {
+fn an_input_of_another_shape_is_refused_with_the_reason() {
     let folder = folder();
     for (input, said) in [
         (json!({"do": "dance"}), "unknown variant `dance`"),
@@ -67,7 +67,7 @@ fn an_input_of_another_shape_is_refused_with_its_place() {
     ] {
         let printed = typed(&folder, &input, &[]);
         assert!(printed.code == 1 && printed.err.contains("failed by invalid input"), "{printed:?}");
-        assert!(printed.err.contains(said) && printed.err.contains("line 1 column"), "{printed:?}");
+        assert!(printed.err.contains(said), "{printed:?}");
     }
 }
 

@@ -20,7 +20,7 @@ const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub(super) enum AttemptOutcome {
+pub(crate) enum AttemptOutcome {
     Completed(TaskResult),
     Failed(Failure),
     /// It was stopped from the keyboard.
@@ -47,7 +47,7 @@ pub(super) struct Attempt {
 }
 
 /// Stop signals: the first asks the guest to stop, the second kills it.
-pub(super) struct StopRequests {
+pub(crate) struct StopRequests {
     signals: StopSignals,
     requested: bool,
     grace: Duration,
@@ -55,7 +55,7 @@ pub(super) struct StopRequests {
 }
 
 impl StopRequests {
-    pub(super) fn listen(grace: Duration) -> Result<Self> {
+    pub(crate) fn listen(grace: Duration) -> Result<Self> {
         Ok(Self { signals: StopSignals::listen()?, requested: false, grace, started_at: Instant::now() })
     }
 
@@ -66,7 +66,7 @@ impl StopRequests {
     }
 
     /// Returns true if there was a signal.
-    pub(super) fn was_requested(&self) -> bool {
+    pub(crate) fn was_requested(&self) -> bool {
         self.requested
     }
 

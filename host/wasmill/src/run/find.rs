@@ -10,7 +10,7 @@ use crate::exit::{Exit, cli_error};
 
 /// A plugin that was found, not yet loaded.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FoundPlugin {
+pub(crate) enum FoundPlugin {
     /// A built-in plugin.
     BuiltIn(String, &'static [u8]),
     /// An existing file.
@@ -22,7 +22,7 @@ pub(super) enum FoundPlugin {
 }
 
 impl FoundPlugin {
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::BuiltIn(name, _) | Self::File { name, .. } => name,
         }
@@ -36,7 +36,7 @@ impl FoundPlugin {
 
 /// Treats a path or a name that ends in `.wasm` as a file; looks up any other name in the plugins folder first, as a
 /// server does.
-pub(super) fn find(plugin: &str, folder: &Path) -> Result<FoundPlugin> {
+pub(crate) fn find(plugin: &str, folder: &Path) -> Result<FoundPlugin> {
     let path = Path::new(plugin);
     if plugin.contains('/') || path.extension().is_some_and(|extension| extension == "wasm") {
         if !path.exists() {

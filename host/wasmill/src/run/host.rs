@@ -11,9 +11,13 @@ use crate::terminal::status_line::SharedStatusLine;
 /// Maximum bytes of a log line shown as one; the rest is shown on the next.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
+/// Maximum bytes of a log that is kept.
+const KEPT_BYTES_MAX: usize = 256 << 10;
+
 /// The host of all attempts of one run.
-pub(super) struct LocalHost {
-    status_line: SharedStatusLine,
+pub(crate) struct LocalHost {
+    /// Where the log goes; `None` keeps its end.
+    status_line: Option<SharedStatusLine>,
     state: Mutex<HostState>,
     meter: Meter,
     stop: CancellationToken,
@@ -25,13 +29,30 @@ struct HostState {
     checkpoint: Option<Vec<u8>>,
     /// The incomplete line of each stream.
     lines: [Vec<u8>; 2],
+    /// The end of a log that is kept.
+    kept: String,
     /// The meter reading at the start of the newest attempt.
     before: Usage,
 }
 
 impl LocalHost {
     pub(super) fn new(status_line: SharedStatusLine) -> Self {
-        Self { status_line, state: Mutex::default(), meter: Meter::default(), stop: CancellationToken::new() }
+        Self { status_line: Some(status_line), ..Self::keeping_log() }
+    }
+
+    /// Creates a host that shows no log, but keeps the end of it.
+    pub(crate) fn keeping_log() -> Self {
+        Self {
+            status_line: None,
+            state: Mutex::default(),
+            meter: Meter::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Returns the end of the log, if it is kept.
+    pub(crate) fn kept_log(&self) -> String {
+        self.state().kept.clone()
     }
 
     /// Asks the guest to stop; it may ignore that.
@@ -84,7 +105,32 @@ impl LocalHost {
     }
 
     fn show(&self, line: &[u8]) {
-        self.status_line.lock().log(&String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line);
+        match &self.status_line {
+            Some(status_line) => status_line.lock().log(&line),
+            None => self.keep(&line),
+        }
+    }
+
+    /// Says what happens to the task, above the status line or in the log that is kept.
+    pub(super) fn announce(&self, line: &str) {
+        match &self.status_line {
+            Some(status_line) => status_line.lock().line(line),
+            None => self.keep(line),
+        }
+    }
+
+    fn keep(&self, line: &str) {
+        let kept = &mut self.state().kept;
+        kept.push_str(line);
+        kept.push('\n');
+        if kept.len() > KEPT_BYTES_MAX {
+            let mut cut = kept.len() - KEPT_BYTES_MAX / 2;
+            while !kept.is_char_boundary(cut) {
+                cut += 1;
+            }
+            kept.drain(..cut);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, HostState> {

@@ -13,13 +13,13 @@ use crate::terminal::style::Style;
 use crate::terminal::text::{format_bytes, format_duration};
 
 /// The report of a finished run.
-pub(super) struct RunReport {
+pub(crate) struct RunReport {
     plugin: String,
     digest: String,
     attempt: u32,
     took: Duration,
-    usage: Usage,
-    end: AttemptOutcome,
+    pub(crate) usage: Usage,
+    pub(crate) end: AttemptOutcome,
 }
 
 impl RunReport {
