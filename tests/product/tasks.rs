@@ -5,6 +5,7 @@ mod cancel_matrix;
 mod cron;
 mod dependencies;
 mod drain;
+mod events;
 mod fair_queue;
 mod fairness;
 mod grace;

@@ -58,6 +58,7 @@ fn tasks(routes: Routes) -> Routes {
         .add(WATCH, Bounds::Handler, event::stream::all_events_spec(), event::stream::all_events)
         .add(Needs::Copy, Bounds::Task, task::retry::spec(), task::retry::retry)
         .add(CANCEL, Bounds::Task, task::cancel::cancel_spec(), task::cancel::cancel)
+        .add(SUBMIT, Bounds::Task, task::post_event::spec(), task::post_event::post_event)
 }
 
 fn plugins_and_schedules(routes: Routes) -> Routes {

@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod lookup;
 pub(crate) mod many;
+pub(crate) mod post_event;
 pub(crate) mod request;
 pub(crate) mod result;
 pub(crate) mod retry;

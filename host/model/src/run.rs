@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    DependencyResult, Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, RunTrace, TaskId,
-    TaskResult,
+    DependencyResult, Failure, LogStream, Meter, PluginName, PostedEvent, Progress, Rate, RetryOn, RunTrace,
+    TaskId, TaskResult, WakeOn,
 };
 
 /// A boxed future that may move between threads.
@@ -50,11 +50,13 @@ pub enum RunStep {
     Suspended(Suspension),
 }
 
-/// How long a task is suspended, and its state.
+/// Until when a task is suspended, and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
     /// Time until it resumes.
     pub wait: Duration,
+    /// What resumes it earlier.
+    pub wake_on: WakeOn,
     /// State that the next step gets back, like a checkpoint.
     pub state: Vec<u8>,
 }
@@ -146,6 +148,16 @@ pub trait RunHost: Send + Sync {
     /// Fails if the results are not available; the run cannot continue.
     fn dependency_results(&self) -> BoxFuture<'_, Result<Vec<DependencyResult>, Failure>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Returns the oldest event posted to the task that this run has not received. It is gone for later runs once this run
+    /// has saved a checkpoint, was suspended or has finished the task.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it could not be read; the run cannot continue.
+    fn next_event(&self) -> BoxFuture<'_, Result<Option<PostedEvent>, String>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Sets the progress; cheap, never durable.

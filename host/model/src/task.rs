@@ -2,6 +2,7 @@
 
 mod dependency;
 mod label;
+mod posted;
 mod priority;
 mod record;
 mod result;
@@ -16,6 +17,9 @@ pub use dependency::{
 pub use label::{
     GROUP_CHARS_MAX, Group, InvalidLabel, KEY_CHARS_MAX, KeySpace, OnConflict, TAG_CHARS_MAX, TAGS_MAX, Tag,
     Unique, UniqueKey,
+};
+pub use posted::{
+    EVENT_NAME_CHARS_MAX, EventName, NewEvent, POSTED_EVENT_BYTES_MAX, POSTED_EVENTS_MAX, PostedEvent, WakeOn,
 };
 pub use priority::Priority;
 pub use record::{NewTask, Progress, Task};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmill_model::{
-    BoxFuture, Clock, DependencyResult, Failure, LogStream, Meter, Pinned, Progress, RunHost, RunTrace,
+    BoxFuture, Clock, DependencyResult, Failure, LogStream, Meter, Pinned, PostedEvent, Progress, RunHost,
+    RunTrace,
 };
 use wasmill_store::{Checkpoint, Claim, Store};
 
@@ -115,6 +116,16 @@ impl RunHost for TaskHost {
 
     fn dependency_results(&self) -> BoxFuture<'_, Result<Vec<DependencyResult>, Failure>> {
         Box::pin(dependency_results::dependency_results(&self.store, &self.claim))
+    }
+
+    fn next_event(&self) -> BoxFuture<'_, Result<Option<PostedEvent>, String>> {
+        Box::pin(async {
+            let event = self.store.next_event(&self.claim).await.map_err(|error| error.to_string())?;
+            if let Some(event) = &event {
+                self.claim.take_events(event.number);
+            }
+            Ok(event)
+        })
     }
 
     fn progress(&self, progress: Progress) {

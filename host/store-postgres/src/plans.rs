@@ -14,8 +14,18 @@ use crate::read::{filtered_list, queries};
 use crate::schedule::schedules;
 
 /// Tables that grow with every task that is stored.
-const LARGE: [&str; 9] =
-    ["task", "input", "log", "checkpoint", "tag", "attempt", "dependent", "webhook", "idempotency"];
+const LARGE: [&str; 10] = [
+    "task",
+    "input",
+    "log",
+    "checkpoint",
+    "posted_event",
+    "tag",
+    "attempt",
+    "dependent",
+    "webhook",
+    "idempotency",
+];
 
 /// Statements that read a whole table, once at each start.
 const AT_START: [&str; 2] = ["writer/plugin_counts.rs RECOUNT", "writer/key_usage.rs RECOUNT"];
@@ -39,6 +49,7 @@ const FILL: &str = "
     INSERT INTO log SELECT seq, 'a line' FROM task;
     INSERT INTO tag SELECT 'tag-' || seq % 50, seq FROM task;
     INSERT INTO checkpoint SELECT seq, 'state' FROM task;
+    INSERT INTO posted_event SELECT seq, 1, NULL, '1' FROM task;
     INSERT INTO attempt SELECT seq, 1, 'trap', 'm', 1, 2 FROM task;
     INSERT INTO dependent SELECT seq, false, false, NULL FROM task WHERE seq % 3 = 0;
     INSERT INTO dependency SELECT seq, 0, id, CASE WHEN seq > 18000 THEN seq - 1 END FROM task WHERE seq % 3 = 0;

@@ -4,6 +4,7 @@ mod cluster;
 mod delivery;
 mod inbox;
 mod plugins;
+mod posted;
 mod queue;
 mod read;
 mod schedule;

@@ -10,6 +10,7 @@ pub(crate) mod inbox;
 pub(crate) mod insert;
 pub(crate) mod new_rows;
 pub(crate) mod pause;
+pub(crate) mod post_event;
 pub(crate) mod promote;
 pub(crate) mod recover;
 pub(crate) mod remove;

@@ -9,8 +9,8 @@ use chrono::DateTime;
 use rusqlite::{Connection, StatementStatus};
 use tokio::sync::oneshot;
 use wasmill_model::{
-    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer,
-    Transition, Unique, Webhook,
+    KeySpace, NewDependencies, NewEvent, NewTask, OnConflict, OnFailure, PluginName, Suspension, TaskState,
+    Timestamp, Tracer, Transition, Unique, WakeOn, Webhook,
 };
 use wasmill_store::commit::WriterStats;
 use wasmill_store::live::LiveRuns;
@@ -31,6 +31,7 @@ use crate::queue::cancel_many::CancelMany;
 use crate::queue::claim::ClaimReady;
 use crate::queue::idempotency::{self, PruneKeys};
 use crate::queue::insert::Insert;
+use crate::queue::post_event::{self, PostEvent};
 use crate::queue::recover;
 use crate::queue::remove::Remove;
 use crate::read::{filtered_list, queries};
@@ -161,6 +162,7 @@ impl Full {
             };
             let ids = [first.id, grouped.id, second.id, later.id];
             self.insert(vec![first, grouped, second, later], Some((key(&format!("r{round}")), at(round))));
+            self.post_and_take(ids[1], round);
             for _ in 0..2 {
                 for claimed in self.claim(round).claimed {
                     results::dependency_results(self.connection(), &claimed.claim).expect("read");
@@ -181,6 +183,26 @@ impl Full {
             self.run(Remove { id: ids[1], now: at(round) });
             self.run(PruneKeys { now: at(round) });
         }
+    }
+
+    /// Posts events to a task, which it takes when it runs.
+    fn post_and_take(&mut self, task: wasmill_model::TaskId, round: i64) {
+        let event = NewEvent { task, name: None, payload: "1".to_owned() };
+        self.run(PostEvent { event: event.clone(), request: None, now: at(round) }).expect("stored");
+        for claimed in self.claim(round).claimed {
+            let (wake_on, now) = (WakeOn { event: true }, at(round));
+            let suspension = Suspension { wait: Duration::ZERO, wake_on, state: vec![1] };
+            if claimed.claim.id != task {
+                let (next, log) = (Transition::Requeued, None);
+                assert!(self.run(Finish { claim: claimed.claim, next, log, now }));
+                continue;
+            }
+            let taken = post_event::next(self.connection(), &claimed.claim).expect("read").expect("posted");
+            claimed.claim.take_events(taken.number);
+            let next = Transition::Suspended(at(1_000_000), suspension);
+            assert!(self.run(Finish { claim: claimed.claim, next, log: None, now }));
+        }
+        self.run(PostEvent { event, request: None, now: at(round) }).expect("stored");
     }
 
     fn deliver(&mut self, round: i64) {

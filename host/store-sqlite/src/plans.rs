@@ -5,7 +5,8 @@ use crate::delivery::deliveries;
 use crate::dependency::{record, resolution, results};
 use crate::file::connection;
 use crate::queue::{
-    cancel, cancel_many, claim, finish, idempotency, insert, pause, promote, recover, remove, save, starts,
+    cancel, cancel_many, claim, finish, idempotency, insert, pause, post_event, promote, recover, remove,
+    save, starts,
 };
 use crate::read::{ahead, filtered_list, queries};
 use crate::retention::prune;
@@ -13,7 +14,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 110] = [
+const STATEMENTS: [&str; 118] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -41,6 +42,14 @@ const STATEMENTS: [&str; 110] = [
     events::RESERVED,
     events::RESERVE,
     finish::ATTEMPT,
+    post_event::FIND,
+    post_event::KEPT,
+    post_event::ADD,
+    post_event::NUMBER,
+    post_event::WAKE,
+    post_event::NEXT,
+    post_event::DROP_TAKEN,
+    post_event::HAS_ANY,
     queries::ATTEMPTS,
     queries::ID,
     pause::PAUSED,

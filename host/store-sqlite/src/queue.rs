@@ -7,6 +7,7 @@ pub(crate) mod finish;
 pub(crate) mod idempotency;
 pub(crate) mod insert;
 pub(crate) mod pause;
+pub(crate) mod post_event;
 pub(crate) mod promote;
 pub(crate) mod recover;
 pub(crate) mod remove;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod delivery;
+mod posted;
 mod queue;
 mod read;
 mod schedule;

@@ -11,8 +11,8 @@ pub mod webhook;
 pub use dependency::{dependencies, dependency_results, dependents};
 pub use reads::{events, log, read, search, tags, traces};
 pub use tasks::{
-    bulk, cancel_and_remove, claim, clock, fairness, finish, idempotency, insert, key_limits, queue, recover,
-    retry, suspend,
+    bulk, cancel_and_remove, claim, clock, fairness, finish, idempotency, insert, key_limits, posted, queue,
+    recover, retry, suspend,
 };
 
 /// Creates a test of each case with a fresh [`Fixture`](crate::Fixture) of this type.
@@ -101,6 +101,12 @@ macro_rules! conformance {
                 a_failed_step_is_retried_from_its_initial_state,
                 a_requeued_step_does_not_count, a_step_that_a_crash_ended_runs_again,
                 a_suspended_task_can_be_cancelled, a_revoked_claim_suspends_nothing;
+            posted: an_event_wakes_a_task_that_waits_for_one, an_event_leaves_a_task_that_waits_for_time_suspended,
+                a_task_that_gets_no_event_resumes_at_its_time, an_event_before_the_suspension_wakes_at_once,
+                events_survive_a_crash_until_a_run_has_saved, a_retry_gets_the_events_of_the_attempt_before,
+                a_revoked_claim_takes_no_event, an_ended_task_takes_no_events_and_keeps_none,
+                a_task_keeps_a_bounded_number_of_events, a_repeated_post_stores_one_event,
+                a_woken_task_takes_its_turn_and_is_counted;
             schedules: a_schedule_is_created_replaced_and_removed, a_schedule_managed_elsewhere_is_left_unchanged,
                 the_number_of_schedules_is_limited, a_schedule_put_again_stays_due,
                 an_evaluated_run_is_not_due_again_after_the_clock_went_back,

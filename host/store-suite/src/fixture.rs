@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use chrono::TimeZone;
-use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Task, TaskId, Timestamp, Tracer};
+use wasmill_model::{
+    Cause, Failure, LogStream, NewTask, PluginName, Suspension, Task, TaskId, Timestamp, Tracer, Transition,
+    WakeOn,
+};
 use wasmill_store::{
     CancelOutcome, CancelledMany, Claim, ClaimQuota, Claimed, Claims, Filter, LogPart, PruneCursor, Recovery,
     RemoveOutcome, RetentionBounds, Store, StoreError, TaskRef,
@@ -143,6 +146,11 @@ pub fn new_task() -> NewTask {
 
 pub fn failure() -> Failure {
     Failure::new(Cause::Io, "connection refused")
+}
+
+/// Suspends a task until this time, or what wakes it, with this state.
+pub fn suspended(until: Timestamp, state: &[u8], wake_on: WakeOn) -> Transition {
+    Transition::Suspended(until, Suspension { wait: Duration::ZERO, wake_on, state: state.to_vec() })
 }
 
 /// Stores one new task.

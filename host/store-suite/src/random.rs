@@ -6,6 +6,7 @@ mod compare;
 mod hosts;
 mod insert;
 mod known;
+mod posted;
 mod world;
 
 use proptest::prelude::*;

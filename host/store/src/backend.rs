@@ -5,6 +5,7 @@ mod cluster;
 mod delivery;
 mod inbox;
 mod plugins;
+mod posted;
 mod queue;
 mod read;
 mod schedule;
@@ -16,6 +17,7 @@ pub use cluster::Cluster;
 pub use delivery::Deliveries;
 pub use inbox::Inbox;
 pub use plugins::SharedPlugins;
+pub use posted::PostedEvents;
 pub use queue::TaskQueue;
 pub use read::TaskReads;
 pub use schedule::Schedules;
@@ -35,6 +37,7 @@ use crate::live::LiveRuns;
 /// `Closed`; later calls are tried all the same. A failed write changed nothing.
 pub trait Backend:
     TaskQueue
+    + PostedEvents
     + TaskReads
     + Schedules
     + Deliveries

@@ -22,7 +22,7 @@ mod task;
 mod webhook;
 
 pub use backend::{
-    Backend, Cluster, Deliveries, Inbox, Schedules, SharedPlugins, TaskQueue, TaskReads, Upkeep,
+    Backend, Cluster, Deliveries, Inbox, PostedEvents, Schedules, SharedPlugins, TaskQueue, TaskReads, Upkeep,
 };
 pub use cluster::{
     HeldSnapshot, Host, HostReport, InboxBacklog, InboxOutcome, InboxRequest, InboxTask, Lease, OwnHost,
@@ -42,7 +42,7 @@ pub use store::Store;
 pub use task::{
     Attempt, CancelOutcome, CancelledMany, Checkpoint, Claim, ClaimQuota, Claimed, Claims, Cursor,
     Dependency, DependencyResults, DependencyStatus, Filter, IdempotencyKey, InvalidCursor, ListQuery, Page,
-    RemoveOutcome, Stopping, StoredSteps, Submitted, SubmittedTask, TaskRef,
+    PostOutcome, RemoveOutcome, Stopping, StoredSteps, Submitted, SubmittedTask, TaskRef,
 };
 pub use webhook::{
     AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,

@@ -2,3 +2,4 @@
 
 pub mod answer;
 pub mod usage;
+pub mod wake_on;

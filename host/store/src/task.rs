@@ -5,6 +5,7 @@ mod claim;
 mod dependency;
 mod filter;
 mod page;
+mod posted;
 mod submit;
 mod task_ref;
 
@@ -13,5 +14,6 @@ pub use self::claim::{CancelOutcome, Checkpoint, Claim, ClaimQuota, Claimed, Cla
 pub use self::dependency::{Dependency, DependencyResults, DependencyStatus};
 pub use self::filter::{CancelledMany, Filter, Stopping};
 pub use self::page::{Cursor, InvalidCursor, ListQuery, Page};
+pub use self::posted::PostOutcome;
 pub use self::submit::{IdempotencyKey, StoredSteps, Submitted, SubmittedTask};
 pub use self::task_ref::TaskRef;

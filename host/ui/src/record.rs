@@ -40,6 +40,8 @@ pub struct Task {
     pub unique_key: Option<String>,
     pub retry_of: Option<String>,
     pub suspensions: u32,
+    pub wake_on: Vec<String>,
+    pub events_posted: u64,
     pub duration_ms: u64,
     pub ready_at: String,
     pub started_at: Option<String>,

@@ -220,6 +220,7 @@ fn facts(site: &Site, task: &Task, root: &str) -> Markup {
                 @if let Some(schedule) = &task.schedule { div { dt { "Schedule" } dd { a href=(list("schedule", schedule)) { (brief(schedule, 64)) } } } }
                 @if let Some(id) = &task.retry_of { div { dt { "Retry of" } dd { a.mono href={ (root) "ui/task/" (id) } { "…" (crate::record::short_id(id)) } } } }
                 @if task.suspensions > 0 { div { dt { "Suspended" } dd { (task.suspensions) " times" } } }
+                @if task.events_posted > 0 { div { dt { "Events posted" } dd { (task.events_posted) } } }
                 @if task.host_crashes > 0 { div { dt { "Lost in crashes" } dd { (task.host_crashes) } } }
                 @if let Some(key) = &task.submitted_by { div { dt { "Submitted by" } dd { code { (brief(key, 64)) } } } }
                 @if let Some(trace_id) = &task.trace_id {

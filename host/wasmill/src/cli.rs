@@ -19,7 +19,7 @@ use crate::cli::key::KeyCommand;
 use crate::cli::run::{RunArgs, SubmitArgs};
 use crate::cli::schedule::ScheduleCommand;
 use crate::cli::server::{
-    CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
+    CancelArgs, DeleteArgs, EventArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
     StatusArgs, TaskArgs, WatchArgs,
 };
 use crate::exit::Exit;
@@ -77,6 +77,15 @@ Examples:
   wasmill delete --tag tenant:42
 
 Given by id, an unfinished task is stopped first; options select finished tasks only.";
+
+const EVENT_EXAMPLES: &str = "\
+Examples:
+  wasmill event 01a2074c-e503-703b-819d-4717c026346b
+  wasmill event 01a2 '{\"approved\": true}' --name legal
+  wasmill event 01a2 @answer.json --idempotency-key call-17
+
+When the line is printed, the event is on the server's disk. The next run of the task receives it; a task that is \
+suspended until an event resumes at once.";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
@@ -172,6 +181,9 @@ pub(crate) enum Command {
     /// Delete tasks; those given by id are cancelled first if they are unfinished
     #[command(after_help = DELETE_EXAMPLES)]
     Delete(DeleteArgs),
+    /// Post an event to a task, such as an approval that it waits for
+    #[command(after_help = EVENT_EXAMPLES)]
+    Event(EventArgs),
     /// Submit new tasks with the input of old ones, which are kept
     #[command(after_help = RETRY_EXAMPLES)]
     Retry(RetryArgs),

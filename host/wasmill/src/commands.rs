@@ -3,6 +3,7 @@
 mod cancel;
 mod delete;
 mod dependents;
+mod event;
 mod find;
 mod follow;
 mod list;
@@ -23,6 +24,7 @@ mod why;
 pub(crate) use self::cancel::cancel;
 pub(crate) use self::delete::delete;
 pub(crate) use self::dependents::dependents;
+pub(crate) use self::event::event;
 pub(crate) use self::list::list;
 pub(crate) use self::logs::logs;
 pub(crate) use self::result::result;

@@ -36,12 +36,32 @@ impl InputArgs {
         }
         match input.as_deref() {
             None => Ok(None),
-            Some("-") => Ok(Some(raw(&read("-")?, "stdin")?)),
-            Some(text) => match text.strip_prefix('@') {
-                Some(file) => Ok(Some(raw(&read(file)?, file)?)),
-                None => Ok(Some(raw(text, "--input")?)),
-            },
+            Some(text) => json_of(text, |text| raw(text, "--input")).map(Some),
         }
+    }
+}
+
+/// Returns the JSON text of an argument: JSON, or @FILE or - with JSON.
+///
+/// # Errors
+///
+/// Fails if a file cannot be read or if it is not JSON.
+pub(crate) fn json_argument(text: &str) -> Result<Box<RawValue>> {
+    json_of(text, |text| {
+        RawValue::from_string(without_bom(text).trim().to_owned()).map_err(|error| {
+            cli_error(
+                Exit::Usage,
+                format!("the payload is not JSON: {error}; quote a string, as in '\"text\"'"),
+            )
+        })
+    })
+}
+
+fn json_of(text: &str, given: impl FnOnce(&str) -> Result<Box<RawValue>>) -> Result<Box<RawValue>> {
+    match text.strip_prefix('@') {
+        _ if text == "-" => raw(&read("-")?, "stdin"),
+        Some(file) => raw(&read(file)?, file),
+        None => given(text),
     }
 }
 

@@ -59,6 +59,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Logs(args) => commands::logs(&args),
         Command::Cancel(args) => commands::cancel(&args),
         Command::Delete(args) => commands::delete(&args),
+        Command::Event(args) => commands::event(&args),
         Command::Retry(args) => commands::retry(&args),
         Command::Watch(args) => commands::watch(&args),
         Command::Stats(args) => commands::stats(&args),

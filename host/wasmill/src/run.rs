@@ -23,6 +23,7 @@ use self::report::RunReport;
 pub(crate) use self::task::LocalTask;
 use crate::cli::run::RunArgs;
 use crate::exit::{Exit, cli_error};
+use crate::input::json_argument;
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::terminal::status_line::SharedStatusLine;
@@ -33,12 +34,15 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs the task.
 pub(crate) fn run(args: RunArgs) -> Result<Exit> {
     let input = args.input.read()?.map(|input| input.get().to_owned());
+    let events = args.event.iter().map(|event| Ok(json_argument(event)?.get().to_owned()));
+    let events = events.collect::<Result<Vec<_>>>()?;
     let settings = Settings::load(args.given)?;
     let source = find(&args.plugin, &settings.plugins)?;
     let status_line = SharedStatusLine::new(args.quiet);
     telemetry::start_for_run(&status_line)?;
+    let host = Arc::new(LocalHost::new(status_line.clone(), events));
     let task = LocalTask { input, timeout: args.timeout, attempts_max: args.max_attempts };
-    let report = block_on(execute(&settings, source, task, args.grace, &status_line))??;
+    let report = block_on(execute(&settings, source, task, &host, args.grace, &status_line))??;
     status_line.lock().clear();
     if args.json {
         report.print_json()?;
@@ -64,6 +68,7 @@ async fn execute(
     settings: &Settings,
     source: FoundPlugin,
     task: LocalTask,
+    host: &Arc<LocalHost>,
     grace: Duration,
     status_line: &SharedStatusLine,
 ) -> Result<RunReport> {
@@ -77,6 +82,5 @@ async fn execute(
         let message = format!("the plugin rejects the input\n  {}", violations.join("\n  "));
         return Err(cli_error(Exit::Usage, message));
     }
-    let host = Arc::new(LocalHost::new(status_line.clone()));
-    task.run(&loaded, &host, status_line, &mut stop).await
+    task.run(&loaded, host, status_line, &mut stop).await
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::bindings::plugin::wasmill::task::host;
-use crate::{Dependency, RunContext, SaveError};
+use crate::{Dependency, Event, RunContext, SaveError};
 
 /// The host asked the run to stop: its task is cancelled with a grace period, or the host shuts down.
 ///
@@ -22,6 +22,14 @@ pub fn context() -> RunContext {
 /// otherwise an empty list. Each call reads the database of the host, so keep the list.
 pub fn dependencies() -> Vec<Dependency> {
     host::dependencies()
+}
+
+/// Returns the oldest event posted to the task that this run has not received; `None` if there is none.
+///
+/// It is gone once the task has saved a checkpoint after that, is suspended or ended: keep what it says in the state.
+/// Each call reads the database of the host.
+pub fn next_event() -> Option<Event> {
+    host::next_event()
 }
 
 /// Reports progress, from 0.0 to 1.0, with a note on the current work of at most 256 bytes. Cheap and not durable.

@@ -65,11 +65,13 @@ where
     let state = state.map(|state| read_state(&state)).transpose()?;
     Ok(match run(read_input(input)?, state).map_err(Into::into)? {
         Step::Done(output) => Step::Done(result(output)?),
-        Step::Suspended(wait, state) => {
-            let state = serde_json::to_vec(&state).map_err(|error| unwritable("the state", &error))?;
-            Step::Suspended(wait, state)
-        }
+        Step::Suspended(wait, state) => Step::Suspended(wait, write_state(&state)?),
+        Step::UntilEvent(wait, state) => Step::UntilEvent(wait, write_state(&state)?),
     })
+}
+
+fn write_state<State: Serialize>(state: &State) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(state).map_err(|error| unwritable("the state", &error))
 }
 
 fn read_input<Input: DeserializeOwned>(input: &str) -> Result<Input, Failure> {

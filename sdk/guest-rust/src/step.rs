@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::bindings::plugin::wasmill::task::types::Suspension;
+use crate::bindings::plugin::wasmill::task::types::{Suspension, WakeOn};
 use crate::bindings::suspendable_plugin::exports::wasmill::task::resumable_job;
 use crate::host::nanoseconds;
 
@@ -15,13 +15,20 @@ pub enum Step<Output = String, State = Vec<u8>> {
     Done(Output),
     /// The task is suspended for this time (10 ms to 366 days), and resumes in a new instance with this state.
     Suspended(Duration, State),
+    /// The same, but an event that [`next_event`](crate::next_event) has not returned resumes it earlier.
+    UntilEvent(Duration, State),
 }
 
 impl From<Step> for resumable_job::Step {
     fn from(step: Step) -> Self {
         match step {
             Step::Done(result) => Self::Done(result),
-            Step::Suspended(wait, state) => Self::Suspended(Suspension { wait: nanoseconds(wait), state }),
+            Step::Suspended(wait, state) => suspended(wait, WakeOn::empty(), state),
+            Step::UntilEvent(wait, state) => suspended(wait, WakeOn::EVENT, state),
         }
     }
+}
+
+fn suspended(wait: Duration, wake_on: WakeOn, state: Vec<u8>) -> resumable_job::Step {
+    resumable_job::Step::Suspended(Suspension { wait: nanoseconds(wait), wake_on, state })
 }

@@ -172,6 +172,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
         &[
             "submitTask",
             "submitTasks",
+            "postEvent",
             "retryTask",
             "retryTaskWebhook",
             "getTask",

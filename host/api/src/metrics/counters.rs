@@ -17,6 +17,7 @@ pub struct Metrics {
 pub(super) struct Shared {
     pub(super) http: HttpMetrics,
     pub(super) log: Arc<LogEvents>,
+    pub(super) events_posted: AtomicU64,
     pub(super) started_at: Timestamp,
 }
 
@@ -42,6 +43,12 @@ impl LogEvents {
 impl Metrics {
     /// Creates the counters of a process with this start time and these log events.
     pub fn new(log: Arc<LogEvents>, started_at: Timestamp) -> Self {
-        Self { shared: Arc::new(Shared { http: HttpMetrics::default(), log, started_at }) }
+        let (http, events_posted) = (HttpMetrics::default(), AtomicU64::default());
+        Self { shared: Arc::new(Shared { http, log, events_posted, started_at }) }
+    }
+
+    /// Counts an event that was stored for a task.
+    pub(crate) fn add_event_posted(&self) {
+        self.shared.events_posted.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -29,6 +29,11 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();
     metrics.push(waiting_metrics(&oldest, api.clock.now()));
     metrics.extend(attempts_metrics(api.scheduler.stats()));
+    let events_posted = api.metrics.shared.events_posted.load(Ordering::Relaxed) as f64;
+    metrics.push(
+        Metric::counter("wasmill_events_posted", "Events that were posted to tasks and stored")
+            .value(events_posted),
+    );
     metrics.extend(schedules_metrics(api.schedules.stats()));
     metrics.extend(plugins_metrics(api));
     metrics.extend(store_metrics(api));

@@ -73,6 +73,10 @@ inline!(
         .map(TaskState::as_str).collect::<Vec<_>>()})
 );
 
+/// What resumes a suspended task early.
+pub(crate) struct WakeOnSchema;
+inline!(WakeOnSchema, json_schema!({"type": "string", "enum": ["event"]}));
+
 pub(crate) struct StatusTextSchema;
 inline!(
     StatusTextSchema,

@@ -102,7 +102,7 @@ kinds! {
     TASK_CANCELLED: CONFLICT "task-cancelled", "Task was cancelled",
         "the task has no result: it was cancelled";
     TASK_FINISHED: CONFLICT "task-finished", "Task already finished",
-        "the task has finished and cannot be cancelled";
+        "the task has finished, so it can neither be cancelled nor get events";
     TASK_NOT_FINISHED: CONFLICT "task-not-finished", "Task not finished",
         "the task has not finished and cannot be retried";
     KEY_TAKEN: CONFLICT "unique-key-taken", "Unique key taken",
@@ -149,6 +149,8 @@ kinds! {
         "the tasks of the key take up as many bytes as its limit `stored` allows";
     KEY_STREAMS_FULL: TOO_MANY_REQUESTS "key-streams-full", "Streams of the key taken", retry after 5,
         "the key has as many streams and waiting requests open as one key may";
+    TOO_MANY_EVENTS: TOO_MANY_REQUESTS "too-many-events", "Too many events", retry after 1,
+        "the task has as many events as it may that it has not received";
     TOO_MANY_STREAMS: SERVICE_UNAVAILABLE "too-many-streams", "Too many open streams", retry after 5,
         "too many streams are open";
     INTERNAL: INTERNAL_SERVER_ERROR "internal", "Internal error",

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use wasmill_access::Identity;
 use wasmill_model::{
     ATTEMPTS_MAX, Backoff, Cause, Failure, Group, PluginName, Progress, Reach, ResultType, ScheduleName,
-    Task, TaskId, TaskState, Timestamp, Usage,
+    Task, TaskId, TaskState, Timestamp, Usage, WakeOn,
 };
 use wasmill_store::SubmittedTask;
 
 use super::time::Rfc3339;
 use crate::openapi::schema::{
     DigestSchema, IdSchema, NameSchema, QueueStateSchema, ScheduleNameSchema, StateSchema, StatusTextSchema,
-    TraceIdSchema,
+    TraceIdSchema, WakeOnSchema,
 };
 
 /// Response of a submit.
@@ -99,6 +99,11 @@ pub(crate) struct StatusView {
     retry_of: Option<TaskId>,
     /// How often the newest attempt was suspended.
     suspensions: u32,
+    /// What resumes a suspended task before `ready_at`: `event` for an event posted to it.
+    #[schemars(with = "Vec<WakeOnSchema>")]
+    wake_on: Vec<&'static str>,
+    /// Number of events posted to the task, including those that it has not received.
+    events_posted: u64,
     /// Like `duration`, in milliseconds.
     duration_ms: u64,
     /// Earliest start of a waiting task: in the future if it is delayed, suspended or between attempts.
@@ -207,6 +212,11 @@ struct ErrorView {
     message: String,
 }
 
+/// Returns what resumes a suspended task early, by name.
+fn wake_on(WakeOn { event }: WakeOn) -> Vec<&'static str> {
+    if event { vec!["event"] } else { Vec::new() }
+}
+
 /// Hides what a task was given and has returned from a key that may not read it; the rest shows how it is doing. Tasks
 /// outside the reach of the key are named nowhere.
 pub(crate) fn shown_to(sender: &Identity, mut task: Task) -> Task {
@@ -271,6 +281,8 @@ impl StatusView {
             unique_key: task.unique_key.map(|key| key.to_string()),
             retry_of: task.retry_of,
             suspensions: task.suspensions,
+            wake_on: wake_on(task.wake_on),
+            events_posted: task.events_posted,
             duration_ms: millis(duration),
             ready_at: Rfc3339(task.ready_at),
             started_at: task.started_at.map(Rfc3339),
@@ -356,7 +368,7 @@ pub(crate) fn example() -> Value {
         "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5}, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
         "stop_requested_at": null, "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
-        "suspensions": 0,
+        "suspensions": 0, "wake_on": [], "events_posted": 0,
         "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
         "usage": usage_example(),
         "exit_code": null, "error": null, "schedule": null, "pending_dependencies": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",

@@ -131,7 +131,7 @@ pub struct InvalidLabel {
     chars_max: usize,
 }
 
-fn checked(text: &str, chars_max: usize) -> Result<Box<str>, InvalidLabel> {
+pub(super) fn checked(text: &str, chars_max: usize) -> Result<Box<str>, InvalidLabel> {
     let fits = (1..=chars_max).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     if fits { Ok(text.into()) } else { Err(InvalidLabel { chars_max }) }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     Backoff, Failure, Group, LimitedKey, NewDependencies, PluginName, Priority, ResultType, ScheduleName,
-    Tag, TaskId, TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, Webhook,
+    Tag, TaskId, TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, WakeOn, Webhook,
 };
 
 /// A validated task to store.
@@ -145,6 +145,10 @@ pub struct Task {
     pub retry_of: Option<TaskId>,
     /// How often its newest attempt was suspended.
     pub suspensions: u32,
+    /// What resumes it before `ready_at`; nothing unless it is suspended.
+    pub wake_on: WakeOn,
+    /// How many events were ever posted to it.
+    pub events_posted: u64,
     /// The result, once completed.
     pub result: Option<String>,
     /// What the result is; `None` without one, and for text of a plugin that declares nothing.
@@ -226,6 +230,8 @@ mod tests {
             progress: None,
             usage: None,
             suspensions: 0,
+            wake_on: WakeOn::default(),
+            events_posted: 0,
             schedule: None,
             pending_dependencies: None,
             trace: None,

@@ -71,8 +71,8 @@ pub enum Transition {
     Completed(TaskResult),
     /// Failed for good.
     Failed(Failure),
-    /// Suspended until this time with this state; the attempt continues.
-    Suspended(Timestamp, Vec<u8>),
+    /// Suspended until this time or what wakes it; the attempt continues.
+    Suspended(Timestamp, Suspension),
     /// Scheduled for its next attempt at this time, after this failure.
     RetryAt(Timestamp, Failure),
     /// Available again without losing the attempt.
@@ -94,7 +94,7 @@ impl Transition {
     ) -> Self {
         match outcome {
             RunOutcome::Completed(result) => Self::Completed(result),
-            RunOutcome::Suspended(Suspension { wait, state }) => Self::Suspended(later(now, wait), state),
+            RunOutcome::Suspended(suspension) => Self::Suspended(later(now, suspension.wait), suspension),
             RunOutcome::Failed(failure) => match used.wait_after(&failure, backoff, dice) {
                 Some(wait) => Self::RetryAt(later(now, wait), failure),
                 None => Self::Failed(failure),
@@ -129,6 +129,7 @@ mod tests {
     use chrono::TimeZone;
 
     use super::*;
+    use crate::WakeOn;
 
     fn now() -> Timestamp {
         chrono::Utc.timestamp_opt(1_000, 0).single().expect("in range")
@@ -139,11 +140,16 @@ mod tests {
         Transition::after(outcome, used, now(), Backoff::default(), 0.0)
     }
 
+    fn suspension() -> Suspension {
+        let wake_on = WakeOn { event: true };
+        Suspension { wait: Duration::from_secs(9), wake_on, state: vec![7] }
+    }
+
     #[test]
     fn every_transition_after_a_run_is_in_the_table() {
         for outcome in [
             RunOutcome::Completed(TaskResult::default()),
-            RunOutcome::Suspended(Suspension { wait: Duration::from_secs(9), state: Vec::new() }),
+            RunOutcome::Suspended(suspension()),
             RunOutcome::Failed(Failure::new(Cause::Io, "")),
             RunOutcome::Stopped,
             RunOutcome::HostCrashed,
@@ -222,10 +228,9 @@ mod tests {
 
     #[test]
     fn a_suspended_task_resumes_at_its_time_whatever_its_attempts() {
-        let state = vec![7];
-        let suspended =
-            RunOutcome::Suspended(Suspension { wait: Duration::from_secs(9), state: state.clone() });
-        assert_eq!(next(suspended, 3, 3, 2), Transition::Suspended(now() + Duration::from_secs(9), state));
+        let suspended = RunOutcome::Suspended(suspension());
+        let until = now() + Duration::from_secs(9);
+        assert_eq!(next(suspended, 3, 3, 2), Transition::Suspended(until, suspension()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ wasmtime::component::bindgen!({
     with: { "wasi:io": wasmtime_wasi::p2::bindings::io },
     imports: {
         "wasmill:task/host.dependencies": async | trappable,
+        "wasmill:task/host.next-event": async | trappable,
         "wasmill:task/host.save": async | trappable,
         "wasmill:task/host.restore": async | trappable,
         "wasmill:task/host.sleep": async | trappable,

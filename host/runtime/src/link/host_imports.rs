@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{DependencyResult, Progress, RunHost, TaskState};
+use wasmill_model::{DependencyResult, PostedEvent, Progress, RunHost, TaskState};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 use wasmtime_wasi::WasiView;
@@ -38,6 +38,15 @@ impl host::Host for Guest {
         self.status().begin_call(HostCall::Dependencies);
         let results = self.run.host.dependency_results().await.map_err(RunEnded)?;
         Ok(results.into_iter().map(Dependency::from).collect())
+    }
+
+    async fn next_event(&mut self) -> Result<Option<types::Event>> {
+        self.status().begin_call(HostCall::NextEvent);
+        let event = self.run.host.next_event().await.map_err(|reason| RunEnded(host_fault(reason)))?;
+        Ok(event.map(|PostedEvent { name, payload, .. }| types::Event {
+            name: name.map(|name| name.to_string()),
+            payload,
+        }))
     }
 
     fn progress(&mut self, fraction: f64, note: String) -> Result<()> {

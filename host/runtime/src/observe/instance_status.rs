@@ -22,6 +22,8 @@ pub enum HostCall {
     Restore,
     /// `dependencies` of `wasmill:task`.
     Dependencies,
+    /// `next-event` of `wasmill:task`.
+    NextEvent,
     /// `wasi:io/poll`: the guest waits for a timer, a file, a socket or an HTTP request.
     Poll,
     /// `wasi:io/streams`: the guest reads or writes a file, a socket or an HTTP body.
@@ -37,11 +39,12 @@ pub enum HostCall {
 }
 
 impl HostCall {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Sleep,
         Self::Save,
         Self::Restore,
         Self::Dependencies,
+        Self::NextEvent,
         Self::Poll,
         Self::Stream,
         Self::Files,
@@ -57,6 +60,7 @@ impl HostCall {
             Self::Save => "wasmill:task/host.save",
             Self::Restore => "wasmill:task/host.restore",
             Self::Dependencies => "wasmill:task/host.dependencies",
+            Self::NextEvent => "wasmill:task/host.next-event",
             Self::Poll => "wasi:io/poll",
             Self::Stream => "wasi:io/streams",
             Self::Files => "wasi:filesystem",

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{Failure, Limits, RunRequest, RunStep, Suspension, TaskResult};
+use wasmill_model::{Failure, Limits, RunRequest, RunStep, Suspension, TaskResult, WakeOn};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -127,9 +127,9 @@ async fn run_step(
     store.data().finish_output();
     match called {
         Ok(Ok(types::Step::Done(result))) => returned(result, store.data()).map(RunStep::Done),
-        Ok(Ok(types::Step::Suspended(types::Suspension { wait, state }))) => {
-            let state = store.data().redact_bytes(state);
-            suspension(types::Suspension { wait, state }, limits).map(RunStep::Suspended)
+        Ok(Ok(types::Step::Suspended(requested))) => {
+            let state = store.data().redact_bytes(requested.state);
+            suspension(types::Suspension { state, ..requested }, limits).map(RunStep::Suspended)
         }
         Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
         Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
@@ -145,12 +145,13 @@ fn returned(text: String, guest: &Guest) -> Result<TaskResult, Failure> {
 
 /// Checks the state of a suspension, and clamps its time.
 fn suspension(requested: types::Suspension, limits: &Limits) -> Result<Suspension, Failure> {
-    let types::Suspension { wait, state } = requested;
+    let types::Suspension { wait, wake_on, state } = requested;
     if state.len() as u64 > limits.checkpoint_bytes {
         return Err(outcome::state_too_large(state.len() as u64, limits.checkpoint_bytes));
     }
     let wait = Duration::from_nanos(wait).clamp(SUSPENSION_MIN, SUSPENSION_MAX);
-    Ok(Suspension { wait, state })
+    let wake_on = WakeOn { event: wake_on.contains(types::WakeOn::EVENT) };
+    Ok(Suspension { wait, wake_on, state })
 }
 
 async fn run_command(

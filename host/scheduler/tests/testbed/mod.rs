@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
     BoxFuture, Cause, Clock, DependencyResult, Failure, LogStream, NewTask, Pinned, PluginName, Rate,
-    RetryOn, RunRequest, RunStep, Runner, Suspension, Task, TaskId, TaskState, Timestamp,
+    RetryOn, RunRequest, RunStep, Runner, Suspension, Task, TaskId, TaskState, Timestamp, WakeOn,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::Store;
@@ -144,7 +144,8 @@ async fn run_suspend_step(run: &RunRequest) -> Result<RunStep, Failure> {
     let suspends = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
     run.host.log(LogStream::Stdout, format!("step {suspends}\n").as_bytes());
     Ok(if suspends < times {
-        RunStep::Suspended(Suspension { wait: Duration::from_secs(1), state: vec![suspends + 1] })
+        let wake_on = WakeOn::default();
+        RunStep::Suspended(Suspension { wait: Duration::from_secs(1), wake_on, state: vec![suspends + 1] })
     } else {
         RunStep::Done(format!("suspended {suspends} times, attempt {}", run.attempt).into())
     })

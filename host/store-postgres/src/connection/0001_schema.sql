@@ -22,6 +22,10 @@ CREATE TABLE task (
     attempts_max    bigint NOT NULL,
     host_crashes    bigint NOT NULL DEFAULT 0,
     suspensions     bigint NOT NULL DEFAULT 0,
+    -- What resumes it before ready_at while it is suspended, a bit for each; see host/store/src/stored/wake_on.rs.
+    wake_on         bigint NOT NULL DEFAULT 0,
+    -- How many events were ever posted to it: each has the next number.
+    events_posted   bigint NOT NULL DEFAULT 0,
     -- The number of its newest claim, which fences late writes. It never goes down.
     claim_token     bigint NOT NULL DEFAULT 0,
     -- The host of its newest claim.
@@ -88,6 +92,16 @@ CREATE INDEX task_of_limit_key ON task (limit_key) WHERE limit_key IS NOT NULL;
 CREATE TABLE input (seq bigint PRIMARY KEY, body bytea NOT NULL);
 CREATE TABLE log (seq bigint PRIMARY KEY, body bytea NOT NULL);
 CREATE TABLE checkpoint (seq bigint PRIMARY KEY, body bytea NOT NULL);
+
+-- Events posted to unfinished tasks that no run has taken for good, by their numbers.
+CREATE TABLE posted_event (
+    seq     bigint NOT NULL,
+    number  bigint NOT NULL,
+    -- NULL without a name.
+    name    text,
+    payload bytea  NOT NULL,
+    PRIMARY KEY (seq, number)
+);
 
 -- The tags once more, in the order in which a list reads them.
 CREATE TABLE tag (name text COLLATE "C" NOT NULL, seq bigint NOT NULL, PRIMARY KEY (name, seq));

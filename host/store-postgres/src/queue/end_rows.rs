@@ -24,7 +24,9 @@ const END: &str = "
         AND task.state || '' = 'running'
         AND stop_requested_at IS NULL
     RETURNING task.seq";
-const DROP_CHECKPOINTS: &str = "DELETE FROM checkpoint WHERE seq = ANY ($1::bigint[])";
+const DROP_CHECKPOINTS: &str = "
+    WITH events AS (DELETE FROM posted_event WHERE seq = ANY ($1::bigint[]))
+    DELETE FROM checkpoint WHERE seq = ANY ($1::bigint[])";
 const LOGS: &str = "
     INSERT INTO log (seq, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
@@ -49,7 +51,7 @@ impl<'a> EndRows<'a> {
         finish.claim.token() == 1
     }
 
-    /// Ends the tasks, with their logs and checkpoints; returns those that have ended.
+    /// Ends the tasks, with their logs, checkpoints and posted events; returns those that have ended.
     pub(crate) async fn write(&self, connection: &Connection) -> Result<HashSet<i64>> {
         if self.ends.is_empty() {
             return Ok(HashSet::new());

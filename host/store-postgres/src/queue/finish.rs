@@ -5,7 +5,7 @@ use wasmill_model::{LogLine, TaskState, Transition};
 use wasmill_store::commit::large;
 use wasmill_store::live::{Body, LiveChange};
 use wasmill_store::rules::finish::{Finish, Finished, RunCount};
-use wasmill_store::stored::usage;
+use wasmill_store::stored::{usage, wake_on};
 use wasmill_store::{Claim, LogPart};
 
 use crate::connection::fault::Result;
@@ -13,6 +13,7 @@ use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::end_rows::EndRows;
+use crate::queue::post_event;
 use crate::queue::remove::remove;
 use crate::queue::save::save;
 use crate::read::rows::{get, host, nanos, seq, uuid};
@@ -27,7 +28,8 @@ const WAIT: &str = "
         suspensions = CASE WHEN $11 THEN suspensions + 1 WHEN $7 THEN suspensions ELSE 0 END,
         cause = coalesce($5, cause), message = coalesce($6, message),
         attempt = attempt - CASE WHEN suspensions = 0 AND $7 THEN 1 ELSE 0 END, host_crashes = host_crashes + $8,
-        plugin_digest = coalesce($9, plugin_digest), usage = coalesce($10, usage), log_lines = coalesce($13, log_lines)
+        plugin_digest = coalesce($9, plugin_digest), usage = coalesce($10, usage), log_lines = coalesce($13, log_lines),
+        wake_on = $16
     WHERE seq = $1 AND id = $2 AND claim_token = $3 AND host = $15 AND state = 'running' AND stop_requested_at IS NULL
     RETURNING log_lines";
 const LEAVE_OUT_LINES: &str = "UPDATE task SET log_lines = $2 WHERE seq = $1";
@@ -57,7 +59,7 @@ impl Operation for Finish {
     fn cost(&self) -> u64 {
         let bytes = match &self.next {
             Transition::Completed(result) => result.text.len(),
-            Transition::Suspended(_, state) => state.len(),
+            Transition::Suspended(_, suspension) => suspension.state.len(),
             _ => 0,
         };
         1 + large(bytes)
@@ -147,8 +149,8 @@ async fn move_task(batch: &mut Batch<'_>, finish: &Finish) -> Result<bool> {
         ends.push(finish);
         return Ok(!ends.write(batch.connection).await?.is_empty());
     };
-    if let Transition::Suspended(_, state) = &finish.next
-        && !save(batch, &finish.claim, state).await?
+    if let Transition::Suspended(_, suspension) = &finish.next
+        && !save(batch, &finish.claim, &suspension.state).await?
     {
         return Ok(false);
     }
@@ -182,7 +184,8 @@ async fn keep_attempt(batch: &Batch<'_>, finish: &Finish) -> Result<()> {
 /// Makes the task wait: until a time, or at its old position in the queue.
 async fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> Result<bool> {
     let claim = &finish.claim;
-    let until = finish.until();
+    let is_awaited = finish.wake_on().event && post_event::has_any(batch, seq(claim.task_ref())).await?;
+    let until = if is_awaited { Some(finish.now) } else { finish.until() };
     let (cause, message) = finish.failure().unzip();
     let waits = batch
         .connection
@@ -204,6 +207,7 @@ async fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> Result
                 &finish.log.as_ref().map(|part| part.given().cast_signed()),
                 &finish.next.state().as_str(),
                 &host(claim.task_ref()),
+                &wake_on::bits(finish.wake_on()),
             ],
         )
         .await?;

@@ -26,7 +26,8 @@ pub(crate) const REMOVE: &str = "
         f AS (DELETE FROM dependent USING gone WHERE dependent.seq = gone.seq),
         g AS (DELETE FROM dependency USING gone WHERE dependency.seq = gone.seq),
         h AS (DELETE FROM webhook USING gone WHERE webhook.seq = gone.seq),
-        i AS (DELETE FROM webhook_attempt USING gone WHERE webhook_attempt.seq = gone.seq)
+        i AS (DELETE FROM webhook_attempt USING gone WHERE webhook_attempt.seq = gone.seq),
+        j AS (DELETE FROM posted_event USING gone WHERE posted_event.seq = gone.seq)
     SELECT count(*) FROM gone";
 
 #[derive(Debug)]

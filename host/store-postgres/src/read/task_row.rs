@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tokio_postgres::Row;
-use wasmill_model::{Failure, Task, TaskState};
+use wasmill_model::{Failure, Task, TaskState, WakeOn};
+use wasmill_store::stored::wake_on;
 
 use crate::connection::fault::Result;
 use crate::read::rows::{
@@ -28,7 +29,7 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL, submitted_by, task.host, result_type ",
+            "webhook_on IS NOT NULL, submitted_by, task.host, result_type, wake_on, events_posted ",
             "FROM task ",
             $tail
         )
@@ -63,6 +64,8 @@ pub(crate) fn task_row(row: &Row) -> Result<TaskRow> {
         result: text(row, 16)?,
         result_type: optional(row, 36)?,
         suspensions: number(row, 23)?,
+        wake_on: if state == TaskState::Suspended { wake_on::read(get(row, 37)?) } else { WakeOn::default() },
+        events_posted: number(row, 38)?,
         progress: None,
         usage: used(row, 18)?,
         schedule: optional(row, 24)?,

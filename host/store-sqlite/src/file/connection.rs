@@ -15,7 +15,7 @@ use crate::file::{leftover, migrations};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// More than this crate has statements, so each is prepared once.
-const STATEMENTS_MAX: usize = 128;
+const STATEMENTS_MAX: usize = 192;
 
 /// Pragmas of the writer.
 ///

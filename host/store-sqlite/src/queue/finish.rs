@@ -4,11 +4,13 @@ use rusqlite::{OptionalExtension, params};
 use wasmill_model::{LogLine, ResultType, TaskState, Transition};
 use wasmill_store::live::{Body, LiveChange};
 use wasmill_store::rules::finish::{Finish, Finished, RunCount};
+use wasmill_store::stored::wake_on;
 use wasmill_store::{Claim, LogPart, stored};
 
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
+use crate::queue::post_event;
 use crate::queue::remove::remove;
 use crate::queue::save::{drop_checkpoint, save};
 use crate::read::rows::{group, nanos, seq};
@@ -28,7 +30,7 @@ pub(crate) const WAIT: &str = "
         cause = coalesce(?5, cause), message = coalesce(?6, message),
         attempt = attempt - iif(suspensions = 0, ?7, 0), host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage),
-        log_lines = coalesce(?13, log_lines)
+        log_lines = coalesce(?13, log_lines), wake_on = ?15
     WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running' AND stop_requested_at IS NULL
     RETURNING task_group";
 pub(crate) const LINES_GIVEN: &str = "SELECT log_lines FROM task WHERE seq = ?1";
@@ -54,7 +56,7 @@ impl Operation for Finish {
     fn cost(&self) -> u64 {
         let bytes = match &self.next {
             Transition::Completed(result) => result.text.len(),
-            Transition::Suspended(_, state) => state.len(),
+            Transition::Suspended(_, suspension) => suspension.state.len(),
             _ => 0,
         };
         1 + large(bytes)
@@ -137,8 +139,8 @@ fn stop(batch: &mut Batch<'_>, finish: &Finish) -> rusqlite::Result<Finished> {
 /// Applies the transition; false if the claim was revoked or the task has a stop request.
 fn move_task(batch: &mut Batch<'_>, finish: &Finish) -> rusqlite::Result<bool> {
     let Some(count) = finish.count() else { return end(batch, finish) };
-    if let Transition::Suspended(_, state) = &finish.next
-        && !save(batch, &finish.claim, state)?
+    if let Transition::Suspended(_, suspension) = &finish.next
+        && !save(batch, &finish.claim, &suspension.state)?
     {
         return Ok(false);
     }
@@ -187,7 +189,9 @@ fn keep_attempt(batch: &Batch<'_>, finish: &Finish) -> rusqlite::Result<()> {
 /// Makes the task wait: until a time, or at its old position in the queue.
 fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> rusqlite::Result<bool> {
     let claim = &finish.claim;
-    let (until, to) = (finish.until(), finish.next.state());
+    let to = finish.next.state();
+    let is_awaited = finish.wake_on().event && post_event::has_any(batch, seq(claim.task_ref()))?;
+    let until = if is_awaited { Some(finish.now) } else { finish.until() };
     let (cause, message) = finish.failure().unzip();
     let mut statement = batch.connection.prepare_cached(WAIT)?;
     let values = params![
@@ -205,6 +209,7 @@ fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> rusqlite::Re
         until.map(|until| nanos(until).saturating_sub(nanos(finish.now)).max(0)),
         finish.log.as_ref().map(|part| part.given().cast_signed()),
         to.as_str(),
+        wake_on::bits(finish.wake_on()),
     ];
     let waits = statement.query_row(values, |row| group(row, 0)).optional()?;
     drop(statement);

@@ -3,6 +3,7 @@
 use rusqlite::params;
 use wasmill_store::Claim;
 
+use crate::queue::post_event;
 use crate::read::rows::seq;
 use crate::writer::batch::{Batch, Operation, large};
 
@@ -31,11 +32,15 @@ impl Operation for Save {
     }
 }
 
-/// Replaces the checkpoint; false if the claim was revoked.
+/// Replaces the checkpoint, which knows of the events that the run has taken; false if the claim was revoked.
 pub(crate) fn save(batch: &Batch<'_>, claim: &Claim, state: &[u8]) -> rusqlite::Result<bool> {
     let mut statement = batch.connection.prepare_cached(SAVE)?;
     let values = params![seq(claim.task_ref()), claim.id.as_bytes(), claim.token(), state];
-    Ok(statement.execute(values)? == 1)
+    let is_saved = statement.execute(values)? == 1;
+    if is_saved {
+        post_event::drop_taken(batch, claim)?;
+    }
+    Ok(is_saved)
 }
 
 /// Deletes the checkpoint of a finished task, if it has one.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use rusqlite::Row;
-use wasmill_model::{Failure, Task, TaskId, TaskState};
+use wasmill_model::{Failure, Task, TaskId, TaskState, WakeOn};
+use wasmill_store::stored::wake_on;
 
 use crate::read::rows::{backoff, cause, group, optional, parsed, priority, state, tags, timeout};
 use crate::read::usage;
@@ -24,7 +25,7 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL, submitted_by, result_type ",
+            "webhook_on IS NOT NULL, submitted_by, result_type, wake_on, events_posted ",
             "FROM task ",
             $tail
         )
@@ -58,6 +59,8 @@ pub(crate) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         result: row.get(16)?,
         result_type: optional(row, 35)?,
         suspensions: row.get(23)?,
+        wake_on: if state == TaskState::Suspended { wake_on::read(row.get(36)?) } else { WakeOn::default() },
+        events_posted: row.get::<_, i64>(37)?.unsigned_abs(),
         progress: None,
         usage: usage::read(row, 18)?,
         schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,

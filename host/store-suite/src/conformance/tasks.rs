@@ -9,6 +9,7 @@ pub mod finish;
 pub mod idempotency;
 pub mod insert;
 pub mod key_limits;
+pub mod posted;
 pub mod queue;
 pub mod recover;
 pub mod retry;

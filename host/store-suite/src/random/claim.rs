@@ -33,7 +33,7 @@ impl<F: Fixture> World<F> {
             let (place, start) = (self.asked_at, self.hosts[self.asked_at].starts);
             let task = self.tasks.get_mut(&id).expect("it was stored");
             task.state = TaskState::Running;
-            task.attempt += 1;
+            task.attempt += u32::from(task.suspensions == 0);
             task.claims += 1;
             task.place = place;
             assert_eq!(claimed.attempt, task.attempt);
@@ -86,13 +86,14 @@ impl<F: Fixture> World<F> {
     /// Makes due tasks available, as a claim does; one beside other hosts that finds nothing for its plugins may leave
     /// those of other plugins as they are.
     async fn promote(&mut self, asked: &[&str], is_empty: bool) {
-        let is_due = |task: &Known, now| task.state == TaskState::Scheduled && task.ready_at <= now;
+        let waits = |task: &Known| matches!(task.state, TaskState::Scheduled | TaskState::Suspended);
+        let is_due = |task: &Known, now| waits(task) && task.ready_at <= now;
         let now = self.now;
         if is_empty && self.is_shared() {
             let of_others =
                 self.tasks.iter().find(|(_, task)| is_due(task, now) && !asked.contains(&task.plugin));
-            if let Some((id, _)) = of_others
-                && get(self.store(), *id).await.state == TaskState::Scheduled
+            if let Some((id, task)) = of_others
+                && get(self.store(), *id).await.state == task.state
             {
                 return;
             }

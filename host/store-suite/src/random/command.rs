@@ -20,6 +20,9 @@ pub(super) enum Command {
     Tick,
     Deliver(bool),
     Again(usize),
+    Post(usize),
+    Take(usize),
+    Save(usize),
 }
 
 /// What is done at a database with several hosts.
@@ -107,7 +110,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         4 => (prop::collection::vec(wish(), 1..4), prop::option::weighted(0.2, 0..3_usize))
             .prop_map(|(wishes, request)| Command::Insert(wishes, request)),
         4 => (0..=PLUGINS.len(), 1..4_usize).prop_map(|(plugin, limit)| Command::Claim(plugin, limit)),
-        5 => (any::<usize>(), 0..5_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
+        6 => (any::<usize>(), 0..7_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
         2 => any::<usize>().prop_map(Command::Cancel),
         1 => any::<usize>().prop_map(Command::Remove),
         1 => Just(Command::Prune),
@@ -115,6 +118,9 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Tick),
         2 => any::<bool>().prop_map(Command::Deliver),
         1 => any::<usize>().prop_map(Command::Again),
+        3 => any::<usize>().prop_map(Command::Post),
+        3 => any::<usize>().prop_map(Command::Take),
+        1 => any::<usize>().prop_map(Command::Save),
     ]
 }
 

@@ -29,7 +29,9 @@ impl<F: Fixture> World<F> {
             let cancelled = of_plugin(TaskState::Cancelled).count() as u64;
             assert_eq!(stored, FinishedCounts { completed, failed, cancelled });
             assert_eq!(plugin_counts.get(&plugin(name)).copied().unwrap_or_default(), expected);
-            let queued = [TaskState::Available, TaskState::Scheduled].into_iter().flat_map(of_plugin);
+            let queued = [TaskState::Available, TaskState::Scheduled, TaskState::Suspended]
+                .into_iter()
+                .flat_map(of_plugin);
             let first = queued.map(|task| at(task.ready_at)).min();
             assert_eq!(oldest.get(&plugin(name)).copied(), first);
         }
@@ -100,6 +102,8 @@ impl<F: Fixture> World<F> {
             assert_eq!(task.id, *id);
             assert_eq!((task.state, task.ready_at), (known.state, at(known.ready_at)));
             assert_eq!((task.attempt, task.host_crashes), (known.attempt, known.host_crashes));
+            let wakes = known.state == TaskState::Suspended && known.wakes;
+            assert_eq!((task.events_posted, task.wake_on.event), (known.posted, wakes));
             let pending_dependencies =
                 (!known.on.is_empty()).then(|| u32::try_from(known.pending_dependencies()).expect("few"));
             assert_eq!(task.pending_dependencies, pending_dependencies);

@@ -85,6 +85,10 @@ impl<F: Fixture> World<F> {
                 due_at: None,
                 group: wish.group,
                 stop: None,
+                suspensions: 0,
+                wakes: false,
+                posted: 0,
+                events: Vec::new(),
             };
             self.tasks.insert(task.id, known);
             self.inserted += 1;

@@ -28,6 +28,13 @@ pub(super) struct Known {
     pub(super) group: Option<usize>,
     /// Whether it was asked to stop while it runs, and whether it is to be removed then.
     pub(super) stop: Option<bool>,
+    /// How often its attempt was suspended.
+    pub(super) suspensions: u32,
+    /// Whether an event resumes it while it is suspended.
+    pub(super) wakes: bool,
+    /// How many events were posted to it, and the numbers of those that no run has taken for good.
+    pub(super) posted: u64,
+    pub(super) events: Vec<u64>,
 }
 
 /// A plugin and a group of it, or none: those take turns.
@@ -42,6 +49,11 @@ impl Known {
         self.on.iter().filter(|(_, outcome)| outcome.is_none()).count()
     }
 
+    /// Returns true if it runs under its claim of this number.
+    pub(super) fn is_run_by(&self, nth: usize) -> bool {
+        self.state == TaskState::Running && self.claims == nth
+    }
+
     pub(super) fn queue(&self) -> Queue {
         (self.plugin, self.group)
     }
@@ -51,9 +63,10 @@ impl Known {
         (self.ready_at - 60 * self.priority, self.seq)
     }
 
-    /// Makes its delivery due, if its webhook wants this end.
+    /// Makes its delivery due, if its webhook wants this end, and forgets its events.
     pub(super) fn end(&mut self, now: i64) {
         let is_wanted = matches!(self.state, TaskState::Completed | TaskState::Cancelled);
         self.due_at = (self.hooked && is_wanted).then_some(now);
+        self.events.clear();
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use wasmill_model::{HOST_CRASHES_MAX, TaskId, TaskState, Transition};
+use wasmill_model::{HOST_CRASHES_MAX, TaskId, TaskState, Transition, WakeOn};
 use wasmill_store::{
     AttemptOutcome, CancelOutcome, Claim, Delivery, DeliveryAttempt, DueQuery, RemoveOutcome, Store,
     Subscriber,
 };
 
-use crate::fixture::{Fixture, StoreExt, at, failure, prune, since};
+use crate::fixture::{Fixture, StoreExt, at, failure, prune, since, suspended};
 use crate::random::command::{Command, PLUGINS, WAITING_MAX, Wish};
 use crate::random::known::{Known, Queue};
 use crate::turns::Turns;
@@ -115,7 +115,7 @@ impl<F: Fixture> World<F> {
     }
 
     /// Returns the store that got a claim; once that is gone, the one that is asked sends what comes late.
-    fn store_of(&self, granted: &Granted) -> &Store {
+    pub(super) fn store_of(&self, granted: &Granted) -> &Store {
         let host = &self.hosts[granted.place];
         let is_there = host.is_up() && host.starts == granted.start;
         if is_there { host.store.as_ref().expect("it is up") } else { self.store() }
@@ -146,6 +146,9 @@ impl<F: Fixture> World<F> {
             Command::Tick => self.now += 17,
             Command::Deliver(well) => self.deliver(well).await,
             Command::Again(task) => self.again(task).await,
+            Command::Post(task) => self.post(task).await,
+            Command::Take(claim) => self.take(claim).await,
+            Command::Save(claim) => self.save(claim).await,
         }
     }
 
@@ -178,6 +181,10 @@ impl<F: Fixture> World<F> {
                 due_at: None,
                 result: None,
                 stop: None,
+                suspensions: 0,
+                wakes: false,
+                posted: 0,
+                events: Vec::new(),
                 ..known
             };
             self.tasks.insert(new, fresh);
@@ -188,12 +195,14 @@ impl<F: Fixture> World<F> {
     pub(super) async fn finish(&mut self, number: usize, next: usize) {
         let Some(granted) = self.claims.get(number % self.claims.len().max(1)) else { return };
         let (claim, store) = (&granted.claim, self.store_of(granted));
-        let retry_at = self.now + 2;
+        let (retry_at, resume_at) = (self.now + 2, self.now + 4);
+        let wakes = next == 6;
         let was_killed = next == 4;
         let next = match next {
             0 => Transition::Completed("1".into()),
             1 => Transition::Failed(failure()),
             2 => Transition::RetryAt(at(retry_at), failure()),
+            5 | 6 => suspended(at(resume_at), &[1], WakeOn { event: wakes }),
             _ => Transition::Requeued,
         };
         let finished = if was_killed {
@@ -201,10 +210,9 @@ impl<F: Fixture> World<F> {
         } else {
             store.finish(claim, next.clone(), None, at(self.now)).await
         };
-        let (id, nth) = (claim.id, granted.nth);
+        let (id, nth, taken) = (claim.id, granted.nth, claim.events_taken());
         let task = self.tasks.get_mut(&id);
-        let holds = |task: &&mut Known| task.state == TaskState::Running && task.claims == nth;
-        let task = task.filter(holds);
+        let task = task.filter(|task| task.is_run_by(nth));
         assert_eq!(finished, Ok(task.as_ref().is_some_and(|task| task.stop.is_none())));
         let Some(task) = task else { return };
         if let Some(removes) = task.stop {
@@ -212,8 +220,16 @@ impl<F: Fixture> World<F> {
         }
         task.state = next.state();
         match next {
-            Transition::RetryAt(..) => task.ready_at = retry_at,
-            Transition::Requeued => task.attempt -= 1,
+            Transition::RetryAt(..) => (task.ready_at, task.suspensions) = (retry_at, 0),
+            Transition::Requeued if task.suspensions == 0 => task.attempt -= 1,
+            Transition::Requeued => {}
+            Transition::Suspended(..) => {
+                task.forget_events(taken);
+                task.suspensions += 1;
+                task.wakes = wakes;
+                let is_awaited = wakes && !task.events.is_empty();
+                task.ready_at = if is_awaited { self.now } else { resume_at };
+            }
             _ => {
                 if let Transition::Completed(result) = &next {
                     task.result = Some(result.text.clone());
@@ -343,6 +359,7 @@ impl<F: Fixture> World<F> {
             task.host_crashes += 1;
             if task.host_crashes < HOST_CRASHES_MAX {
                 task.state = TaskState::Available;
+                task.suspensions = 0;
                 requeued += 1;
             } else {
                 task.state = TaskState::Failed;

@@ -22,7 +22,7 @@ pub struct Effects {
     pub count_delta: CountDelta,
     /// What the tasks of limited keys take up more.
     pub key_delta: KeyDelta,
-    /// Whether a dependency made tasks available.
+    /// Whether a dependency or a posted event made tasks available.
     pub wait_for_ready: bool,
     /// Whether a delivery became due.
     pub wait_for_delivery: bool,

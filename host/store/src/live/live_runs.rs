@@ -4,6 +4,7 @@
 //! claims, so a late report of an earlier claim is never visible.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ struct LiveRunState {
     log: RunLog,
     trace: Option<RunTrace>,
     unpublished: Arc<UnpublishedProgress>,
+    /// Number of the newest posted event that the run has taken.
+    events_taken: AtomicU64,
 }
 
 /// How a run started.
@@ -132,6 +135,16 @@ impl LiveRun {
         locked(&self.0.state).state.digest.clone()
     }
 
+    /// Returns the number of the newest posted event that the run has taken; 0 for none.
+    pub fn events_taken(&self) -> u64 {
+        self.0.events_taken.load(Ordering::Acquire)
+    }
+
+    /// Records that the run has taken the posted events up to this number.
+    pub fn take_events(&self, number: u64) {
+        self.0.events_taken.fetch_max(number, Ordering::AcqRel);
+    }
+
     /// Returns the meter of the run.
     pub fn meter(&self) -> &Meter {
         &self.0.meter
@@ -197,7 +210,7 @@ pub struct LiveRuns {
     runs: Mutex<HashMap<TaskId, LiveRun>>,
     /// Publishes events.
     pub event_bus: Arc<EventBus>,
-    /// Wakes the dispatcher when a dependency made tasks available.
+    /// Wakes the dispatcher when a dependency or a posted event made tasks available.
     pub wait_for_ready: Notify,
     /// Receives the spans of committed changes.
     pub tracer: Tracer,
@@ -241,6 +254,7 @@ impl LiveRuns {
             log,
             trace,
             unpublished,
+            events_taken: AtomicU64::new(0),
         }))
     }
 

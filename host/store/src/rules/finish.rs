@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wasmill_model::{Cause, Span, TaskState, Timestamp, Tracer, Transition, Usage};
+use wasmill_model::{Cause, Span, TaskState, Timestamp, Tracer, Transition, Usage, WakeOn};
 
 use crate::live::RunEnd;
 use crate::{Claim, EventKind, LogPart};
@@ -64,6 +64,14 @@ impl Finish {
         match &self.next {
             Transition::Suspended(at, _) | Transition::RetryAt(at, _) => Some(*at),
             _ => None,
+        }
+    }
+
+    /// Returns what resumes the task earlier than [that](Self::until).
+    pub fn wake_on(&self) -> WakeOn {
+        match &self.next {
+            Transition::Suspended(_, suspension) => suspension.wake_on,
+            _ => WakeOn::default(),
         }
     }
 

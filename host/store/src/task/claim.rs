@@ -81,6 +81,16 @@ impl Claim {
         self.run.trace()
     }
 
+    /// Returns the number of the newest posted event that the run has taken; 0 for none.
+    pub fn events_taken(&self) -> u64 {
+        self.run.events_taken()
+    }
+
+    /// Records that the run has taken the posted events up to this number: what it saves from now on knows of them.
+    pub fn take_events(&self, number: u64) {
+        self.run.take_events(number);
+    }
+
     /// Returns the usage of this run if it ended at `now`, without earlier runs of a suspended attempt.
     pub fn usage(&self, now: Timestamp) -> Usage {
         self.run.usage_of_run(now).unwrap_or_default()

@@ -43,7 +43,13 @@ pub(super) fn section(task: &Task) -> Markup {
                     @for (attempt, span) in shown.iter().zip(&spans) { (row(task, attempt, span.as_ref(), total)) }
                 }
                 p.note { "light: waiting · full: running" }
-                @if matches!(task.queue_state.as_deref(), Some("scheduled" | "suspended")) { p.note { "Resumes " (time(&task.ready_at, Show::Age)) "." } }
+                @if matches!(task.queue_state.as_deref(), Some("scheduled" | "suspended")) {
+                    p.note {
+                        "Resumes " (time(&task.ready_at, Show::Age))
+                        @if task.wake_on.iter().any(|wakes| wakes == "event") { ", or with the next event that is posted to it" }
+                        "."
+                    }
+                }
             }
         }
     }

@@ -41,6 +41,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1..=ATTEMPTS_MAX, ""))]
     pub(crate) max_attempts: u32,
 
+    /// An event that the task has from the start, as JSON; repeatable
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub(crate) event: Vec<String>,
+
     /// How long to wait for the guest to stop after Ctrl-C; a second Ctrl-C kills it at once
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) grace: Duration,

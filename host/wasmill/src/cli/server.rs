@@ -231,6 +231,32 @@ pub(crate) struct CancelArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct EventArgs {
+    /// Task id, or its start or end
+    #[arg(value_name = "ID")]
+    pub(crate) id: IdPrefix,
+
+    /// Payload: JSON, or @FILE or - (stdin) with JSON [default: null]
+    #[arg(value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    pub(crate) payload: Option<String>,
+
+    /// Name of the event, which the task receives with it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Repeating the command with the same key within 24 hours has no further effect
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+
+    /// Print the server's response as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
-use wasmill_model::{BoxFuture, LogStream, Meter, Progress, RunHost, Usage};
+use wasmill_model::{BoxFuture, LogStream, Meter, PostedEvent, Progress, RunHost, Usage};
 
 use crate::terminal::status_line::SharedStatusLine;
 
@@ -27,6 +27,10 @@ pub(crate) struct LocalHost {
 struct HostState {
     progress: Option<Progress>,
     checkpoint: Option<Vec<u8>>,
+    /// Payloads of all events, and how many of them the newest run and those whose state is saved have taken.
+    events: Vec<String>,
+    taken: usize,
+    saved: usize,
     /// The incomplete line of each stream.
     lines: [Vec<u8>; 2],
     /// The end of a log that is kept.
@@ -36,8 +40,10 @@ struct HostState {
 }
 
 impl LocalHost {
-    pub(super) fn new(status_line: SharedStatusLine) -> Self {
-        Self { status_line: Some(status_line), ..Self::keeping_log() }
+    /// Creates a host that shows the log, of a task with these payloads of events.
+    pub(super) fn new(status_line: SharedStatusLine, events: Vec<String>) -> Self {
+        let state = Mutex::new(HostState { events, ..HostState::default() });
+        Self { status_line: Some(status_line), state, ..Self::keeping_log() }
     }
 
     /// Creates a host that shows no log, but keeps the end of it.
@@ -61,8 +67,16 @@ impl LocalHost {
     }
 
     /// Stores the state for the next step of a suspended task.
-    pub(super) fn set_checkpoint(&self, state: Vec<u8>) {
-        self.state().checkpoint = Some(state);
+    pub(super) fn set_checkpoint(&self, checkpoint: Vec<u8>) {
+        let mut state = self.state();
+        state.checkpoint = Some(checkpoint);
+        state.saved = state.taken;
+    }
+
+    /// Returns true if there is an event that no saved state knows of.
+    pub(super) fn has_event(&self) -> bool {
+        let state = self.state();
+        state.saved < state.events.len()
     }
 
     /// Returns the latest progress that the guest reported.
@@ -72,7 +86,9 @@ impl LocalHost {
 
     /// Starts an attempt; its usage is counted from here.
     pub(super) fn start_attempt(&self) {
-        self.state().before = self.meter.read();
+        let mut state = self.state();
+        state.before = self.meter.read();
+        state.taken = state.saved;
     }
 
     /// Returns the usage of the newest attempt without its duration. There is no queue time.
@@ -149,6 +165,15 @@ impl RunHost for LocalHost {
 
     fn meter(&self) -> Option<&Meter> {
         Some(&self.meter)
+    }
+
+    fn next_event(&self) -> BoxFuture<'_, Result<Option<PostedEvent>, String>> {
+        Box::pin(async {
+            let mut state = self.state();
+            let Some(payload) = state.events.get(state.taken).cloned() else { return Ok(None) };
+            state.taken += 1;
+            Ok(Some(PostedEvent { number: state.taken as u64, name: None, payload }))
+        })
     }
 
     fn progress(&self, progress: Progress) {

@@ -53,8 +53,11 @@ impl LocalTask {
             let usage = Usage { wall: started_at.elapsed(), ..host.usage() };
             let end = match ran {
                 AttemptStep::Ended(end) => end,
-                AttemptStep::Suspended(Suspension { wait, state }) => {
+                AttemptStep::Suspended(Suspension { wait, wake_on, state }) => {
                     host.set_checkpoint(state);
+                    if wake_on.event && host.has_event() {
+                        continue;
+                    }
                     host.announce(&format!("wasmill: suspended, resumes in {wait:?}"));
                     tokio::select! {
                         biased;

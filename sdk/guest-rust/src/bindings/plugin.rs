@@ -213,11 +213,39 @@ pub mod wasmill {
                         .finish()
                 }
             }
+            /// An event that somebody posted to the task.
+            #[derive(Clone)]
+            pub struct Event {
+                /// The name that its sender gave it, 1 to 64 characters; `none` without one.
+                pub name: ::core::option::Option<_rt::String>,
+                /// The payload, as JSON text: `null` if there was none, at most 64 KiB.
+                pub payload: _rt::String,
+            }
+            impl ::core::fmt::Debug for Event {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Event")
+                        .field("name", &self.name)
+                        .field("payload", &self.payload)
+                        .finish()
+                }
+            }
+            crate::rt::bitflags::bitflags! {
+                #[doc = " What resumes a suspended task before its time."]
+                #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)] pub
+                struct WakeOn : u8 { #[doc =
+                " An event that this run has not received, whether it came before the task is suspended or comes after that."]
+                const EVENT = 1 << 0; }
+            }
             /// When to resume a task, and with which state.
             #[derive(Clone)]
             pub struct Suspension {
                 /// The time to wait, clamped to 10 ms and 366 days.
                 pub wait: Duration,
+                /// What ends the wait earlier, whichever comes first; nothing if it is empty.
+                pub wake_on: WakeOn,
                 /// The state that the next call of `resume` receives. It replaces the checkpoint and has the same limit
                 /// (1 MiB by default; a larger one fails the attempt).
                 pub state: _rt::Vec<u8>,
@@ -229,6 +257,7 @@ pub mod wasmill {
                 ) -> ::core::fmt::Result {
                     f.debug_struct("Suspension")
                         .field("wait", &self.wait)
+                        .field("wake-on", &self.wake_on)
                         .field("state", &self.state)
                         .finish()
                 }
@@ -264,6 +293,7 @@ pub mod wasmill {
             use super::super::super::_rt;
             pub type Dependency = super::super::super::wasmill::task::types::Dependency;
             pub type Duration = super::super::super::wasmill::task::types::Duration;
+            pub type Event = super::super::super::wasmill::task::types::Event;
             pub type RunContext = super::super::super::wasmill::task::types::RunContext;
             pub type SaveError = super::super::super::wasmill::task::types::SaveError;
             #[allow(unused_unsafe, clippy::all)]
@@ -417,6 +447,92 @@ pub mod wasmill {
                     );
                     let result13 = result12;
                     result13
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Returns the oldest event posted to the task that this run has not received; `none` if there is none.
+            ///
+            /// An event is gone once the task has saved what it knows of it: when a run that received it saves a checkpoint after
+            /// that, is suspended, or ends the task. Until then, each further run of the task receives it again. So a task sees
+            /// each event exactly once, if it keeps what it has seen in its state. A task has at most 100 events that it has not
+            /// taken. Each call reads the database.
+            #[allow(async_fn_in_trait)]
+            pub fn next_event() -> ::core::option::Option<Event> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 6 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 6
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "wasmill:task/host@0.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "next-event"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result10 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = i32::from(
+                                    *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let l7 = *ptr0
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l8 = *ptr0
+                                    .add(5 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len9 = l8;
+                                let bytes9 = _rt::Vec::from_raw_parts(
+                                    l7.cast(),
+                                    len9,
+                                    len9,
+                                );
+                                super::super::super::wasmill::task::types::Event {
+                                    name: match l3 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l4 = *ptr0
+                                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<*mut u8>();
+                                                let l5 = *ptr0
+                                                    .add(3 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len6 = l5;
+                                                let bytes6 = _rt::Vec::from_raw_parts(
+                                                    l4.cast(),
+                                                    len6,
+                                                    len6,
+                                                );
+                                                _rt::string_lift(bytes6)
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                    payload: _rt::string_lift(bytes9),
+                                }
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result10
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -805,6 +921,13 @@ mod _rt {
             alloc::dealloc(ptr, layout);
         }
     }
+    pub unsafe fn invalid_enum_discriminant<T>() -> T {
+        if cfg!(debug_assertions) {
+            panic!("invalid enum discriminant")
+        } else {
+            unsafe { core::hint::unreachable_unchecked() }
+        }
+    }
     pub fn as_f64<T: AsF64>(t: T) -> f64 {
         t.as_f64()
     }
@@ -820,13 +943,6 @@ mod _rt {
         #[inline]
         fn as_f64(self) -> f64 {
             self as f64
-        }
-    }
-    pub unsafe fn invalid_enum_discriminant<T>() -> T {
-        if cfg!(debug_assertions) {
-            panic!("invalid enum discriminant")
-        } else {
-            unsafe { core::hint::unreachable_unchecked() }
         }
     }
     pub unsafe fn bool_lift(val: u8) -> bool {
@@ -900,30 +1016,33 @@ macro_rules! __export_plugin_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.61.1:wasmill:task@0.2.0:plugin:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1009] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1121] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf4\x06\x01A\x02\x01\
-A\x0b\x01B\x16\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe4\x07\x01A\x02\x01\
+A\x0c\x01B\x1b\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
 other\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
 \0\x05retry\x03\0\x04\x01k\x05\x01r\x03\x04kind\x03\x07messages\x05retry\x06\x04\
 \0\x07failure\x03\0\x07\x01r\x04\x04tasks\x06plugins\x07attempty\x0cmax-attempts\
 y\x04\0\x0brun-context\x03\0\x09\x01q\x02\x09too-large\x01w\0\x0bunavailable\x01\
 s\0\x04\0\x0asave-error\x03\0\x0b\x01q\x03\x09completed\x01s\0\x06failed\0\0\x09\
 cancelled\0\0\x04\0\x07outcome\x03\0\x0d\x01r\x02\x02ids\x07outcome\x0e\x04\0\x0a\
-dependency\x03\0\x0f\x01p}\x01r\x02\x04wait\x01\x05state\x11\x04\0\x0asuspension\
-\x03\0\x12\x01q\x02\x04done\x01s\0\x09suspended\x01\x13\0\x04\0\x04step\x03\0\x14\
-\x03\0\x18wasmill:task/types@0.2.0\x05\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08\
-duration\x02\x03\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1a\x02\x03\x02\
-\x01\x01\x04\0\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\
-\x02\x02\x03\x02\x01\x03\x04\0\x0brun-context\x03\0\x04\x02\x03\x02\x01\x04\x04\0\
-\x0asave-error\x03\0\x06\x01@\0\0\x05\x04\0\x07context\x01\x08\x01p\x01\x01@\0\0\
-\x09\x04\0\x0cdependencies\x01\x0a\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
-progress\x01\x0b\x01p}\x01j\0\x01\x07\x01@\x01\x05state\x0c\0\x0d\x04\0\x04save\x01\
-\x0e\x01k\x0c\x01@\0\0\x0f\x04\0\x07restore\x01\x10\x01@\0\0\x7f\x04\0\x0estop-r\
-equested\x01\x11\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x12\x03\0\x17wasm\
-ill:task/host@0.2.0\x05\x05\x02\x03\0\0\x07failure\x01B\x05\x02\x03\x02\x01\x06\x04\
+dependency\x03\0\x0f\x01ks\x01r\x02\x04name\x11\x07payloads\x04\0\x05event\x03\0\
+\x12\x01n\x01\x05event\x04\0\x07wake-on\x03\0\x14\x01p}\x01r\x03\x04wait\x01\x07\
+wake-on\x15\x05state\x16\x04\0\x0asuspension\x03\0\x17\x01q\x02\x04done\x01s\0\x09\
+suspended\x01\x18\0\x04\0\x04step\x03\0\x19\x03\0\x18wasmill:task/types@0.2.0\x05\
+\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\
+\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1f\x02\x03\x02\x01\x01\x04\0\
+\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\x02\x02\x03\x02\
+\x01\x03\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x0brun-context\x03\0\
+\x06\x02\x03\x02\x01\x05\x04\0\x0asave-error\x03\0\x08\x01@\0\0\x07\x04\0\x07con\
+text\x01\x0a\x01p\x01\x01@\0\0\x0b\x04\0\x0cdependencies\x01\x0c\x01k\x05\x01@\0\
+\0\x0d\x04\0\x0anext-event\x01\x0e\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
+progress\x01\x0f\x01p}\x01j\0\x01\x09\x01@\x01\x05state\x10\0\x11\x04\0\x04save\x01\
+\x12\x01k\x10\x01@\0\0\x13\x04\0\x07restore\x01\x14\x01@\0\0\x7f\x04\0\x0estop-r\
+equested\x01\x15\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x16\x03\0\x17wasm\
+ill:task/host@0.2.0\x05\x06\x02\x03\0\0\x07failure\x01B\x05\x02\x03\x02\x01\x07\x04\
 \0\x07failure\x03\0\0\x01j\x01s\x01\x01\x01@\x01\x05inputs\0\x02\x04\0\x03run\x01\
-\x03\x04\0\x16wasmill:task/job@0.2.0\x05\x07\x04\0\x19wasmill:task/plugin@0.2.0\x04\
+\x03\x04\0\x16wasmill:task/job@0.2.0\x05\x08\x04\0\x19wasmill:task/plugin@0.2.0\x04\
 \0\x0b\x0c\x01\0\x06plugin\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwi\
 t-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
@@ -938,27 +1057,30 @@ pub use __export_plugin_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 987] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xbe\x06\x01A\x02\x01\
-A\x08\x01B\x16\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1099] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xae\x07\x01A\x02\x01\
+A\x09\x01B\x1b\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
 other\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
 \0\x05retry\x03\0\x04\x01k\x05\x01r\x03\x04kind\x03\x07messages\x05retry\x06\x04\
 \0\x07failure\x03\0\x07\x01r\x04\x04tasks\x06plugins\x07attempty\x0cmax-attempts\
 y\x04\0\x0brun-context\x03\0\x09\x01q\x02\x09too-large\x01w\0\x0bunavailable\x01\
 s\0\x04\0\x0asave-error\x03\0\x0b\x01q\x03\x09completed\x01s\0\x06failed\0\0\x09\
 cancelled\0\0\x04\0\x07outcome\x03\0\x0d\x01r\x02\x02ids\x07outcome\x0e\x04\0\x0a\
-dependency\x03\0\x0f\x01p}\x01r\x02\x04wait\x01\x05state\x11\x04\0\x0asuspension\
-\x03\0\x12\x01q\x02\x04done\x01s\0\x09suspended\x01\x13\0\x04\0\x04step\x03\0\x14\
-\x03\0\x18wasmill:task/types@0.2.0\x05\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08\
-duration\x02\x03\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1a\x02\x03\x02\
-\x01\x01\x04\0\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\
-\x02\x02\x03\x02\x01\x03\x04\0\x0brun-context\x03\0\x04\x02\x03\x02\x01\x04\x04\0\
-\x0asave-error\x03\0\x06\x01@\0\0\x05\x04\0\x07context\x01\x08\x01p\x01\x01@\0\0\
-\x09\x04\0\x0cdependencies\x01\x0a\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
-progress\x01\x0b\x01p}\x01j\0\x01\x07\x01@\x01\x05state\x0c\0\x0d\x04\0\x04save\x01\
-\x0e\x01k\x0c\x01@\0\0\x0f\x04\0\x07restore\x01\x10\x01@\0\0\x7f\x04\0\x0estop-r\
-equested\x01\x11\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x12\x03\0\x17wasm\
-ill:task/host@0.2.0\x05\x05\x04\09wasmill:task/plugin-with-all-of-its-exports-re\
+dependency\x03\0\x0f\x01ks\x01r\x02\x04name\x11\x07payloads\x04\0\x05event\x03\0\
+\x12\x01n\x01\x05event\x04\0\x07wake-on\x03\0\x14\x01p}\x01r\x03\x04wait\x01\x07\
+wake-on\x15\x05state\x16\x04\0\x0asuspension\x03\0\x17\x01q\x02\x04done\x01s\0\x09\
+suspended\x01\x18\0\x04\0\x04step\x03\0\x19\x03\0\x18wasmill:task/types@0.2.0\x05\
+\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\
+\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1f\x02\x03\x02\x01\x01\x04\0\
+\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\x02\x02\x03\x02\
+\x01\x03\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x0brun-context\x03\0\
+\x06\x02\x03\x02\x01\x05\x04\0\x0asave-error\x03\0\x08\x01@\0\0\x07\x04\0\x07con\
+text\x01\x0a\x01p\x01\x01@\0\0\x0b\x04\0\x0cdependencies\x01\x0c\x01k\x05\x01@\0\
+\0\x0d\x04\0\x0anext-event\x01\x0e\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
+progress\x01\x0f\x01p}\x01j\0\x01\x09\x01@\x01\x05state\x10\0\x11\x04\0\x04save\x01\
+\x12\x01k\x10\x01@\0\0\x13\x04\0\x07restore\x01\x14\x01@\0\0\x7f\x04\0\x0estop-r\
+equested\x01\x15\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x16\x03\0\x17wasm\
+ill:task/host@0.2.0\x05\x06\x04\09wasmill:task/plugin-with-all-of-its-exports-re\
 moved@0.2.0\x04\0\x0b,\x01\0&plugin-with-all-of-its-exports-removed\x03\0\0\0G\x09\
 producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
 t\x060.61.1";

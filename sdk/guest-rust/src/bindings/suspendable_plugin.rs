@@ -14,7 +14,7 @@ use crate::bindings::plugin::wasmill::task::host as __with_name1;
 pub mod exports {
     pub mod wasmill {
         pub mod task {
-            /// A task that returns instead of waiting, and names the time at which it wants to be resumed. While it is suspended
+            /// A task that returns instead of waiting, and names the time at which it wants to be resumed, or what resumes it earlier. While it is suspended
             /// it is a row in the database and nothing else, so there can be a million of them.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod resumable_job {
@@ -63,9 +63,9 @@ pub mod exports {
                         match result2 {
                             Ok(e) => {
                                 *ptr3.add(0).cast::<u8>() = (0i32) as u8;
-                                use super::super::super::super::__with_name0::Step as V7;
+                                use super::super::super::super::__with_name0::Step as V8;
                                 match e {
-                                    V7::Done(e) => {
+                                    V8::Done(e) => {
                                         *ptr3.add(8).cast::<u8>() = (0i32) as u8;
                                         let vec4 = (e.into_bytes()).into_boxed_slice();
                                         let ptr4 = vec4.as_ptr().cast::<u8>();
@@ -76,56 +76,62 @@ pub mod exports {
                                             .cast::<usize>() = len4;
                                         *ptr3.add(16).cast::<*mut u8>() = ptr4.cast_mut();
                                     }
-                                    V7::Suspended(e) => {
+                                    V8::Suspended(e) => {
                                         *ptr3.add(8).cast::<u8>() = (1i32) as u8;
                                         let super::super::super::super::__with_name0::Suspension {
                                             wait: wait5,
+                                            wake_on: wake_on5,
                                             state: state5,
                                         } = e;
                                         *ptr3.add(16).cast::<i64>() = _rt::as_i64(wait5);
-                                        let vec6 = <_ as Into<_rt::Vec<_>>>::into(state5)
+                                        let flags6 = wake_on5;
+                                        *ptr3.add(24).cast::<u8>() = ((flags6.bits() >> 0) as i32)
+                                            as u8;
+                                        let vec7 = <_ as Into<_rt::Vec<_>>>::into(state5)
                                             .into_boxed_slice();
-                                        let ptr6 = vec6.as_ptr().cast::<u8>();
-                                        let len6 = vec6.len();
-                                        ::core::mem::forget(vec6);
+                                        let ptr7 = vec7.as_ptr().cast::<u8>();
+                                        let len7 = vec7.len();
+                                        ::core::mem::forget(vec7);
+                                        *ptr3
+                                            .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>() = len7;
                                         *ptr3
                                             .add(24 + 1 * ::core::mem::size_of::<*const u8>())
-                                            .cast::<usize>() = len6;
-                                        *ptr3.add(24).cast::<*mut u8>() = ptr6.cast_mut();
+                                            .cast::<*mut u8>() = ptr7.cast_mut();
                                     }
                                 }
                             }
                             Err(e) => {
                                 *ptr3.add(0).cast::<u8>() = (1i32) as u8;
                                 let super::super::super::super::__with_name0::Failure {
-                                    kind: kind8,
-                                    message: message8,
-                                    retry: retry8,
+                                    kind: kind9,
+                                    message: message9,
+                                    retry: retry9,
                                 } = e;
-                                *ptr3.add(8).cast::<u8>() = (kind8.clone() as i32) as u8;
-                                let vec9 = (message8.into_bytes()).into_boxed_slice();
-                                let ptr9 = vec9.as_ptr().cast::<u8>();
-                                let len9 = vec9.len();
-                                ::core::mem::forget(vec9);
+                                *ptr3.add(8).cast::<u8>() = (kind9.clone() as i32) as u8;
+                                let vec10 = (message9.into_bytes()).into_boxed_slice();
+                                let ptr10 = vec10.as_ptr().cast::<u8>();
+                                let len10 = vec10.len();
+                                ::core::mem::forget(vec10);
                                 *ptr3
                                     .add(8 + 2 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<usize>() = len9;
+                                    .cast::<usize>() = len10;
                                 *ptr3
                                     .add(8 + 1 * ::core::mem::size_of::<*const u8>())
-                                    .cast::<*mut u8>() = ptr9.cast_mut();
-                                match retry8 {
+                                    .cast::<*mut u8>() = ptr10.cast_mut();
+                                match retry9 {
                                     Some(e) => {
                                         *ptr3
                                             .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<u8>() = (1i32) as u8;
-                                        use super::super::super::super::__with_name0::Retry as V10;
+                                        use super::super::super::super::__with_name0::Retry as V11;
                                         match e {
-                                            V10::Never => {
+                                            V11::Never => {
                                                 *ptr3
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (0i32) as u8;
                                             }
-                                            V10::After(e) => {
+                                            V11::After(e) => {
                                                 *ptr3
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<u8>() = (1i32) as u8;
@@ -163,9 +169,11 @@ pub mod exports {
                                         _rt::cabi_dealloc(l2, l3, 1);
                                     }
                                     _ => {
-                                        let l4 = *arg0.add(24).cast::<*mut u8>();
-                                        let l5 = *arg0
+                                        let l4 = *arg0
                                             .add(24 + 1 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l5 = *arg0
+                                            .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                             .cast::<usize>();
                                         let base6 = l4;
                                         let len6 = l5;
@@ -322,31 +330,34 @@ macro_rules! __export_suspendable_plugin_impl {
         (link_section =
         "component-type:wit-bindgen:0.61.1:wasmill:task@0.2.0:suspendable-plugin:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1083] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1195] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb2\x07\x01A\x02\x01\
-A\x0c\x01B\x16\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa2\x08\x01A\x02\x01\
+A\x0d\x01B\x1b\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
 other\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
 \0\x05retry\x03\0\x04\x01k\x05\x01r\x03\x04kind\x03\x07messages\x05retry\x06\x04\
 \0\x07failure\x03\0\x07\x01r\x04\x04tasks\x06plugins\x07attempty\x0cmax-attempts\
 y\x04\0\x0brun-context\x03\0\x09\x01q\x02\x09too-large\x01w\0\x0bunavailable\x01\
 s\0\x04\0\x0asave-error\x03\0\x0b\x01q\x03\x09completed\x01s\0\x06failed\0\0\x09\
 cancelled\0\0\x04\0\x07outcome\x03\0\x0d\x01r\x02\x02ids\x07outcome\x0e\x04\0\x0a\
-dependency\x03\0\x0f\x01p}\x01r\x02\x04wait\x01\x05state\x11\x04\0\x0asuspension\
-\x03\0\x12\x01q\x02\x04done\x01s\0\x09suspended\x01\x13\0\x04\0\x04step\x03\0\x14\
-\x03\0\x18wasmill:task/types@0.2.0\x05\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08\
-duration\x02\x03\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1a\x02\x03\x02\
-\x01\x01\x04\0\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\
-\x02\x02\x03\x02\x01\x03\x04\0\x0brun-context\x03\0\x04\x02\x03\x02\x01\x04\x04\0\
-\x0asave-error\x03\0\x06\x01@\0\0\x05\x04\0\x07context\x01\x08\x01p\x01\x01@\0\0\
-\x09\x04\0\x0cdependencies\x01\x0a\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
-progress\x01\x0b\x01p}\x01j\0\x01\x07\x01@\x01\x05state\x0c\0\x0d\x04\0\x04save\x01\
-\x0e\x01k\x0c\x01@\0\0\x0f\x04\0\x07restore\x01\x10\x01@\0\0\x7f\x04\0\x0estop-r\
-equested\x01\x11\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x12\x03\0\x17wasm\
-ill:task/host@0.2.0\x05\x05\x02\x03\0\0\x07failure\x02\x03\0\0\x04step\x01B\x09\x02\
-\x03\x02\x01\x06\x04\0\x07failure\x03\0\0\x02\x03\x02\x01\x07\x04\0\x04step\x03\0\
+dependency\x03\0\x0f\x01ks\x01r\x02\x04name\x11\x07payloads\x04\0\x05event\x03\0\
+\x12\x01n\x01\x05event\x04\0\x07wake-on\x03\0\x14\x01p}\x01r\x03\x04wait\x01\x07\
+wake-on\x15\x05state\x16\x04\0\x0asuspension\x03\0\x17\x01q\x02\x04done\x01s\0\x09\
+suspended\x01\x18\0\x04\0\x04step\x03\0\x19\x03\0\x18wasmill:task/types@0.2.0\x05\
+\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\
+\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1f\x02\x03\x02\x01\x01\x04\0\
+\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\x02\x02\x03\x02\
+\x01\x03\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x0brun-context\x03\0\
+\x06\x02\x03\x02\x01\x05\x04\0\x0asave-error\x03\0\x08\x01@\0\0\x07\x04\0\x07con\
+text\x01\x0a\x01p\x01\x01@\0\0\x0b\x04\0\x0cdependencies\x01\x0c\x01k\x05\x01@\0\
+\0\x0d\x04\0\x0anext-event\x01\x0e\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
+progress\x01\x0f\x01p}\x01j\0\x01\x09\x01@\x01\x05state\x10\0\x11\x04\0\x04save\x01\
+\x12\x01k\x10\x01@\0\0\x13\x04\0\x07restore\x01\x14\x01@\0\0\x7f\x04\0\x0estop-r\
+equested\x01\x15\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x16\x03\0\x17wasm\
+ill:task/host@0.2.0\x05\x06\x02\x03\0\0\x07failure\x02\x03\0\0\x04step\x01B\x09\x02\
+\x03\x02\x01\x07\x04\0\x07failure\x03\0\0\x02\x03\x02\x01\x08\x04\0\x04step\x03\0\
 \x02\x01p}\x01k\x04\x01j\x01\x03\x01\x01\x01@\x02\x05inputs\x05state\x05\0\x06\x04\
-\0\x06resume\x01\x07\x04\0\x20wasmill:task/resumable-job@0.2.0\x05\x08\x04\0%was\
+\0\x06resume\x01\x07\x04\0\x20wasmill:task/resumable-job@0.2.0\x05\x09\x04\0%was\
 mill:task/suspendable-plugin@0.2.0\x04\0\x0b\x18\x01\0\x12suspendable-plugin\x03\
 \0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-\
 bindgen-rust\x060.61.1";
@@ -362,27 +373,30 @@ pub use __export_suspendable_plugin_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1011] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xca\x06\x01A\x02\x01\
-A\x08\x01B\x16\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1123] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xba\x07\x01A\x02\x01\
+A\x09\x01B\x1b\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
 other\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
 \0\x05retry\x03\0\x04\x01k\x05\x01r\x03\x04kind\x03\x07messages\x05retry\x06\x04\
 \0\x07failure\x03\0\x07\x01r\x04\x04tasks\x06plugins\x07attempty\x0cmax-attempts\
 y\x04\0\x0brun-context\x03\0\x09\x01q\x02\x09too-large\x01w\0\x0bunavailable\x01\
 s\0\x04\0\x0asave-error\x03\0\x0b\x01q\x03\x09completed\x01s\0\x06failed\0\0\x09\
 cancelled\0\0\x04\0\x07outcome\x03\0\x0d\x01r\x02\x02ids\x07outcome\x0e\x04\0\x0a\
-dependency\x03\0\x0f\x01p}\x01r\x02\x04wait\x01\x05state\x11\x04\0\x0asuspension\
-\x03\0\x12\x01q\x02\x04done\x01s\0\x09suspended\x01\x13\0\x04\0\x04step\x03\0\x14\
-\x03\0\x18wasmill:task/types@0.2.0\x05\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08\
-duration\x02\x03\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1a\x02\x03\x02\
-\x01\x01\x04\0\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\
-\x02\x02\x03\x02\x01\x03\x04\0\x0brun-context\x03\0\x04\x02\x03\x02\x01\x04\x04\0\
-\x0asave-error\x03\0\x06\x01@\0\0\x05\x04\0\x07context\x01\x08\x01p\x01\x01@\0\0\
-\x09\x04\0\x0cdependencies\x01\x0a\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
-progress\x01\x0b\x01p}\x01j\0\x01\x07\x01@\x01\x05state\x0c\0\x0d\x04\0\x04save\x01\
-\x0e\x01k\x0c\x01@\0\0\x0f\x04\0\x07restore\x01\x10\x01@\0\0\x7f\x04\0\x0estop-r\
-equested\x01\x11\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x12\x03\0\x17wasm\
-ill:task/host@0.2.0\x05\x05\x04\0Ewasmill:task/suspendable-plugin-with-all-of-it\
+dependency\x03\0\x0f\x01ks\x01r\x02\x04name\x11\x07payloads\x04\0\x05event\x03\0\
+\x12\x01n\x01\x05event\x04\0\x07wake-on\x03\0\x14\x01p}\x01r\x03\x04wait\x01\x07\
+wake-on\x15\x05state\x16\x04\0\x0asuspension\x03\0\x17\x01q\x02\x04done\x01s\0\x09\
+suspended\x01\x18\0\x04\0\x04step\x03\0\x19\x03\0\x18wasmill:task/types@0.2.0\x05\
+\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\
+\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1f\x02\x03\x02\x01\x01\x04\0\
+\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\x02\x02\x03\x02\
+\x01\x03\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x0brun-context\x03\0\
+\x06\x02\x03\x02\x01\x05\x04\0\x0asave-error\x03\0\x08\x01@\0\0\x07\x04\0\x07con\
+text\x01\x0a\x01p\x01\x01@\0\0\x0b\x04\0\x0cdependencies\x01\x0c\x01k\x05\x01@\0\
+\0\x0d\x04\0\x0anext-event\x01\x0e\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
+progress\x01\x0f\x01p}\x01j\0\x01\x09\x01@\x01\x05state\x10\0\x11\x04\0\x04save\x01\
+\x12\x01k\x10\x01@\0\0\x13\x04\0\x07restore\x01\x14\x01@\0\0\x7f\x04\0\x0estop-r\
+equested\x01\x15\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x16\x03\0\x17wasm\
+ill:task/host@0.2.0\x05\x06\x04\0Ewasmill:task/suspendable-plugin-with-all-of-it\
 s-exports-removed@0.2.0\x04\0\x0b8\x01\02suspendable-plugin-with-all-of-its-expo\
 rts-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
 0.258.3\x10wit-bindgen-rust\x060.61.1";

@@ -96,6 +96,13 @@ fn of_task(facts: &Facts) -> Option<ReasonView> {
             ),
         ),
         TaskState::Scheduled => ReasonView::everywhere("delay", format!("it starts at {at} or later")),
+        TaskState::Suspended if task.wake_on.event => {
+            let detail = format!(
+                "its guest waits for an event (POST /task/{}/event), until {at} at the latest",
+                task.id
+            );
+            ReasonView::everywhere("suspended", detail)
+        }
         TaskState::Suspended => {
             ReasonView::everywhere("suspended", format!("its guest asked to be resumed at {at} or later"))
         }

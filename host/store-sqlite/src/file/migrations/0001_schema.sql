@@ -24,6 +24,10 @@ CREATE TABLE task (
     host_crashes    INTEGER NOT NULL DEFAULT 0,
     -- How often the attempt under way was suspended. Above 0, a claim continues the attempt.
     suspensions     INTEGER NOT NULL DEFAULT 0,
+    -- What resumes it before ready_at while it is suspended, a bit for each; see host/store/src/stored/wake_on.rs.
+    wake_on         INTEGER NOT NULL DEFAULT 0,
+    -- How many events were ever posted to it: each has the next number.
+    events_posted   INTEGER NOT NULL DEFAULT 0,
     -- The number of its newest claim, which fences late writes. It never goes down.
     claim_token     INTEGER NOT NULL DEFAULT 0,
     -- When a running task was asked to stop; it has finished once its guest is gone, whatever that answers.
@@ -116,6 +120,24 @@ CREATE TABLE checkpoint (
     seq  INTEGER PRIMARY KEY REFERENCES task ON DELETE CASCADE,
     body BLOB NOT NULL
 ) STRICT;
+
+-- Events posted to unfinished tasks that no run has taken for good, by their numbers.
+CREATE TABLE posted_event (
+    seq     INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    -- NULL without a name.
+    name    TEXT,
+    payload TEXT    NOT NULL,
+    PRIMARY KEY (seq, number)
+) STRICT;
+
+-- Tasks without events, which most are, pay nothing for these.
+CREATE TRIGGER task_drop_events AFTER UPDATE OF finished_at ON task WHEN NEW.events_posted > 0 BEGIN
+    DELETE FROM posted_event WHERE seq = NEW.seq;
+END;
+CREATE TRIGGER task_forget_events AFTER DELETE ON task WHEN OLD.events_posted > 0 BEGIN
+    DELETE FROM posted_event WHERE seq = OLD.seq;
+END;
 
 -- The tags once more, in the order in which a list reads them.
 CREATE TABLE tag (

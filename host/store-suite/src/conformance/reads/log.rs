@@ -1,9 +1,9 @@
 //! The lines of logs, while a task runs and after, over all its runs.
 
-use wasmill_model::{LINE_SEQ_MAX, LogLine, LogStream, TaskId, TaskState, Transition};
+use wasmill_model::{LINE_SEQ_MAX, LogLine, LogStream, TaskId, TaskState, Transition, WakeOn};
 use wasmill_store::Store;
 
-use crate::fixture::{Fixture, StoreExt, at, claim_one, failure, insert_one, wrote};
+use crate::fixture::{Fixture, StoreExt, at, claim_one, failure, insert_one, suspended, wrote};
 
 async fn lines(store: &Store, id: TaskId, after: u64) -> Vec<(u64, u32, String)> {
     let read = store.lines(id, after, 1_000).await.expect("read").expect("there");
@@ -77,7 +77,7 @@ pub async fn line_numbers_stay_exact_in_json_over_many_runs(fixture: &impl Fixtu
     for run in 1..=200 {
         let claimed = claim_one(&store, at(run)).await;
         let log = wrote(&claimed.claim, "one\ntwo\n");
-        let park = Transition::Suspended(at(run + 1), Vec::new());
+        let park = suspended(at(run + 1), &[], WakeOn::default());
         assert_eq!(store.finish(&claimed.claim, park, log, at(run)).await, Ok(true));
     }
     let all = lines(&store, id, 0).await;

@@ -1,11 +1,11 @@
 //! Filters: which tasks a list shows, which a cancel of many stops, and what retention removes.
 
-use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskId, TaskState, Transition};
+use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskId, TaskState, Transition, WakeOn};
 use wasmill_store::{CancelledMany, Filter, ListQuery, PruneCursor, RetentionBounds, Stopping, Store};
 
 use crate::fixture::{
     Fixture, StoreExt, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin, prune,
-    since,
+    since, suspended,
 };
 
 fn done() -> Transition {
@@ -43,7 +43,7 @@ async fn waiting_task(store: &Store, state: TaskState, on: TaskId, second: i64) 
     store.insert(vec![task]).await.expect("inserted");
     if state == TaskState::Suspended {
         let claim = claim_one(store, at(second)).await.claim;
-        let next = Transition::Suspended(at(1_000), Vec::new());
+        let next = suspended(at(1_000), &[], WakeOn::default());
         assert_eq!(store.finish(&claim, next, None, at(second)).await, Ok(true));
     }
     id

@@ -1,12 +1,13 @@
 //! Cancelled, removed, and what comes too late.
 
 use wasmill_model::{
-    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, TaskId, TaskState, Transition, Unique,
+    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, TaskId, TaskState, Transition, Unique, WakeOn,
 };
 use wasmill_store::{CancelOutcome, RemoveOutcome, StoreError};
 
 use crate::fixture::{
-    Fixture, StoreExt, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, wrote,
+    Fixture, StoreExt, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, suspended,
+    wrote,
 };
 
 fn done() -> Transition {
@@ -44,7 +45,7 @@ pub async fn a_running_task_is_cancelled_when_its_run_ends(fixture: &impl Fixtur
 
 pub async fn a_stop_request_wins_over_any_outcome(fixture: &impl Fixture) {
     let store = fixture.open();
-    let resume = Transition::Suspended(at(9), vec![1]);
+    let resume = suspended(at(9), &[1], WakeOn::default());
     let retry = Transition::RetryAt(at(9), failure());
     for next in
         [done(), Transition::Failed(failure()), retry, resume, Transition::Requeued, Transition::Recovered]

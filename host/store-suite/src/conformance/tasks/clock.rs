@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Backoff, NewTask, TimeDelta, Transition};
+use wasmill_model::{Backoff, NewTask, TimeDelta, Transition, WakeOn};
 
-use crate::fixture::{Fixture, StoreExt, at, claim, claim_one, failure, get, ids, insert_one, new_task};
+use crate::fixture::{
+    Fixture, StoreExt, at, claim, claim_one, failure, get, ids, insert_one, new_task, suspended,
+};
 
 const YEAR: i64 = 31_536_000;
 
@@ -80,7 +82,7 @@ pub async fn a_suspension_never_grows_when_the_clock_goes_back(fixture: &impl Fi
         let id = insert_one(&store).await;
         let mut claimed = claim_one(&store, at(YEAR)).await;
         for start in [5, 15] {
-            let park = Transition::Suspended(at(YEAR + 10), vec![7]);
+            let park = suspended(at(YEAR + 10), &[7], WakeOn::default());
             assert_eq!(store.finish(&claimed.claim, park, None, at(YEAR)).await, Ok(true));
             if restarts {
                 store.close().await;

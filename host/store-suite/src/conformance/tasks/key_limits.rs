@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmill_model::{KeyLimits, LimitedKey, NewDependencies, NewTask, OnFailure, TaskState, Transition};
+use wasmill_model::{
+    KeyLimits, LimitedKey, NewDependencies, NewTask, OnFailure, TaskState, Transition, WakeOn,
+};
 use wasmill_store::{Store, StoreError};
 
 use crate::fixture::{
-    Fixture, StoreExt, at, claim, claim_one, end_stopped, failure, ids, new_task, plugin, prune, since, wrote,
+    Fixture, StoreExt, at, claim, claim_one, end_stopped, failure, ids, new_task, plugin, prune, since,
+    suspended, wrote,
 };
 
 /// A task of a key with these limits of waiting tasks and of stored bytes.
@@ -163,7 +166,7 @@ pub async fn a_checkpoint_does_not_count_and_a_removed_run_leaves_nothing(fixtur
     let task = of_hundred(10);
     store.insert(vec![task.clone()]).await.expect("inserted");
     let claimed = claim_one(&store, at(0)).await;
-    let suspended = Transition::Suspended(at(1), vec![0; 500]);
+    let suspended = suspended(at(1), &[0; 500], WakeOn::default());
     assert_eq!(store.finish(&claimed.claim, suspended, None, at(0)).await, Ok(true));
     assert_eq!(stored_bytes(&store).await, 10);
     let claimed = claim_one(&store, at(1)).await;

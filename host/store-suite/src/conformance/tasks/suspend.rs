@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use wasmill_model::{TaskState, Transition, Usage};
+use wasmill_model::{TaskState, Transition, Usage, WakeOn};
 use wasmill_store::{CancelOutcome, Checkpoint, Store};
 
-use crate::fixture::{Fixture, StoreExt, at, claim, claim_one, failure, get, insert_one, wrote};
+use crate::fixture::{Fixture, StoreExt, at, claim, claim_one, failure, get, insert_one, suspended, wrote};
 
 fn resume_at(second: i64, state: &str) -> Transition {
-    Transition::Suspended(at(second), state.as_bytes().to_vec())
+    suspended(at(second), state.as_bytes(), WakeOn::default())
 }
 
 /// Claims the one task that is ready and parks it for ten seconds.

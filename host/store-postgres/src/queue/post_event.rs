@@ -1,0 +1,155 @@
+//! Posts an event to a task, and drops those that a run has taken for good.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use wasmill_model::{NewEvent, POSTED_EVENTS_MAX, PluginName, PostedEvent, TaskState, Timestamp};
+use wasmill_store::commit::large;
+use wasmill_store::stored::wake_on;
+use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError, SubmittedTask};
+
+use crate::connection::database::Connection;
+use crate::connection::fault::Result;
+use crate::queue::idempotency;
+use crate::read::rows::{
+    get, host, limit_key, nanos, number, optional, parsed, seq, size, state, text, uuid,
+};
+use crate::writer::batch::{Batch, Operation};
+
+const FIND: &str = "
+    SELECT seq, state, plugin, limit_key, wake_on, events_posted,
+        (SELECT count(*) FROM posted_event WHERE posted_event.seq = task.seq)
+    FROM task WHERE id = $1";
+const ADD: &str = "
+    WITH numbered AS (UPDATE task SET events_posted = $2 WHERE seq = $1)
+    INSERT INTO posted_event (seq, number, name, payload) VALUES ($1, $2, $3, $4)";
+const WAKE: &str = "
+    UPDATE task SET state = 'available', sort_key = sort_key + least(ready_at, $2) - ready_at,
+        ready_at = least(ready_at, $2), wait_ns = NULL
+    WHERE seq = $1";
+const NEXT: &str = "
+    SELECT posted_event.number, posted_event.name, posted_event.payload
+    FROM task JOIN posted_event USING (seq)
+    WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.host = $4 AND task.state = 'running'
+        AND posted_event.number > $5
+    ORDER BY posted_event.number LIMIT 1";
+const DROP_TAKEN: &str = "DELETE FROM posted_event WHERE seq = $1 AND number <= $2";
+const HAS_ANY: &str = "SELECT EXISTS (SELECT FROM posted_event WHERE seq = $1)";
+
+#[derive(Debug)]
+pub(crate) struct PostEvent {
+    pub(crate) event: NewEvent,
+    pub(crate) request: Option<IdempotencyKey>,
+    pub(crate) now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for PostEvent {
+    type Answer = std::result::Result<PostOutcome, StoreError>;
+    const DURABLE: bool = true;
+
+    fn cost(&self) -> u64 {
+        1 + large(self.event.payload.len())
+    }
+
+    async fn run(&self, batch: &mut Batch<'_>) -> Result<Self::Answer> {
+        let connection = batch.connection;
+        if let Some(request) = &self.request
+            && let Some(earlier) = idempotency::find(connection, request, self.now).await?
+        {
+            return Ok(earlier.map(|earlier| self.replayed(&earlier.tasks)));
+        }
+        let Some(row) = connection.optional(FIND, &[&uuid(self.event.task)]).await? else {
+            return Ok(Ok(PostOutcome::NotFound));
+        };
+        let task = Found::read(&row)?;
+        if task.state.is_final() {
+            return Ok(Ok(PostOutcome::AlreadyFinal(task.state)));
+        }
+        if task.kept >= size(POSTED_EVENTS_MAX) {
+            return Ok(Ok(PostOutcome::Full));
+        }
+        let NewEvent { name, payload, .. } = &self.event;
+        let name = name.as_ref().map(|name| name.as_str());
+        let number = task.events_posted + 1;
+        connection.execute(ADD, &[&task.seq, &number, &name, &payload.as_bytes()]).await?;
+        if task.state == TaskState::Suspended && wake_on::read(task.wake_on).event {
+            self.wake(batch, &task).await?;
+        }
+        batch.writer_state.observe_time(nanos(self.now));
+        if let Some(request) = &self.request {
+            let answer = SubmittedTask { id: self.event.task, created_at: self.now, holder: None };
+            idempotency::keep(connection, request, &[answer], self.now).await?;
+        }
+        Ok(Ok(PostOutcome::Posted { at: self.now, replayed: false }))
+    }
+}
+
+impl PostEvent {
+    /// Answers as the first time.
+    fn replayed(&self, earlier: &[SubmittedTask]) -> PostOutcome {
+        let at = earlier.first().map_or(self.now, |earlier| earlier.created_at);
+        PostOutcome::Posted { at, replayed: true }
+    }
+
+    /// Makes the task available.
+    async fn wake(&self, batch: &mut Batch<'_>, task: &Found) -> Result<()> {
+        batch.connection.execute(WAKE, &[&task.seq, &nanos(self.now)]).await?;
+        let limit_key = task.limit_key.as_ref();
+        batch.record_move(&task.plugin, limit_key, Some(TaskState::Suspended), Some(TaskState::Available));
+        batch.effects.wait_for_ready = true;
+        Ok(())
+    }
+}
+
+/// The task that gets an event.
+struct Found {
+    seq: i64,
+    state: TaskState,
+    plugin: PluginName,
+    limit_key: Option<Arc<str>>,
+    wake_on: i64,
+    events_posted: i64,
+    /// How many events no run has taken for good.
+    kept: i64,
+}
+
+impl Found {
+    fn read(row: &Row) -> Result<Self> {
+        Ok(Self {
+            seq: get(row, 0)?,
+            state: state(row, 1)?,
+            plugin: parsed(row, 2)?,
+            limit_key: limit_key(row, 3)?,
+            wake_on: get(row, 4)?,
+            events_posted: get(row, 5)?,
+            kept: get(row, 6)?,
+        })
+    }
+}
+
+/// Reads the oldest event that a run has not taken.
+pub(crate) async fn next(connection: &Connection, claim: &Claim) -> Result<Option<PostedEvent>> {
+    let (task, taken) = (claim.task_ref(), claim.events_taken().cast_signed());
+    let found = connection
+        .optional(NEXT, &[&seq(task), &uuid(claim.id), &claim.token(), &host(task), &taken])
+        .await?;
+    let Some(row) = found else { return Ok(None) };
+    let payload = text(&row, 2)?.unwrap_or_default();
+    Ok(Some(PostedEvent { number: number(&row, 0)?, name: optional(&row, 1)?, payload }))
+}
+
+/// Drops the events that a run has taken: what it saves knows of them.
+pub(crate) async fn drop_taken(batch: &Batch<'_>, claim: &Claim) -> Result<()> {
+    let taken = claim.events_taken().cast_signed();
+    if taken > 0 {
+        batch.connection.execute(DROP_TAKEN, &[&seq(claim.task_ref()), &taken]).await?;
+    }
+    Ok(())
+}
+
+/// Returns true if a task has events that no run has taken for good.
+pub(crate) async fn has_any(batch: &Batch<'_>, seq: i64) -> Result<bool> {
+    get(&batch.connection.one(HAS_ANY, &[&seq]).await?, 0)
+}
