@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use wasmill_model::{NewEvent, POSTED_EVENTS_MAX, PluginName, PostedEvent, TaskState, Timestamp};
+use wasmill_model::{EventName, NewEvent, POSTED_EVENTS_MAX, PluginName, PostedEvent, TaskState, Timestamp};
 use wasmill_store::commit::large;
 use wasmill_store::stored::wake_on;
 use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError, SubmittedTask};
@@ -71,7 +71,7 @@ impl Operation for PostEvent {
             return Ok(Ok(PostOutcome::Full));
         }
         let NewEvent { name, payload, .. } = &self.event;
-        let name = name.as_ref().map(|name| name.as_str());
+        let name = name.as_ref().map(EventName::as_str);
         let number = task.events_posted + 1;
         connection.execute(ADD, &[&task.seq, &number, &name, &payload.as_bytes()]).await?;
         if task.state == TaskState::Suspended && wake_on::read(task.wake_on).event {

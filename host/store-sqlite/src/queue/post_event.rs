@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use wasmill_model::{Group, NewEvent, POSTED_EVENTS_MAX, PluginName, PostedEvent, TaskState, Timestamp};
+use wasmill_model::{
+    EventName, Group, NewEvent, POSTED_EVENTS_MAX, PluginName, PostedEvent, TaskState, Timestamp,
+};
 use wasmill_store::commit::large;
 use wasmill_store::stored::wake_on;
 use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError, SubmittedTask};
@@ -65,7 +67,7 @@ impl Operation for PostEvent {
         }
         let number = task.events_posted + 1;
         let NewEvent { name, payload, .. } = &self.event;
-        let name = name.as_ref().map(|name| name.as_str());
+        let name = name.as_ref().map(EventName::as_str);
         connection.prepare_cached(ADD)?.execute(params![task.seq, number, name, payload])?;
         connection.prepare_cached(NUMBER)?.execute([task.seq, number])?;
         if task.state == TaskState::Suspended && wake_on::read(task.wake_on).event {

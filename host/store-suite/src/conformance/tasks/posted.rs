@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wasmill_model::{NewEvent, POSTED_EVENTS_MAX, PluginName, TaskId, TaskState, Transition, WakeOn};
+use wasmill_model::{
+    EventName, NewEvent, POSTED_EVENTS_MAX, PluginName, TaskId, TaskState, Transition, WakeOn,
+};
 use wasmill_store::{Claim, IdempotencyKey, PostOutcome, Store, StoreError};
 
 use crate::fixture::{
@@ -53,7 +55,7 @@ pub async fn an_event_wakes_a_task_that_waits_for_one(fixture: &impl Fixture) {
     assert_eq!(task.wake_on, WakeOn::default(), "it waits no longer");
     let resumed = claim_one(&store, at(5)).await;
     let event = store.next_event(&resumed.claim).await.expect("read").expect("posted");
-    assert_eq!(event.name.as_ref().map(|name| name.as_str()), Some("approved"));
+    assert_eq!(event.name.as_ref().map(EventName::as_str), Some("approved"));
     assert_eq!((event.number, event.payload.as_str()), (1, "{\"by\":\"Ada\"}"));
 }
 
