@@ -3,6 +3,8 @@
 pub use alloc::string::String;
 pub use alloc::vec::Vec;
 
+pub use bitflags;
+
 /// Keeps [`cabi_realloc`] in the plugin; the bindings refer to this.
 pub fn maybe_link_cabi_realloc() {
     #[cfg(target_arch = "wasm32")]
