@@ -96,7 +96,7 @@ impl Heap {
         let (Some(old), Some(new)) = (class(old), class(new)) else { return false };
         let start = block.addr();
         let is_last = start + block_bytes(old) == self.next;
-        let fits = start % block_align(new) == 0 && self.end - start >= block_bytes(new);
+        let fits = start.is_multiple_of(block_align(new)) && self.end - start >= block_bytes(new);
         if old != new && is_last && fits {
             self.next = start + block_bytes(new);
             return true;
@@ -141,9 +141,9 @@ fn class(layout: Layout) -> Option<usize> {
 }
 
 fn block_bytes(class: usize) -> usize {
-    (if class % 2 == 0 { 16 } else { 24 }) << (class / 2)
+    (if class.is_multiple_of(2) { 16 } else { 24 }) << (class / 2)
 }
 
 fn block_align(class: usize) -> usize {
-    if class % 2 == 0 { ALIGN_MAX } else { 8 }
+    if class.is_multiple_of(2) { ALIGN_MAX } else { 8 }
 }
