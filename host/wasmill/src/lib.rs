@@ -48,7 +48,7 @@ fn run_command(command: Command) -> Result<Exit> {
     match command {
         Command::Serve(given) => serve::serve(given, doctor::running).map(done),
         Command::Run(args) => run::run(args),
-        Command::Test(args) => plugin::test(args),
+        Command::Test(args) => plugin::test(&args),
         Command::Dev(args) => plugin::dev(&args),
         Command::Submit(args) => commands::submit(&args),
         Command::List(args) => commands::list(&args),

@@ -51,9 +51,9 @@ struct Tally {
 }
 
 /// Runs the cases.
-pub(crate) fn test(args: TestArgs) -> Result<Exit> {
+pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     let settings = Settings::load(args.given.clone())?;
-    let suites = suites(&args, &settings)?;
+    let suites = suites(args, &settings)?;
     let status_line = SharedStatusLine::new(args.json);
     telemetry::start_for_run(&status_line)?;
     let tally = block_on(run_all(&settings, suites, args.json, &status_line))??;

@@ -43,7 +43,7 @@ impl SourceWatcher {
                 let _ = sender.send(());
             }
         });
-        let notifier = notifier.inspect_err(|error| warn(error)).ok();
+        let notifier = notifier.inspect_err(warn).ok();
         let sources = Sources::read(roots, &Sources::default());
         let mut watcher = Self { roots: roots.to_vec(), sources: Sources::default(), notifier, hints };
         watcher.subscribe(&sources);
