@@ -18,6 +18,12 @@ const LEASE: Duration = Duration::from_secs(10);
 /// The least time between two looks of an idle host, unless a test sets it.
 const POLL_MIN: Duration = Duration::from_millis(50);
 
+/// How many transactions a snapshot is held for until claims begin behind what ended tasks have left, unless a test sets it.
+const FLOOR_MIN: u64 = 256;
+
+/// How often a host looks for tasks that claims would miss, unless a test sets it.
+const FLOOR_CHECK: Duration = Duration::from_secs(60);
+
 /// How to open the database.
 #[derive(Clone, Debug)]
 pub struct PostgresConfig {
@@ -42,6 +48,11 @@ pub struct PostgresConfig {
     /// The least time between two looks of an idle host at what others have written; with more than five hosts it is
     /// 10 ms for each, up to half a second.
     pub poll_min: Duration,
+    /// For how many transactions a snapshot is held until claims note how far a queue has been claimed, and of how many
+    /// claimed tasks one does.
+    pub floor_min: u64,
+    /// How often a host looks whether tasks became available where no claim looks.
+    pub floor_check: Duration,
     /// The settings that other hosts should share.
     pub settings: SharedSettings,
     /// The clock for what the store does by itself: it puts back tasks of dead hosts, and registers anew.
@@ -62,6 +73,8 @@ impl PostgresConfig {
             place,
             lease: LEASE,
             poll_min: POLL_MIN,
+            floor_min: FLOOR_MIN,
+            floor_check: FLOOR_CHECK,
             settings: SharedSettings::new(),
             clock: Arc::new(SystemClock),
         }

@@ -9,7 +9,9 @@ use crate::address::Address;
 use crate::connection::database::Connection;
 use crate::connection::schema;
 use crate::connection::server::{Purpose, Server};
+use crate::dependency::resolution;
 use crate::postgres_server::PostgresServer;
+use crate::queue::{claim, finish, post_event, new_rows, promote};
 use crate::read::{filtered_list, queries};
 use crate::schedule::schedules;
 
@@ -90,6 +92,85 @@ async fn no_statement_scans_all_tasks() {
     }
 }
 
+/// Tasks of a round beside a held snapshot, and how many a claim takes.
+const ROUND: i64 = 4_000;
+const CLAIMED: i64 = 100;
+
+/// What somebody has to read who claims one task, after rounds of tasks that were claimed and ended while a snapshot was
+/// held: the pages before, and after each round.
+async fn pages_of_claims(database: &str, groups: i64, floor_every: &str) -> Option<Vec<u64>> {
+    let postgres = PostgresServer::shared()?;
+    let address = Address::new(&postgres.create(database), None, None).expect("a URL");
+    let server = Server::new(address, "wasmill");
+    let (connection, holder) = (
+        server.connect(Purpose::Write).await.expect("connected"),
+        server.connect(Purpose::Read).await.expect("connected"),
+    );
+    schema::migrate(&connection, "wasmill").await.expect("migrated");
+    holder
+        .batch("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM task")
+        .await
+        .expect("it holds a snapshot");
+    connection.batch(&format!("PREPARE claim AS {}", claim::CLAIM)).await.expect("prepared");
+    let execute = |tasks: i64| {
+        format!(
+            "EXECUTE claim ('{{p}}', '{{{tasks}}}', '{{1}}', {tasks}, 1000000, 'p', '', 5, 7, false, '{{}}', '{{}}', '{{}}', \
+             {floor_every})"
+        )
+    };
+    let insert = |tasks: i64| {
+        format!(
+            "INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, attempts_max, timeout_ms, task_group)
+            SELECT gen_random_uuid(), 'p', 'available', 1, 1, 1, 1, 1, 'group-' || n % {groups} FROM generate_series(1, {tasks}) n"
+        )
+    };
+    let end =
+        "UPDATE task SET state = 'completed', finished_at = 1 WHERE seq > (SELECT max(seq) FROM task) - 4000
+        AND state || '' = 'running'";
+    let mut pages = Vec::new();
+    for round in 0..4 {
+        if round > 0 {
+            connection.batch(&insert(ROUND)).await.expect("stored");
+            for _ in 0..ROUND / CLAIMED {
+                connection.batch(&format!("{}; {end}", execute(CLAIMED))).await.expect("claimed");
+            }
+        }
+        connection.batch(&insert(1)).await.expect("stored");
+        let explain = format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, COSTS OFF) {}", execute(1));
+        let rows = connection.client().simple_query(&explain).await.expect("explained");
+        // The first line of its kind is that of the whole statement.
+        let read = rows.iter().find_map(|row| match row {
+            tokio_postgres::SimpleQueryMessage::Row(row) => {
+                row.get(0)?.trim().strip_prefix("Buffers: shared ")
+            }
+            _ => None,
+        });
+        let numbers = read.expect("buffers").split([' ', '=']).filter_map(|word| word.parse::<u64>().ok());
+        pages.push(numbers.take(1).sum());
+        connection.batch(end).await.expect("ended");
+    }
+    let left: i64 = connection
+        .one("SELECT count(*) FROM task WHERE finished_at IS NULL", &[])
+        .await
+        .expect("read")
+        .get(0);
+    assert_eq!(left, 0, "all were claimed");
+    Some(pages)
+}
+
+#[tokio::test]
+async fn a_claim_beside_a_held_snapshot_reads_as_few_pages_as_before() {
+    let Some(without) = pages_of_claims("no_floors", 1, "NULL").await else { return };
+    assert!(without[3] > without[0] + 500, "what they leave behind is passed over: {without:?}");
+    for groups in [1, 4] {
+        let with = pages_of_claims(&format!("floors_{groups}"), groups, "64").await.expect("it runs");
+        println!(
+            "pages read by a claim after 0, 4,000, 8,000 and 12,000 tasks in {groups} groups: {with:?}, without {without:?}"
+        );
+        assert!(with[1..].iter().all(|pages| *pages < with[0] + 150 * groups.unsigned_abs()), "{with:?}");
+    }
+}
+
 /// Explains a statement, without values or with some that are of the filled tables.
 async fn plan(
     connection: &Connection,
@@ -145,6 +226,11 @@ fn statements() -> Vec<Found> {
         ("read/queries.rs", &queries::EXPANDED[..]),
         ("read/filtered_list.rs", &filtered_list::EXPANDED[..]),
         ("schedule/schedules.rs", &schedules::EXPANDED[..]),
+        ("queue/new_rows.rs", &new_rows::EXPANDED[..]),
+        ("queue/promote.rs", &promote::EXPANDED[..]),
+        ("queue/finish.rs", &finish::EXPANDED[..]),
+        ("queue/post_event.rs", &post_event::EXPANDED[..]),
+        ("dependency/resolution.rs", &resolution::EXPANDED[..]),
     ];
     for (file, statements) in expanded {
         let number = |(number, sql): (usize, &&str)| Found {

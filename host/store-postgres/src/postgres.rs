@@ -99,6 +99,8 @@ impl Database {
             place,
             lease,
             poll_min,
+            floor_min,
+            floor_check,
             settings,
             clock,
             ..
@@ -106,7 +108,7 @@ impl Database {
         let stats = Arc::new(WriterStats::new(WriterState::default(), AllPluginCounts::default()));
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
         let (abandoned, others) =
-            (Arc::new(AbandonedClaims::default()), Arc::new(Others::new(settings, poll_min)));
+            (Arc::new(AbandonedClaims::default()), Arc::new(Others::new(settings, poll_min, floor_min)));
         let readers = Arc::new(Readers::new(server.clone(), runtime.handle().clone(), readers));
         let mut batcher = Batcher::new(Start {
             server: server.clone(),
@@ -125,7 +127,8 @@ impl Database {
         let handle = runtime.handle().clone();
         let writer = Writer::start(runtime, batcher)?;
         let watched = Arc::new(WatchedLogs::default());
-        handle.spawn(Keeper::new(server.clone(), others.clone(), writer.queue(), lease, clock).run());
+        let keeper = Keeper::new(server.clone(), others.clone(), writer.queue(), lease, clock, floor_check);
+        handle.spawn(keeper.run());
         let relay = Relay::new(server, others.clone(), live_runs.clone(), watched.clone(), writer.queue());
         handle.spawn(relay.run());
         let postgres = Postgres {

@@ -5,6 +5,7 @@ pub(crate) mod cancel_many;
 pub(crate) mod claim;
 pub(crate) mod end_rows;
 pub(crate) mod finish;
+pub(crate) mod floors;
 pub(crate) mod idempotency;
 pub(crate) mod inbox;
 pub(crate) mod insert;

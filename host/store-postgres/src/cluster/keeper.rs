@@ -17,10 +17,11 @@ use wasmill_store::{HostReport, Recovery};
 use crate::cluster::hints::Peer;
 use crate::cluster::membership::{Rescue, Suspect};
 use crate::cluster::others::Others;
-use crate::cluster::snapshot::{HELD_MIN, SnapshotWatch};
+use crate::cluster::snapshot::{self, HELD_MIN, SnapshotWatch};
 use crate::connection::database::{Connection, Params};
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{END_NAMED, Purpose, RECONNECT_WAIT, Server};
+use crate::queue::floors;
 use crate::read::rows::{get, number};
 use crate::writer::events::PruneEvents;
 use crate::writer::thread::WriterQueue;
@@ -35,6 +36,9 @@ const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigi
 
 /// How often old events are removed, and how often the oldest snapshot is looked for.
 const DUTY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often a host looks for how many transactions a snapshot is held.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How far the clocks of host and database may differ.
 const CLOCK_DIFFERENCE_MAX_MS: i64 = 1_000;
@@ -54,6 +58,11 @@ pub(crate) struct Keeper {
     looked_at: Duration,
     served_at: Duration,
     snapshot_watch: SnapshotWatch,
+    /// When it was last looked for how many transactions a snapshot is held.
+    snapshot_at: Duration,
+    /// How often one of the hosts checks the floors of queues, and when this one did.
+    floor_check: Duration,
+    floors_at: Duration,
     rescuing: Option<JoinHandle<()>>,
     is_clock_off: bool,
 }
@@ -65,6 +74,7 @@ impl Keeper {
         queue: WriterQueue,
         period: Duration,
         clock: Arc<dyn Clock>,
+        floor_check: Duration,
     ) -> Self {
         Self {
             server,
@@ -77,6 +87,9 @@ impl Keeper {
             looked_at: Duration::ZERO,
             served_at: boot_time(),
             snapshot_watch: SnapshotWatch::default(),
+            snapshot_at: Duration::ZERO,
+            floor_check,
+            floors_at: boot_time(),
             rescuing: None,
             is_clock_off: false,
         }
@@ -116,6 +129,7 @@ impl Keeper {
         self.others.lease.renew(term, sent + self.period);
         let hosts = connection.query(HOSTS, &[]).await?;
         self.look(&connection, term, &hosts).await?;
+        self.look_after_floors(&connection).await?;
         self.check_clock(&connection).await
     }
 
@@ -190,6 +204,29 @@ impl Keeper {
             tokio::spawn(async move { queue.write(PruneEvents).await });
         }
         self.others.set_snapshot(self.snapshot_watch.look(connection, HELD_MIN).await?);
+        Ok(())
+    }
+
+    /// Says whether claims are to note how far queues have been claimed, and checks what they have noted.
+    async fn look_after_floors(&mut self, connection: &Connection) -> Result<()> {
+        let now = boot_time();
+        if now.saturating_sub(self.snapshot_at) > SNAPSHOT_INTERVAL {
+            self.snapshot_at = now;
+            self.others.set_held_transactions(snapshot::held_transactions(connection).await?);
+        }
+        let hosts = u32::try_from(self.others.hosts()).unwrap_or(u32::MAX);
+        if now.saturating_sub(self.floors_at) > self.floor_check.saturating_mul(hosts) {
+            self.floors_at = now;
+            if floors::any(connection).await? {
+                let is_held = self.others.floor_every().is_some();
+                let (server, queue) = (self.server.clone(), self.queue.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = floors::check(server, queue, is_held).await {
+                        tracing::debug!(%error, "failed to check the floors of queues");
+                    }
+                });
+            }
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What this host knows of the others, shared by the writer, the keeper of the lease and the operations.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,10 @@ pub(crate) struct Others {
     hosts: AtomicI64,
     is_on_duty: AtomicBool,
     snapshot: Mutex<Option<HeldSnapshot>>,
+    /// For how many transactions somebody has held a snapshot, as of the last look.
+    held_transactions: AtomicU64,
+    /// From how many on claims note how far a queue has been claimed.
+    floor_min: u64,
     /// Notified when this host is on duty, and was not before.
     pub(crate) duty: Notify,
     /// Notified when another host has written.
@@ -34,7 +38,7 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    pub(crate) fn new(settings: SharedSettings, poll_min: Duration) -> Self {
+    pub(crate) fn new(settings: SharedSettings, poll_min: Duration, floor_min: u64) -> Self {
         Self {
             lease: Lease::none(),
             own: OwnHost::new(settings),
@@ -43,6 +47,8 @@ impl Others {
             hosts: AtomicI64::new(1),
             is_on_duty: AtomicBool::new(false),
             snapshot: Mutex::default(),
+            held_transactions: AtomicU64::new(0),
+            floor_min,
             duty: Notify::new(),
             wrote: Notify::new(),
             stops: Mutex::default(),
@@ -88,6 +94,16 @@ impl Others {
 
     pub(crate) fn set_snapshot(&self, snapshot: Option<HeldSnapshot>) {
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    pub(crate) fn set_held_transactions(&self, transactions: u64) {
+        self.held_transactions.store(transactions, Ordering::SeqCst);
+    }
+
+    /// Of how many claimed tasks one raises the floor of its queue; none unless somebody holds a snapshot.
+    pub(crate) fn floor_every(&self) -> Option<i64> {
+        let is_held = self.held_transactions.load(Ordering::SeqCst) >= self.floor_min;
+        is_held.then(|| i64::try_from(self.floor_min).unwrap_or(i64::MAX).max(1))
     }
 
     pub(crate) fn set_stops(&self, stops: Vec<StopRequest>) {

@@ -48,6 +48,11 @@ pub(crate) async fn oldest(connection: &Connection, held_min: Duration) -> Resul
     Ok(found.filter(|snapshot| snapshot.held.is_some_and(|held| held >= held_min)))
 }
 
+/// Returns for how many transactions the oldest snapshot is held.
+pub(crate) async fn held_transactions(connection: &Connection) -> Result<u64> {
+    Ok(find(connection).await?.map_or(0, |(snapshot, _)| snapshot.transactions))
+}
+
 /// Watches for how long the oldest snapshot is held.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotWatch {
@@ -88,7 +93,7 @@ impl SnapshotWatch {
                 transactions,
                 ended_by,
                 "somebody holds a snapshot of the database: what tasks leave behind cannot be cleaned up, the tables grow \
-                 and claims take longer until it ends"
+                 until it ends"
             );
         }
         Ok(Some(snapshot))

@@ -12,7 +12,7 @@ use crate::connection::fault::{Error, Result};
 /// Hosts of the version before continue while a step is made and after it, so a step adds: tables, indexes, and columns with a
 /// default. It changes and removes nothing that they read or write; what is no longer used goes with a later version. Values
 /// that they do not know are written by the version after.
-const STEPS: [&str; 1] = [include_str!("0001_schema.sql")];
+const STEPS: [&str; 2] = [include_str!("0001_schema.sql"), include_str!("0002_queue_floor.sql")];
 
 /// The version of the first step. Lower numbers were given out before the first release.
 const FIRST: i64 = 10;

@@ -25,7 +25,9 @@ const END_PREDECESSOR: &str = "
 
 /// A claim is planned once, and compiling a plan takes longer than running it. The other hosts wait for one that is stopped
 /// within a transaction.
-const WRITE_SETTINGS: &str = "SET jit = off; SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '5s'";
+///
+/// A plan may be made while the tables are empty, and would then scan them for a while after they have grown.
+const WRITE_SETTINGS: &str = "SET enable_seqscan = off; SET jit = off; SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '5s'";
 const LEASE_SETTINGS: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s'";
 /// Short statements of which none must survive a crash.
 const LIVE_SETTINGS: &str = "SET jit = off; SET statement_timeout = '5s'; SET synchronous_commit = off";

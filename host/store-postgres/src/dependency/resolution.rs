@@ -10,6 +10,7 @@ use wasmill_store::rules::dependency as rules;
 use crate::connection::fault::Result;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::cancel_many;
+use crate::queue::floors::lowering_floors;
 use crate::read::rows::{
     get, limit_key, nanos, on_failure, optional_time, parsed, size, state, task_id, time,
 };
@@ -30,8 +31,14 @@ const RECORD_OUTCOME: &str = "
 const COUNT_DOWN: &str = "
     UPDATE task SET pending_dependencies = pending_dependencies - 1 WHERE seq = $1 AND state = 'blocked'
     RETURNING pending_dependencies, plugin, limit_key";
-const RELEASE: &str = "
-    UPDATE task SET state = $2, sort_key = sort_key + $3 - ready_at, ready_at = $3 WHERE seq = $1";
+const RELEASE: &str = lowering_floors!(
+    "
+    WITH moved AS (UPDATE task SET state = $2, sort_key = sort_key + $3 - ready_at, ready_at = $3 WHERE seq = $1
+        RETURNING plugin, task_group, state, sort_key, seq)",
+    "SELECT seq FROM moved"
+);
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 1] = [RELEASE];
 const SET_CAUSE: &str = "UPDATE task SET cause = $2, message = $3 WHERE seq = $1";
 
 /// The end of a task.
@@ -103,7 +110,7 @@ async fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end:
     if get::<i64>(&row, 0)? == 0 {
         let plugin: PluginName = parsed(&row, 1)?;
         let (state, ready_at) = rules::released(pending.run_at, end.at);
-        batch.connection.execute(RELEASE, &[&seq, &state.as_str(), &nanos(ready_at)]).await?;
+        batch.connection.one(RELEASE, &[&seq, &state.as_str(), &nanos(ready_at)]).await?;
         batch.record_move(&plugin, limit_key(&row, 2)?.as_ref(), Some(TaskState::Blocked), Some(state));
         batch.effects.wait_for_ready = true;
     }

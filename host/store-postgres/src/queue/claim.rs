@@ -31,29 +31,51 @@ use crate::writer::quarantine;
 /// $1 to $3: plugins, their maximum number of tasks, and the memory of one run. $4: tasks in all. $5: memory in all.
 /// $6 and $7: plugin and group at which the last claim stopped, or the plugin at which the first one starts, which $10
 /// tells apart. $8: the time. $9: the host. $11: groups of which no more may run. $12 and $13: groups of which so many more
-/// may, over all plugins.
+/// may, over all plugins. $14: of how many claimed tasks one raises the floor of its queue; NULL for none.
 ///
 /// In the order of turns. The last row has no task, and tells whether a task did not fit into the memory, and whether
 /// there may be more: a group had more tasks than its part, or a plugin more groups than its quota, which may have been
 /// looked at in place of those of other plugins.
-const CLAIM: &str = "
+pub(crate) const CLAIM: &str = "
     WITH RECURSIVE quota AS MATERIALIZED (
         SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS q (plugin, tasks_max, memory)),
+    -- Queues that begin behind a floor, and the plugin's own; up to the next one of them there are queues without.
+    known AS MATERIALIZED (
+        SELECT q.*, f.task_group, f.sort_key, f.seq,
+            lead(q.plugin, 1, q.plugin || '!') OVER w AS next_plugin, lead(f.task_group, 1, '') OVER w AS next_group
+        FROM quota q CROSS JOIN LATERAL (
+            SELECT task_group, sort_key, seq FROM queue_floor WHERE plugin = q.plugin
+            UNION ALL
+            SELECT '', -9223372036854775808, 0
+            WHERE NOT EXISTS (SELECT FROM queue_floor WHERE plugin = q.plugin AND task_group = '')) AS f
+        WINDOW w AS (PARTITION BY q.plugin ORDER BY f.task_group)),
     -- One step in the index for each group, however many tasks it has.
-    step (plugin, tasks_max, memory, task_group) AS (
-        SELECT q.*, (SELECT task_group FROM task t WHERE t.state = 'available' AND t.plugin = q.plugin
-            ORDER BY task_group LIMIT 1) FROM quota q
+    step (plugin, tasks_max, memory, next_plugin, next_group, task_group) AS (
+        SELECT k.plugin, tasks_max, memory, next_plugin, next_group, (SELECT task_group FROM task t
+            WHERE t.state = 'available' AND t.plugin = k.plugin AND t.task_group > k.task_group
+                AND (t.plugin, t.task_group) < (k.next_plugin, k.next_group)
+            ORDER BY task_group LIMIT 1)
+        FROM known k
         UNION ALL
-        SELECT s.plugin, s.tasks_max, s.memory, (SELECT task_group FROM task t
+        SELECT s.plugin, tasks_max, memory, next_plugin, next_group, (SELECT task_group FROM task t
             WHERE t.state = 'available' AND t.plugin = s.plugin AND t.task_group > s.task_group
+                AND (t.plugin, t.task_group) < (s.next_plugin, s.next_group)
             ORDER BY task_group LIMIT 1)
         FROM step s WHERE s.task_group IS NOT NULL),
     queue AS MATERIALIZED (
         SELECT *, greatest(2, ceil($4::bigint / count(*) OVER ()::numeric))::bigint AS part FROM (
             SELECT *, CASE WHEN $10 THEN plugin < $6::text COLLATE \"C\"
                 ELSE (plugin, task_group) <= ($6::text COLLATE \"C\", $7::text COLLATE \"C\") END AS wrapped
-            FROM step
-            WHERE task_group IS NOT NULL AND task_group <> ALL ($11::text[])
+            FROM (
+                SELECT plugin, tasks_max, memory, task_group, sort_key, seq FROM known k
+                WHERE (SELECT true FROM task t
+                    WHERE t.state = 'available' AND t.plugin = k.plugin AND t.task_group = k.task_group
+                        AND (t.sort_key, t.seq) >= (k.sort_key, k.seq)
+                    ORDER BY t.sort_key, t.seq LIMIT 1)
+                UNION ALL
+                SELECT plugin, tasks_max, memory, task_group, -9223372036854775808, 0 FROM step
+                WHERE task_group IS NOT NULL) AS found
+            WHERE task_group <> ALL ($11::text[])
             ORDER BY wrapped, plugin, task_group LIMIT $4) AS first),
     candidate AS MATERIALIZED (
         SELECT q.plugin, q.tasks_max, q.memory, q.task_group, q.wrapped, q.part, t.seq,
@@ -61,6 +83,7 @@ const CLAIM: &str = "
         FROM queue q CROSS JOIN LATERAL (
             SELECT seq, sort_key FROM task
             WHERE state = 'available' AND plugin = q.plugin AND task_group = q.task_group
+                AND (sort_key, seq) >= (q.sort_key, q.seq)
             ORDER BY sort_key, seq LIMIT least(q.part, q.tasks_max)) t),
     within AS (
         SELECT * FROM candidate WHERE task_group <> ALL ($12::text[])
@@ -81,14 +104,23 @@ const CLAIM: &str = "
         UPDATE task SET state = 'running', host = $9, claim_token = claim_token + 1,
             attempt = attempt + CASE WHEN suspensions = 0 THEN 1 ELSE 0 END,
             started_at = CASE WHEN suspensions = 0 THEN $8 ELSE started_at END
-        FROM picked WHERE task.seq = picked.seq AND task.state = 'available'
-        RETURNING picked.nth, task.*)
+        -- The state is compared so that its index is no way in: all that wait would be read.
+        WHERE seq = ANY (ARRAY(SELECT seq FROM picked)) AND state || '' = 'available'
+        RETURNING task.*),
+    -- Now and then: each floor that is raised leaves something behind as well.
+    raised AS (
+        INSERT INTO queue_floor AS f (plugin, task_group, sort_key, seq)
+        SELECT DISTINCT ON (plugin, task_group) plugin, task_group, sort_key, seq FROM claimed
+        WHERE (plugin, task_group) IN (
+            SELECT plugin, task_group FROM claimed WHERE hashint8(seq) % $14::bigint = 0)
+        ORDER BY plugin, task_group, sort_key DESC, seq DESC
+        ON CONFLICT (plugin, task_group) DO UPDATE SET sort_key = excluded.sort_key, seq = excluded.seq)
     SELECT c.seq, c.id, c.plugin, c.claim_token, c.attempt, c.attempts_max, c.host_crashes, c.timeout_ms,
         c.backoff_first_ms, c.backoff_factor, c.backoff_max_ms, c.backoff_jitter, c.ready_at, c.started_at,
         CASE WHEN c.suspensions > 0 THEN c.usage END, coalesce(d.pass_results, false), c.webhook_on IS NOT NULL,
         c.trace, c.created_at, $8::bigint, c.suspensions > 0, c.log_lines, i.body, k.body, c.task_group,
-        false, false, c.nth, c.limit_key
-    FROM claimed c
+        false, false, p.nth, c.limit_key
+    FROM claimed c JOIN picked p ON p.seq = c.seq
         LEFT JOIN input i ON c.input_bytes IS NOT NULL AND i.seq = c.seq
         LEFT JOIN dependent d ON c.pending_dependencies IS NOT NULL AND d.seq = c.seq
         LEFT JOIN checkpoint k ON c.suspensions > 0 AND k.seq = c.seq AND length(k.body) <= 65536
@@ -280,6 +312,7 @@ impl ClaimReady {
             &full,
             &limited,
             &groups_left,
+            &batch.floor_every,
         ];
         let rows = batch.connection.query(CLAIM, values).await?;
         let Some((end, rows)) = rows.split_last() else { return Ok(false) };

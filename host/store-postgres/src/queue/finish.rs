@@ -13,6 +13,7 @@ use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::end_rows::EndRows;
+use crate::queue::floors::lowering_floors;
 use crate::queue::post_event;
 use crate::queue::remove::remove;
 use crate::queue::save::save;
@@ -21,8 +22,9 @@ use crate::writer::batch::{Batch, Operation};
 use crate::writer::gathered::Gathered;
 use crate::writer::key_usage;
 
-const WAIT: &str = "
-    UPDATE task SET state = $14, sort_key = sort_key + coalesce($4, ready_at) - ready_at,
+const WAIT: &str = lowering_floors!(
+    "
+    WITH moved AS (UPDATE task SET state = $14, sort_key = sort_key + coalesce($4, ready_at) - ready_at,
         ready_at = coalesce($4, ready_at), wait_ns = $12,
         started_at = CASE WHEN $11 OR ($7 AND suspensions > 0) THEN started_at END,
         suspensions = CASE WHEN $11 THEN suspensions + 1 WHEN $7 THEN suspensions ELSE 0 END,
@@ -31,7 +33,11 @@ const WAIT: &str = "
         plugin_digest = coalesce($9, plugin_digest), usage = coalesce($10, usage), log_lines = coalesce($13, log_lines),
         wake_on = $16
     WHERE seq = $1 AND id = $2 AND claim_token = $3 AND host = $15 AND state = 'running' AND stop_requested_at IS NULL
-    RETURNING log_lines";
+    RETURNING log_lines, plugin, task_group, state, sort_key, seq)",
+    "SELECT log_lines FROM moved"
+);
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 1] = [WAIT];
 const LEAVE_OUT_LINES: &str = "UPDATE task SET log_lines = $2 WHERE seq = $1";
 const KEPT: &str = "SELECT body FROM log WHERE seq = $1";
 const ATTEMPT: &str = "

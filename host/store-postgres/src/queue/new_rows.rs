@@ -8,12 +8,14 @@ use wasmill_model::{NewTask, ScheduleName, Tag, TaskId};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
+use crate::queue::floors::lowering_floors;
 use crate::read::rows::{get, group_text, millis, nanos, size, task_id, uuid};
 
 /// Stores nothing of a task whose id exists. Tags are separated by a control character, which none has: `unnest` takes
 /// no arrays of different lengths.
-const TASKS: &str = "
-    INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
+const TASKS: &str = lowering_floors!(
+    "
+    WITH moved AS (INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
         input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
         unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace,
         submitted_by, key_space, limit_key)
@@ -29,7 +31,11 @@ const TASKS: &str = "
         backoff_jitter, priority, task_group, unique_key, tags, schedule, retry_of, pending_dependencies,
         webhook_on, trace, submitted_by, key_space, limit_key)
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, seq";
+    RETURNING id, seq, plugin, task_group, state, sort_key)",
+    "SELECT id, seq FROM moved"
+);
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 1] = [TASKS];
 const INPUTS: &str = "INSERT INTO input (seq, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
 const TAGS: &str = "
     INSERT INTO tag (name, seq) SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[])";

@@ -11,6 +11,7 @@ use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError, SubmittedTas
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
+use crate::queue::floors::lowering_floors;
 use crate::queue::idempotency;
 use crate::read::rows::{
     get, host, limit_key, nanos, number, optional, parsed, seq, size, state, text, uuid,
@@ -24,10 +25,16 @@ const FIND: &str = "
 const ADD: &str = "
     WITH numbered AS (UPDATE task SET events_posted = $2 WHERE seq = $1)
     INSERT INTO posted_event (seq, number, name, payload) VALUES ($1, $2, $3, $4)";
-const WAKE: &str = "
-    UPDATE task SET state = 'available', sort_key = sort_key + least(ready_at, $2) - ready_at,
+const WAKE: &str = lowering_floors!(
+    "
+    WITH moved AS (UPDATE task SET state = 'available', sort_key = sort_key + least(ready_at, $2) - ready_at,
         ready_at = least(ready_at, $2), wait_ns = NULL
-    WHERE seq = $1";
+        WHERE seq = $1
+        RETURNING plugin, task_group, state, sort_key, seq)",
+    "SELECT seq FROM moved"
+);
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 1] = [WAKE];
 const NEXT: &str = "
     SELECT posted_event.number, posted_event.name, posted_event.payload
     FROM task JOIN posted_event USING (seq)

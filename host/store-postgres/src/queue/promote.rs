@@ -4,17 +4,23 @@ use wasmill_model::{TaskState, Timestamp};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
+use crate::queue::floors::lowering_floors;
 use crate::read::rows::{get, limit_key, nanos, optional_time, parsed, size, state};
 use crate::writer::batch::Batch;
 use crate::writer::quarantine;
 
 /// The task that is due for longest first.
-const PROMOTE: &str = "
+const PROMOTE: &str = lowering_floors!(
+    "
     WITH due AS (
         SELECT seq, state FROM task WHERE state IN ('scheduled', 'suspended') AND ready_at <= $1
-        ORDER BY ready_at, seq LIMIT $2)
-    UPDATE task SET state = 'available' FROM due WHERE task.seq = due.seq
-    RETURNING task.seq, task.plugin, due.state, task.limit_key";
+        ORDER BY ready_at, seq LIMIT $2),
+    moved AS (UPDATE task SET state = 'available' FROM due WHERE task.seq = due.seq
+        RETURNING task.seq, task.plugin, task.task_group, task.state, task.sort_key, task.limit_key, due.state AS was)",
+    "SELECT seq, plugin, was, limit_key FROM moved"
+);
+#[cfg(test)]
+pub(crate) const EXPANDED: [&str; 1] = [PROMOTE];
 const NEXT_DUE: &str = "SELECT min(ready_at) FROM task WHERE state IN ('scheduled', 'suspended')";
 
 /// Maximum tasks that a claim promotes, unless it claims more.

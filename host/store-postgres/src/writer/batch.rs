@@ -125,6 +125,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) has_others: bool,
     /// Where the turns of the last claim ended: plugin and group.
     pub(crate) turn: (String, String),
+    /// Of how many claimed tasks one raises the floor of its queue, while somebody holds a snapshot.
+    pub(crate) floor_every: Option<i64>,
     /// Other hosts at which runs are to stop.
     pub(crate) stops_at: BTreeSet<i64>,
     /// What was written for commands that have not run yet.
@@ -151,6 +153,7 @@ impl<'a> Batch<'a> {
             host: 0,
             has_others: false,
             turn,
+            floor_every: None,
             stops_at: BTreeSet::new(),
             written,
             plugin_counts: None,

@@ -340,6 +340,7 @@ impl Batcher {
         batch.key_usage = Some(self.stats.key_usage());
         batch.turn.clone_from(&self.turn);
         (batch.host, batch.has_others) = (self.host, self.others.is_any());
+        batch.floor_every = self.others.floor_every();
         // First, so that requeued tasks can be claimed in this batch.
         for finish in abandoned {
             finish.run(&mut batch).await?;

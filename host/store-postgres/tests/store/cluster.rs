@@ -27,7 +27,14 @@ impl Schema {
     pub(crate) fn config(&self, url: &str, place: &str) -> PostgresConfig {
         let address = Address::new(url, None, None).expect("a URL");
         let schema = self.name.clone();
-        PostgresConfig { schema, migrate: true, ..PostgresConfig::new(address, Place::named(place)) }
+        // Each claim notes how far it came, as if somebody held a snapshot.
+        let floor_min = 0;
+        PostgresConfig {
+            schema,
+            migrate: true,
+            floor_min,
+            ..PostgresConfig::new(address, Place::named(place))
+        }
     }
 
     /// Returns the URL of the database, without a proxy.

@@ -4,6 +4,7 @@
 mod batches;
 mod cluster;
 mod cuts;
+mod floors;
 mod hints;
 mod hosts;
 mod inbox;

@@ -79,7 +79,7 @@ fn snapshots(held: Option<&HeldSnapshot>) -> Check {
     Check::warn(
         NAME,
         format!("{holder} has held a snapshot for {minutes} minutes and {transactions} transactions"),
-        "what tasks leave behind cannot be cleaned up: the tables grow, and claims take longer",
+        "what tasks leave behind cannot be cleaned up: the tables grow",
         format!("end its transaction, as by {ended_by}"),
     )
 }
