@@ -5,6 +5,7 @@
 //! write.
 
 pub(crate) mod catch_up;
+pub(crate) mod floor_check;
 pub(crate) mod hints;
 pub(crate) mod keeper;
 pub(crate) mod membership;

@@ -14,6 +14,7 @@ use tokio_postgres::Row;
 use wasmill_model::{Clock, boot_time};
 use wasmill_store::{HostReport, Recovery};
 
+use crate::cluster::floor_check;
 use crate::cluster::hints::Peer;
 use crate::cluster::membership::{Rescue, Suspect};
 use crate::cluster::others::Others;
@@ -21,7 +22,6 @@ use crate::cluster::snapshot::{self, HELD_MIN, SnapshotWatch};
 use crate::connection::database::{Connection, Params};
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{END_NAMED, Purpose, RECONNECT_WAIT, Server};
-use crate::queue::floors;
 use crate::read::rows::{get, number};
 use crate::writer::events::PruneEvents;
 use crate::writer::thread::WriterQueue;
@@ -217,11 +217,11 @@ impl Keeper {
         let hosts = u32::try_from(self.others.hosts()).unwrap_or(u32::MAX);
         if now.saturating_sub(self.floors_at) > self.floor_check.saturating_mul(hosts) {
             self.floors_at = now;
-            if floors::any(connection).await? {
+            if floor_check::any(connection).await? {
                 let is_held = self.others.floor_every().is_some();
                 let (server, queue) = (self.server.clone(), self.queue.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = floors::check(server, queue, is_held).await {
+                    if let Err(error) = floor_check::check(server, queue, is_held).await {
                         tracing::debug!(%error, "failed to check the floors of queues");
                     }
                 });
