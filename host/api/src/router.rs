@@ -50,6 +50,7 @@ fn tasks(routes: Routes) -> Routes {
         .add(READ_TASK, Bounds::Task, task::input::spec(), task::input::input)
         .add(READ_TASK, Bounds::Task, task::checkpoint::spec(), task::checkpoint::checkpoint)
         .add(WATCH_TASK, Bounds::Task, task::why::spec(), task::why::why)
+        .add(READ_TASK, Bounds::Task, task::activity::spec(), task::activity::activity)
         .add(WATCH, Bounds::Task, task::dependents::spec(), task::dependents::dependents)
         .add(READ_TASK, Bounds::Task, task::logs::spec(), task::logs::logs)
         .add(WATCH_TASK, Bounds::Task, event::stream::task_events_spec(), event::stream::task_events)

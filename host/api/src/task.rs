@@ -1,5 +1,6 @@
 //! Tasks: one file for each operation.
 
+pub(crate) mod activity;
 pub(crate) mod batch;
 pub(crate) mod cancel;
 pub(crate) mod checkpoint;

@@ -2,6 +2,7 @@
 //!
 //! Endpoints create them from values of the store and the runtime. They ask nobody for more.
 
+pub(crate) mod activity;
 pub(crate) mod attempt;
 pub(crate) mod dependency;
 pub(crate) mod plugin;

@@ -8,5 +8,6 @@ pub(crate) mod http_calls;
 pub(crate) mod instance_status;
 pub(crate) mod load_stats;
 pub(crate) mod samples;
+pub(crate) mod stack_requests;
 pub(crate) mod tcp_sockets;
 pub(crate) mod thread_monitor;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use wasmill_model::{BoxFuture, Cause, Failure, PluginName, Rate, RetryOn, RunRequest, RunStep, Runner};
+use wasmill_model::{
+    BoxFuture, Cause, Failure, PluginName, Rate, RetryOn, RunRequest, RunStep, Runner, TaskId,
+};
 use wasmtime::Engine;
 
 use crate::config::RuntimeConfig;
@@ -322,6 +324,17 @@ impl Runtime {
     /// one shard of the list.
     pub fn instances(&self) -> Vec<InstanceInfo> {
         self.shared.instances.infos()
+    }
+
+    /// Returns the status of the instance of a task; `None` if it has none on this host.
+    pub fn instance(&self, task: TaskId) -> Option<InstanceInfo> {
+        self.shared.instances.info(task)
+    }
+
+    /// Returns the functions that the guest of a task computes in, innermost first and at most 64, as they were less than
+    /// half a second ago. `None` if it has no guest on this host, or the guest does not compute for a tenth of a second.
+    pub async fn stack(&self, task: TaskId) -> Option<Arc<[String]>> {
+        self.shared.instances.ask_for_stack(task)?.functions().await
     }
 
     /// Starts sampling what guests compute; `None` if sampling is already on.

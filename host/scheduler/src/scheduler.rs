@@ -90,6 +90,12 @@ impl Scheduler {
         runs.iter().map(|run| run.info()).collect()
     }
 
+    /// Returns the run of a task that holds a slot of this host, the newest if one is still ending.
+    pub fn run_of(&self, task: TaskId) -> Option<RunInfo> {
+        let runs = self.shared.running().by_task(task);
+        runs.iter().map(|run| run.info()).max_by_key(|run| run.attempt)
+    }
+
     /// Returns how many tasks of a plugin are running.
     pub fn running(&self, plugin: &PluginName) -> usize {
         self.shared.running().count_by_plugin(plugin)

@@ -58,7 +58,7 @@ async function start() {
       }));
       if (got) break;
     }
-    if (place === 4) { state.textContent = "Four other tabs of this browser follow something. Close one, and reload."; return; }
+    if (place === 4) { state.textContent = "Four other tabs of this browser follow a log or events. Close one, then reload this page."; return; }
   }
   const url = new URL(`${root}events`, location.href);
   if (rows.dataset.plugin) url.searchParams.set("plugin", rows.dataset.plugin);

@@ -65,14 +65,20 @@ function put(old, fresh) {
     return;
   }
   const node = document.importNode(fresh, true);
-  const settle = keep(old, node);
+  const restore = keep(old, node);
   old.replaceWith(node);
-  settle();
+  restore();
 }
 
 function patch(page) {
-  const anchored = document.querySelector("tbody[data-anchor]");
+  let anchored = document.querySelector("tbody[data-anchor]");
   const present = new Set();
+  if (moves()) {
+    const newest = document.importNode(page.querySelector("tbody[data-anchor]"), true);
+    anchored.replaceWith(newest);
+    anchored = newest;
+    for (const row of newest.rows) seen.set(row.id, row.outerHTML);
+  }
   for (const fresh of page.querySelectorAll("[data-live][id]")) {
     present.add(fresh.id);
     const old = byId(fresh.id);
@@ -87,6 +93,19 @@ function patch(page) {
   times();
   count();
 }
+
+// Whether the list shows newer tasks as they come: not while one is chosen or has the focus.
+const followed = byId("follow");
+const following = () => followed?.getAttribute("aria-pressed") === "true";
+function moves() {
+  const rows = document.querySelector("tbody[data-anchor]");
+  return following() && Boolean(rows) && !rows.contains(document.activeElement) && !boxes().some(box => box.checked);
+}
+followed?.addEventListener("click", () => {
+  followed.setAttribute("aria-pressed", !following());
+  known = "";
+  poll();
+});
 
 const live = "livePage" in document.body.dataset;
 const state = byId("live-state");
@@ -114,7 +133,7 @@ async function poll() {
     for (const name of ["did", "n", "left"]) url.searchParams.delete(name);
     url.searchParams.set("fragment", "1");
     const anchor = document.querySelector("tbody[data-anchor]")?.dataset.anchor;
-    if (anchor) url.searchParams.set("anchor", anchor);
+    if (anchor && !moves()) url.searchParams.set("anchor", anchor);
     const answer = await fetch(url, {headers: known ? {"if-none-match": known} : {}, cache: "no-store"});
     wait = Number(answer.headers.get("poll-after")) || 5000;
     clock = (Date.parse(answer.headers.get("date")) || Date.now()) - Date.now();
@@ -209,7 +228,7 @@ document.addEventListener("click", event => {
     copy(target.previousElementSibling.textContent);
   }
 });
-// --- What is done to all that fit, a part at a time, so that one sees how far it is and can stop it ---
+// --- What is done to all that match, a part at a time, so that one sees how far it is and can stop it ---
 
 function choice(label, act, name = "") {
   const made = document.createElement("button");
@@ -387,9 +406,9 @@ theme();
 
 const KEYS = [
   ["?", "these keys"], ["/", "find a task, tag, key, plugin or schedule"], ["g then o, t, p, s, l, h, d, k, a", "go to a page"], ["n", "submit a task"],
-  ["j, k", "next, previous row or task of the list"], ["Enter, o", "open"], ["x", "select; * selects all here"],
+  ["j, k", "next, previous row or task of the list"], ["Enter, o", "open"], ["x", "select; X up to here, * all here"],
   ["r, c, d", "retry, cancel, delete what is selected or open; always asks"], [".", "show newer"],
-  ["Space", "pause what is live"], ["1–6", "tabs of a task"], ["y", "copy the id"], ["Esc", "close, or clear the selection"],
+  ["Space", "pause what is live"], ["1–6", "tabs of a task"], ["y", "copy the id; Y the request"], ["f", "show newer as they come"], ["Esc", "close, or clear the selection"],
 ];
 const keysOn = () => localStorage.getItem("keys") !== "off";
 function help() {
@@ -465,6 +484,15 @@ function siblings() {
 if (id) siblings();
 
 let going = false;
+let marked; // The box that was selected last.
+function upTo(box) {
+  const all = boxes();
+  const [from, to] = [all.indexOf(marked?.isConnected ? marked : all[0]), all.indexOf(box)].sort((a, b) => a - b);
+  for (const other of all.slice(from, to + 1)) other.checked = true;
+  marked = box;
+  count();
+  return true;
+}
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || dialog.open || event.defaultPrevented) return;
   if (event.target.closest("textarea, select, [contenteditable], input:not([type=checkbox], [type=radio])")) return;
@@ -485,12 +513,15 @@ document.addEventListener("keydown", event => {
       case "j": return id ? click("#next:not([hidden])") : (step(1), true);
       case "k": return id ? click("#previous:not([hidden])") : (step(-1), true);
       case "o": { const link = document.activeElement.closest("tr")?.querySelector("a.open"); link?.click(); return Boolean(link); }
-      case "x": box?.click(); return Boolean(box);
+      case "x": if (box) { box.click(); marked = box; } return Boolean(box);
+      case "X": return Boolean(box) && upTo(box);
+      case "f": return click("#follow");
       case "*": return click("#all-here");
       case ".": return click('#newer a[data-key="."]');
       case " ": if (event.target.closest("button, summary, input, a")) return false; pause.hidden || pause.click(); return !pause.hidden;
       case "Escape": if (!chosen) return false; for (const other of boxes()) other.checked = false; count(); return true;
-      case "y": { const id = document.querySelector("[data-id]")?.dataset.id ?? box?.value; if (id) copy(id); return Boolean(id); }
+      case "y": { const chosen = id ?? box?.value; if (chosen) copy(chosen); return Boolean(chosen); }
+      case "Y": { const line = document.querySelector("main code[data-curl]"); if (line) copy(line.textContent); return Boolean(line); }
       case "r": case "c": case "d": {
         const action = {r: "retry", c: "cancel", d: "delete"}[key];
         if (box && !chosen) { box.checked = true; count(); }

@@ -84,7 +84,7 @@ impl Action {
 pub enum Target {
     /// These tasks.
     Ids(Vec<String>),
-    /// All tasks that fit the filter, of which there are this many now.
+    /// All tasks that match the filter, of which there are this many now.
     All(Filters, u64),
     /// The plugin or schedule of this name.
     Named(String),
@@ -106,7 +106,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Returns the request, relative to this page, that does it to all tasks that fit, a part at a time: script shows
+    /// Returns the request, relative to this page, that does it to all tasks that match, a part at a time: script shows
     /// how far it is. Cancelling needs none: all guests are stopped at once.
     fn parts(&self) -> Option<String> {
         match (self.action, &self.target) {
@@ -196,7 +196,7 @@ fn what(ask: &Ask) -> Markup {
             @if ids.len() > 20 { p.note { "and " (ids.len() - 20) " more" } }
         },
         Target::All(filters, count) => html! {
-            p { "These fit now: " b { (tasks(*count)) } }
+            p { "These match now: " b { (tasks(*count)) } }
             p.pre { @if filters.is_empty() { "all tasks" } @else { (crate::part::text::visible(&filters.words())) } }
         },
         Target::Named(_) => html! {},

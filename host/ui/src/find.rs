@@ -68,7 +68,7 @@ pub fn page(found: &Found) -> Page {
             section {
                 @if !found.text.is_empty() { p role="status" { "Nothing was found." } }
                 p { "A task is found by the first or last four or more digits of its id, and by a whole tag, unique key or group; plugins and schedules by a part of their name." }
-                p { "What tasks take in, write and return is not searched: tag them with what you will look for." }
+                p { "Inputs, logs and results are not searched: give tasks a tag that you can search for." }
             }
         }
         @for found in &found.tasks { (tasks(found)) }
@@ -109,7 +109,7 @@ fn tasks(found: &FoundTasks) -> Markup {
         section aria-label=(title) {
             div.row {
                 h2 { (title) }
-                a href=(found.filters.href("tasks", &[])) { @if found.tasks.is_empty() { "look among older tasks" } @else if found.has_more { "all of them" } @else { "as a list" } }
+                a href=(found.filters.href("tasks", &[])) { @if found.tasks.is_empty() { "search older tasks" } @else if found.has_more { "all of them" } @else { "as a list" } }
             }
             @if found.tasks.is_empty() { p.note { "None among the newest tasks." } }
             @else {
@@ -167,7 +167,7 @@ mod tests {
         };
         let shown = page(&found).whole(&Site::default());
         assert!(!shown.contains("<script>alert") && !shown.contains("\u{202e}<"), "{shown}");
-        assert!(shown.contains("all of them") && shown.contains("look among older tasks"));
+        assert!(shown.contains("all of them") && shown.contains("search older tasks"));
         assert!(page(&Found::default()).whole(&Site::default()).contains("A task is found by"));
     }
 

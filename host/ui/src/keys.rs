@@ -15,7 +15,7 @@ pub fn page(keys: &[Key]) -> Page {
         section aria-labelledby="list-title" {
             h2 id="list-title" { "In force" }
             @if keys.is_empty() {
-                p.empty { "This server has no keys: whoever reaches it may do everything. " code { "wasmill key create NAME --scope admin" } " makes the first one, and closes it." }
+                p.empty { "This server asks for no key: everyone who can connect may do everything. " code { "wasmill key create NAME --scope admin" } " makes the first one, and closes it." }
             }
             @else {
                 table.records {
@@ -32,8 +32,8 @@ pub fn page(keys: &[Key]) -> Page {
             (command::lines("GET", "/keys", None, Some("wasmill key list")))
         }
         section aria-labelledby="change-title" {
-            h2 id="change-title" { "Change them" }
-            p { "Keys live in a file on the machine of the server, and change there; a change is in force within two seconds." }
+            h2 id="change-title" { "Change keys" }
+            p { "Keys are kept in a file on the machine of the server and are changed there. A change takes effect within two seconds." }
             dl.facts.wide {
                 @for (does, line) in COMMANDS { div { dt { (does) } dd { code { (line) } " " (command::copy(line)) } } }
             }
@@ -43,10 +43,10 @@ pub fn page(keys: &[Key]) -> Page {
 }
 
 const COMMANDS: [(&str, &str); 4] = [
-    ("Make one", "wasmill key create NAME --scope submit,read --expires 90d"),
-    ("Make one for a tenant", "wasmill key create NAME --scope submit,read --group NAME"),
-    ("Replace one, with an overlap", "wasmill key rotate NAME"),
-    ("End one", "wasmill key revoke NAME"),
+    ("Create a key", "wasmill key create NAME --scope submit,read --expires 90d"),
+    ("Create a key for a tenant", "wasmill key create NAME --scope submit,read --group NAME"),
+    ("Replace a key, with an overlap", "wasmill key rotate NAME"),
+    ("Revoke a key", "wasmill key revoke NAME"),
 ];
 
 fn row(key: &Key) -> Markup {
@@ -115,7 +115,7 @@ mod tests {
         assert!(!html.contains("<script>alert") && !html.contains("\u{202e}<"), "{html}");
         assert!(html.contains("expired") && html.contains("7 refused") && html.contains("yours"), "{html}");
         assert!(html.contains("everything") && html.contains("; tags "), "{html}");
-        assert!(page(&[]).whole(&site).contains("This server has no keys"));
+        assert!(page(&[]).whole(&site).contains("This server asks for no key"));
     }
 
     #[test]

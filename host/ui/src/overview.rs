@@ -125,7 +125,7 @@ fn running(overview: &Overview) -> Markup {
             @if overview.running.is_empty() { p.empty { "No task runs." } }
             @else {
                 table.records {
-                    thead { tr { th scope="col" { "Task" } th scope="col" { "Plugin" } th scope="col" { "For" } th scope="col" { "Progress" } } }
+                    thead { tr { th scope="col" { "Task" } th scope="col" { "Plugin" } th.num scope="col" { "For" } th scope="col" { "Progress" } } }
                     tbody {
                         @for task in &overview.running {
                             tr {
@@ -156,7 +156,7 @@ fn plugins(overview: &Overview) -> Markup {
         section id="plugins" data-live aria-labelledby="plugins-title" {
             div.row { h2 id="plugins-title" { "Plugins" } a href="plugins" { "all plugins" } }
             @if !queues.is_empty() { (bars("Tasks that run and wait, by plugin", &queues)) }
-            @if overview.plugins.is_empty() { p.empty { "There is no plugin yet. Put a .wasm file into the plugins folder." } }
+            @if overview.plugins.is_empty() { p.empty { "No plugin yet. Put a .wasm file into the plugins folder." } }
             @else {
                 table.records {
                     thead {

@@ -6,6 +6,7 @@ pub mod command;
 pub mod confirm;
 pub mod hex;
 pub mod json;
+pub mod magic;
 pub mod state;
 pub mod text;
 pub mod time;

@@ -59,7 +59,7 @@ fn summary(plugins: &[Plugin]) -> Markup {
     let count = |state: &str| plugins.iter().filter(|plugin| plugin.state == state).count();
     html! {
         p id="plugin-states" data-live {
-            @if plugins.is_empty() { "There is none yet. Put a .wasm file into the plugins folder." }
+            @if plugins.is_empty() { "No plugin yet. Put a .wasm file into the plugins folder." }
             @for state in states { @if count(state) > 0 { (count(state)) " " (badge(state)) " " } }
         }
     }

@@ -13,7 +13,10 @@ use serde_json::value::RawValue;
 
 pub use self::key::Key;
 pub use self::upload::{Changes, Names, PermissionChanges, Setting, Upload};
-pub use self::watch::{Attention, AttentionItem, History, Reason, ServerColumns, Why};
+pub use self::watch::{
+    Activity, Attention, AttentionItem, History, HostCall, HttpRequest, Instance, Reason, Run, ServerColumns,
+    TcpSocket, Why,
+};
 
 /// `GET /task`, one entry, and the shared part of `GET /task/{id}`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -49,6 +52,7 @@ pub struct Task {
     pub finished_at: Option<String>,
     pub progress: Option<Progress>,
     pub usage: Option<Usage>,
+    pub exit_code: Option<i32>,
     pub error: Option<Failure>,
     pub schedule: Option<String>,
     pub pending_dependencies: u32,

@@ -197,7 +197,7 @@ fn find_box(root: &str) -> Markup {
     html! {
         form.find method="get" action={ (root) "ui/find" } role="search" aria-label="Find" {
             input id="find" type="search" name="text" required maxlength=(FIND_CHARS_MAX)
-                aria-label="Find a task, tag, key, plugin or schedule" placeholder="id, tag, key, name" autocomplete="off" spellcheck="false";
+                aria-label="Find a task, tag, key, plugin or schedule" placeholder="id, tag, name" autocomplete="off" spellcheck="false";
         }
     }
 }

@@ -2,23 +2,26 @@
 //!
 //! Each tab is a page of its own, so that each has a URL, and a slow one holds up nothing.
 
+mod activity;
 mod depends;
 mod log;
 mod timeline;
+mod tree;
 mod value;
+mod viewer;
 mod waits;
 mod webhook;
 
 use maud::{Markup, html};
 
-pub use self::value::{Kind, kind_of};
+pub use self::viewer::{Content, Kind, View, Wanted, kind_of};
 use crate::assets::{self, Asset};
 use crate::filters::Filters;
 use crate::part::state::{bar, of};
 use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, optional, time};
 use crate::part::{command, unit};
-use crate::record::{Delivery, LogLine, Task, Why};
+use crate::record::{Activity, Delivery, LogLine, Task, Why};
 use crate::shell::{Page, Place, Site};
 
 /// What a tab shows.
@@ -26,12 +29,12 @@ use crate::shell::{Page, Place, Site};
 pub enum Tab {
     /// The newest lines of the log, oldest first; whether there are older ones.
     Log(Vec<LogLine>, bool),
-    /// The result, and whether its HTML is shown as a page.
-    Result(Option<String>, bool),
-    /// The input as it was sent.
-    Input(String),
-    /// The newest checkpoint; `None` without one.
-    Checkpoint(Option<Vec<u8>>),
+    /// The result, and how it is shown.
+    Result(Option<Content>, Wanted),
+    /// The input as it was sent, and how it is shown.
+    Input(Content, Wanted),
+    /// The newest checkpoint, `None` without one, and how it is shown.
+    Checkpoint(Option<Content>, Wanted),
     /// What it depends on, with their states as far as they are known, and the newest tasks that depend on it.
     Depends(Vec<Task>, Vec<Task>),
     /// The delivery of its webhook; `None` without one.
@@ -45,8 +48,8 @@ impl Tab {
         match self {
             Self::Log(..) => "Log",
             Self::Result(..) => "Result",
-            Self::Input(_) => "Input",
-            Self::Checkpoint(_) => "Checkpoint",
+            Self::Input(..) => "Input",
+            Self::Checkpoint(..) => "Checkpoint",
             Self::Depends(..) => "Depends",
             Self::Webhook(_) => "Webhook",
             Self::Record(_) => "Record",
@@ -59,22 +62,32 @@ impl Tab {
     }
 }
 
+/// What is known of a task that has not ended.
+#[derive(Clone, Debug, Default)]
+pub struct Now {
+    /// Why it waits.
+    pub why: Option<Why>,
+    /// What it does.
+    pub activity: Option<Activity>,
+}
+
 /// Shows a tab of a task.
-pub fn page(site: &Site, task: &Task, why: Option<&Why>, tab: &Tab) -> Page {
+pub fn page(site: &Site, task: &Task, now: &Now, tab: &Tab) -> Page {
     const LOG: &[Asset] = &[assets::LOG];
     let root = tab.root();
     let title = format!("{} {} …{}", brief(task.shown_state(), 20), brief(&task.plugin, 40), task.short_id());
     let main = html! {
         (head(site, task, root))
         (progress(task))
-        (waits::section(why, root))
+        (waits::section(now.why.as_ref(), root))
+        (activity::section(task, now.activity.as_ref()))
         (timeline::section(task))
         (tabs(task, tab, root))
         @match tab {
             Tab::Log(lines, has_older) => (log::section(task, lines, *has_older, root)),
-            Tab::Result(result, as_page) => (value::result(task, result.as_deref(), *as_page, root)),
-            Tab::Input(input) => (value::input(task, input, root)),
-            Tab::Checkpoint(bytes) => (value::checkpoint(task, bytes.as_deref(), root)),
+            Tab::Result(result, wanted) => (value::result(task, result.as_ref(), *wanted, root)),
+            Tab::Input(input, wanted) => (value::input(task, input, *wanted, root)),
+            Tab::Checkpoint(saved, wanted) => (value::checkpoint(task, saved.as_ref(), *wanted, root)),
             Tab::Depends(tasks, dependents) => (depends::section(task, tasks, dependents, root)),
             Tab::Webhook(delivery) => (webhook::section(site, task, delivery.as_ref(), root)),
             Tab::Record(json) => (value::record(task, json)),
@@ -149,7 +162,7 @@ fn tabs(task: &Task, tab: &Tab, root: &str) -> Markup {
         ("Log", "", true),
         ("Result", "/result", true),
         ("Input", "/input", true),
-        ("Checkpoint", "/checkpoint", matches!(tab, Tab::Checkpoint(_)) || has_checkpoint(task)),
+        ("Checkpoint", "/checkpoint", matches!(tab, Tab::Checkpoint(..)) || has_checkpoint(task)),
         ("Depends", "/depends", true),
         ("Webhook", "/webhook", task.webhook.is_some()),
         ("Record", "/record", true),
@@ -219,6 +232,7 @@ fn facts(site: &Site, task: &Task, root: &str) -> Markup {
                 @if let Some(group) = &task.group { div { dt { "Group" } dd { a href=(list("group", group)) { (brief(group, 64)) } } } }
                 @if let Some(schedule) = &task.schedule { div { dt { "Schedule" } dd { a href=(list("schedule", schedule)) { (brief(schedule, 64)) } } } }
                 @if let Some(id) = &task.retry_of { div { dt { "Retry of" } dd { a.mono href={ (root) "ui/task/" (id) } { "…" (crate::record::short_id(id)) } } } }
+                @if let Some(code) = task.exit_code { div { dt { "Exit code" } dd { (code) } } }
                 @if task.suspensions > 0 { div { dt { "Suspended" } dd { (task.suspensions) " times" } } }
                 @if task.events_posted > 0 { div { dt { "Events posted" } dd { (task.events_posted) } } }
                 @if task.host_crashes > 0 { div { dt { "Lost in crashes" } dd { (task.host_crashes) } } }

@@ -137,7 +137,7 @@ fn filter_form(list: &TaskList) -> Markup {
     }
 }
 
-/// What can be done with everything that fits; the same string as in the URL says what that is.
+/// What can be done with everything that matches; the same string as in the URL says what that is.
 fn acting(site: &Site, list: &TaskList) -> Markup {
     let filters = &list.filters;
     let states = || filters.get("state").into_iter().flat_map(|states| states.split(','));
@@ -151,10 +151,11 @@ fn acting(site: &Site, list: &TaskList) -> Markup {
     html! {
         div.row.acting {
             div.buttons {
-                @if can_retry || can_cancel || can_delete { span.note { @if filters.is_empty() { "All tasks:" } @else { "All that fit:" } } }
+                @if can_retry || can_cancel || can_delete { span.note { @if filters.is_empty() { "All tasks:" } @else { "All that match:" } } }
                 @if can_retry { (ask(&href("retry"), "Retry all…", "small")) }
                 @if can_cancel { (ask(&href("cancel"), "Cancel all…", "small")) }
                 @if can_delete { (ask(&href("delete"), "Delete all…", "small danger")) }
+                @if list.cursor.is_none() { button.small.script type="button" id="follow" aria-pressed="false" { "Show newer as they come" } }
             }
             (command::lines("GET", &path, None, Some(&format!("wasmill list{}", filters.options()))))
         }
@@ -205,12 +206,12 @@ fn table(site: &Site, list: &TaskList) -> Markup {
 fn nothing(list: &TaskList) -> Markup {
     html! {
         div.empty {
-            @if list.next.is_some() { p { "None of the tasks looked at so far fits; older ones may." } }
+            @if list.next.is_some() { p { "No task examined so far matches; older ones may." } }
             @else if list.filters.is_empty() {
-                p { "There is no task yet." }
+                p { "No task yet." }
                 p { a.button.primary href="submit" { "Submit a task" } }
             }
-            @else { p { "No task fits the filter." } }
+            @else { p { "No task matches the filter." } }
         }
     }
 }

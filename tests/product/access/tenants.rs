@@ -333,7 +333,7 @@ async fn a_tenant_sees_nothing_of_the_links_that_others_make() {
     let linked = json!({"plugin": "noop", "group": "t1", "depends_on": [other]});
     let own = admin.submit(&linked).await;
     let dependent = admin.submit(&json!({"plugin": "noop", "group": "t2", "depends_on": [own]})).await;
-    for path in ["", "/status", "/why", "/dependents"] {
+    for path in ["", "/status", "/why", "/activity", "/dependents"] {
         let shown = tenant.get(&format!("/task/{own}{path}")).await;
         assert_eq!(shown.status, StatusCode::OK, "{}", shown.text);
         assert!(!shown.text.contains(&other) && !shown.text.contains(&dependent), "{path}: {}", shown.text);

@@ -154,3 +154,49 @@ async fn commands_pass_bytes_through() {
     let local = server.folder().join("plugins/plain.wasm").display().to_string();
     assert_eq!(run(&["run", &local, "--stdin", &stdin, "--", "cat"]), all_bytes());
 }
+
+#[tokio::test]
+async fn the_dashboard_shows_bytes_as_what_they_are() {
+    let server = server(&[("plain", ""), ("picture", "output = \"png\"")]);
+    let client = server.client().undocumented();
+    let shown = async |id: &str, query: &str| {
+        let page = client.get(&format!("/ui/task/{id}/result{query}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+        page.text
+    };
+    let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &all_bytes()].concat();
+    let raw = async |id: &str| client.get(&format!("/ui/raw/{id}/result")).await.headers;
+    for plugin in ["plain", "picture"] {
+        let id = copy(&server.client(), plugin, &png).await;
+        assert!(shown(&id, "").await.contains("<img class=\"result\""), "{plugin}");
+        assert!(shown(&id, "?as=hex").await.contains("00000000  89 50 4e 47 0d 0a 1a 0a"), "{plugin}");
+        let headers = raw(&id).await;
+        assert_eq!(
+            (header(&headers, "content-type"), header(&headers, "content-length")),
+            ("image/png", "264")
+        );
+        assert!(header(&headers, "content-security-policy").starts_with("sandbox;"));
+        assert_eq!(header(&headers, "x-content-type-options"), "nosniff");
+    }
+    // What a manifest calls a picture and is none is shown as what it is.
+    let id = copy(
+        &server.client(),
+        "picture",
+        &[b"%PDF-1.7\n<script>alert(1)</script>".as_slice(), &[0xff; 9_000]].concat(),
+    )
+    .await;
+    let page = shown(&id, "").await;
+    assert!(page.contains("begins like a PDF document") && !page.contains("<script>alert"), "{page}");
+    assert!(page.contains("Bytes 0 to 4,095 of 9,034"), "{page}");
+    let last = shown(&id, "?from=8192").await;
+    assert!(last.contains("00002000  ff ff") && !last.contains("00001ff0"), "{last}");
+    let headers = raw(&id).await;
+    assert_eq!(header(&headers, "content-type"), "application/octet-stream");
+    assert_eq!(header(&headers, "content-disposition"), format!("attachment; filename=\"result-{id}.pdf\""));
+    for query in ["?as=nonsense", "?from=-1", "?from=x"] {
+        let refused = client.get(&format!("/ui/task/{id}/result{query}")).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+    }
+    // Bytes as input come as base64 in JSON, which is what the client sent.
+    assert!(client.get(&format!("/ui/task/{id}/input")).await.text.contains("stdin_base64"));
+}

@@ -643,7 +643,7 @@ async fn an_upload_shows_what_changes_before_it_is_taken() {
     assert_eq!(shown.status, StatusCode::OK, "{}", shown.text);
     assert!(
         shown.text.contains("Replace noop?")
-            && shown.text.contains("Nothing has been taken yet")
+            && shown.text.contains("Nothing has been stored yet")
             && shown.text.contains("+ import"),
         "{}",
         shown.text

@@ -141,3 +141,53 @@ async fn dependents_are_listed_in_pages() {
     client.send(Method::DELETE, &format!("/task/{on}"), None).await.expect("an answer");
     assert_eq!(client.get(&format!("/task/{on}/dependents")).await.str("code"), "unknown-task");
 }
+
+#[tokio::test]
+async fn a_running_task_says_what_it_does() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let asleep = client.submit(&sleep(600_000)).await;
+    let spins = client.submit(&json!({"plugin": "misbehave", "input": {"do": "spin"}})).await;
+    let activity = async |id: &str| client.get(&format!("/task/{id}/activity")).await;
+    let until = async |id: &str, is_so: &dyn Fn(&Value) -> bool| {
+        for _ in 0..500 {
+            let answer = activity(id).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+            if is_so(&answer.json) {
+                return answer.json;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{}", activity(id).await.text)
+    };
+    let shown = until(&asleep, &|shown| shown["run"]["state"] == "waiting").await;
+    assert!(shown["summary"].as_str().expect("words").starts_with("sleeping until 20"), "{shown}");
+    assert_eq!((&shown["run"]["call"]["name"], &shown["functions"]), (&json!("wasi:io/poll"), &Value::Null));
+    assert_eq!((&shown["state"], &shown["run"]["attempt"]), (&json!("running"), &json!(1)));
+
+    let shown = until(&spins, &|shown| shown["functions"].is_array()).await;
+    assert_eq!(
+        (&shown["run"]["state"], &shown["functions"][0]),
+        (&json!("computing"), &json!("misbehave::spin"))
+    );
+    let page = client.clone().undocumented().get(&format!("/ui/task/{spins}")).await;
+    assert!(page.text.contains("What it does now"), "{}", page.text);
+    let page = client.clone().undocumented().get(&format!("/ui/task/{asleep}/record")).await;
+    assert!(
+        page.text.contains("sleeping until <time") && page.text.contains("wasi:io/poll"),
+        "{}",
+        page.text
+    );
+
+    for id in [&asleep, &spins] {
+        assert_eq!(client.delete(&format!("/task/{id}")).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(activity(id).await.str("code"), "unknown-task");
+    }
+    let done = client.submit(&noop()).await;
+    client.until_finished(&done).await;
+    let shown = activity(&done).await;
+    assert_eq!((shown.str("summary"), &shown.json["run"]), ("it has finished", &Value::Null));
+    let later = client.submit(&json!({"plugin": "noop", "delay": "1h"})).await;
+    let shown = activity(&later).await;
+    assert!(shown.str("summary").starts_with("it waits") && shown.json["run"].is_null(), "{}", shown.text);
+}

@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use wasmill_model::PluginName;
 
-use super::dump::{Dump, STATES, TaskDump};
+use super::dump::Dump;
 use super::state::DebugState;
 use crate::http::params::{Params, whole_number};
 use crate::openapi::Param;
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::task::request::filter;
+use crate::view::activity::{RunView, STATES};
 
 /// Default number of tasks.
 const LIMIT: usize = 1_000;
@@ -53,7 +54,7 @@ fn dump(debug: &DebugState, selection: &TaskSelection) -> Dump {
         .into_iter()
         .map(|run| {
             let instance = of_task.remove(&(run.task, run.attempt));
-            TaskDump::new(&run, instance, now)
+            RunView::new(&run, instance, now)
         })
         .filter(|task| selection.state.is_none_or(|state| task.state == state))
         .filter(|task| selection.plugin.as_ref().is_none_or(|plugin| task.plugin == plugin.as_str()))

@@ -64,7 +64,7 @@ pub(crate) async fn count(rest: &Rest, action: Action, filters: &Filters) -> Res
     Ok(counted.tasks)
 }
 
-/// Returns the request that does it to all tasks that fit.
+/// Returns the request that does it to all tasks that match.
 pub(crate) fn request(action: Action, filters: &Filters) -> Result<String, Problem> {
     let path = match action {
         Action::Retry => "/task/retry",

@@ -71,7 +71,7 @@ async fn delete(rest: &Rest, path: &str, page: &str, action: Action, form: &Form
     Ok(format!("{page}?did={}", action.name()))
 }
 
-/// Does it to all tasks that fit the filter.
+/// Does it to all tasks that match the filter.
 async fn all(rest: &Rest, action: Action, form: &Form) -> Result<String, Problem> {
     #[derive(Deserialize)]
     struct Done {

@@ -31,14 +31,14 @@ pub(crate) async fn find(view: View) -> Result<Response, Problem> {
         return Ok(kept);
     }
     let text: String = view.param("text").unwrap_or_default().trim().chars().take(FIND_CHARS_MAX).collect();
-    let found = if text.is_empty() { Found::default() } else { look(&view, text).await? };
+    let found = if text.is_empty() { Found::default() } else { search(&view, text).await? };
     if let Some(only) = found.only() {
         return Ok(redirect(&only));
     }
     Ok(view.show(turn, &view.site().await, &page(&found)))
 }
 
-async fn look(view: &View, text: String) -> Result<Found, Problem> {
+async fn search(view: &View, text: String) -> Result<Found, Problem> {
     let mut found = Found::default();
     for tasks in join_all(FILTERS.map(|name| tasks(view, name, &text))).await {
         found.tasks.extend(tasks?);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::observe::http_calls::HttpCalls;
 use crate::observe::samples::Stack;
+use crate::observe::stack_requests::StackRequests;
 use crate::observe::tcp_sockets::TcpSockets;
 
 /// A host call in which a guest can wait. Calls that return immediately are not tracked.
@@ -104,6 +105,7 @@ pub(crate) struct InstanceStatus {
     tcp: OnceLock<Arc<TcpSockets>>,
     /// The stack of the last poll, while sampling is on.
     stack: Mutex<Option<Stack>>,
+    stack_requests: StackRequests,
 }
 
 /// An [`InstanceStatus`] at one moment.
@@ -150,6 +152,7 @@ impl InstanceStatus {
             http: OnceLock::new(),
             tcp: OnceLock::new(),
             stack: Mutex::new(None),
+            stack_requests: StackRequests::default(),
         }
     }
 
@@ -239,6 +242,11 @@ impl InstanceStatus {
 
     pub(crate) fn take_stack(&self) -> Option<Stack> {
         self.stack.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns the requests of readers for the guest's stack.
+    pub(crate) fn stack_requests(&self) -> &StackRequests {
+        &self.stack_requests
     }
 
     /// Returns when the run was created.

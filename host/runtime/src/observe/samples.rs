@@ -95,18 +95,23 @@ impl Samples {
 impl Stack {
     /// Captures the stack of a guest that is yielding.
     pub(crate) fn of_backtrace(plugin: &PluginName, digest: &Arc<str>, backtrace: &WasmBacktrace) -> Self {
-        let functions = backtrace.frames().iter().take(FUNCTIONS_MAX).map(|frame| {
-            frame.func_name().map_or_else(
-                || format!("function {}", frame.func_index()),
-                |name| demangled(name, NAME_BYTES_MAX),
-            )
-        });
-        Self::of(plugin, digest, functions.collect())
+        Self::of(plugin, digest, functions_of(backtrace))
     }
 
     fn of(plugin: &PluginName, digest: &Arc<str>, functions: Vec<String>) -> Self {
         Self { plugin: plugin.to_string(), digest: Arc::clone(digest), functions }
     }
+}
+
+/// Returns the functions of a stack, innermost first.
+pub(crate) fn functions_of(backtrace: &WasmBacktrace) -> Vec<String> {
+    let functions = backtrace.frames().iter().take(FUNCTIONS_MAX).map(|frame| {
+        frame.func_name().map_or_else(
+            || format!("function {}", frame.func_index()),
+            |name| demangled(name, NAME_BYTES_MAX),
+        )
+    });
+    functions.collect()
 }
 
 impl GuestSampler {

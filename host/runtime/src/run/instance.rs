@@ -22,7 +22,7 @@ use crate::link::entry_points::START;
 use crate::link::linked_plugin::LinkedPlugin;
 use crate::link::plugin::Plugin;
 use crate::memory::MemoryReservation;
-use crate::observe::samples::Stack;
+use crate::observe::samples::{Stack, functions_of};
 use crate::plugin::context::PluginContext;
 use crate::run::outcome::{self, Exit, Stage};
 use crate::run::result;
@@ -257,14 +257,21 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store
 }
 
-/// Yields to other guests, and records the stack while sampling is on.
+/// Yields to other guests, and records the stack while sampling is on or somebody asks for it.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is wasmtime's")]
 fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let guest = store.data();
     guest.status().yielded();
-    if guest.plugin.samples.is_on() {
+    let (is_sampled, requests) = (guest.plugin.samples.is_on(), guest.status().stack_requests());
+    if is_sampled || requests.is_asked() {
         let backtrace = WasmBacktrace::force_capture(&store);
-        guest.status().put_stack(Stack::of_backtrace(&guest.plugin.name, &guest.plugin.digest, &backtrace));
+        if requests.is_asked() {
+            requests.answer(functions_of(&backtrace));
+        }
+        if is_sampled {
+            let stack = Stack::of_backtrace(&guest.plugin.name, &guest.plugin.digest, &backtrace);
+            guest.status().put_stack(stack);
+        }
     }
     // wasmtime's own yield wakes its task immediately, which tokio runs ahead of tasks that have waited longer.
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))

@@ -12,6 +12,7 @@ use crate::engine::profile::Profile;
 use crate::memory::MemoryReservation;
 use crate::observe::http_calls::HttpCall;
 use crate::observe::instance_status::InstanceState;
+use crate::observe::stack_requests::StackRequest;
 use crate::observe::tcp_sockets::TcpSocketInfo;
 use crate::plugin::context::PluginContext;
 use crate::plugin::kind::PluginKind;
@@ -86,8 +87,7 @@ pub(crate) struct InstanceGuard {
 impl Instances {
     /// Adds a run to the list.
     pub(crate) fn insert(self: &Arc<Self>, entry: RunEntry) -> InstanceGuard {
-        // The end of an id is random.
-        let shard = usize::from(entry.task.as_bytes()[15]) % SHARDS;
+        let shard = shard_of(entry.task);
         let mut entries = self.shard(shard);
         let index = match entries.free.pop() {
             Some(index) => {
@@ -112,6 +112,21 @@ impl Instances {
         infos
     }
 
+    /// Returns what is known of the instance of a task; `None` if it has none.
+    pub(crate) fn info(&self, task: TaskId) -> Option<InstanceInfo> {
+        self.with(task, RunEntry::info)
+    }
+
+    /// Asks the guest of a task for its stack; `None` if it has none.
+    pub(crate) fn ask_for_stack(&self, task: TaskId) -> Option<StackRequest> {
+        self.with(task, |entry| entry.reservation.status().stack_requests().ask())
+    }
+
+    /// Reads the entry of a task. Nothing of it may be kept: its end frees the memory of the run.
+    fn with<T>(&self, task: TaskId, read: impl FnOnce(&RunEntry) -> T) -> Option<T> {
+        self.shard(shard_of(task)).entries.iter().flatten().find(|entry| entry.task == task).map(read)
+    }
+
     /// Returns the memory reservation of each instance, in no particular order.
     pub(crate) fn reservations(&self) -> Vec<Arc<MemoryReservation>> {
         let mut reservations = Vec::new();
@@ -126,6 +141,11 @@ impl Instances {
     fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the shard of a task. The end of an id is random.
+fn shard_of(task: TaskId) -> usize {
+    usize::from(task.as_bytes()[15]) % SHARDS
 }
 
 impl Drop for InstanceGuard {

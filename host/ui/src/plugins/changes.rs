@@ -40,12 +40,12 @@ pub(super) fn section(upload: &Upload) -> Markup {
             @if is_same { p { "Permissions, limits, imports and schema stay as they are." } }
             ul.may {
                 @for (verb, names) in lists { (list(verb, names)) }
-                @if changes.schema_changed { li.changed { "the schema of its input is another one" } }
+                @if changes.schema_changed { li.changed { "the schema of the input changes" } }
                 @for (name, setting) in &changes.settings {
                     li.changed { (visible(name)) ": " code { (brief(&setting.from.to_string(), 80)) } " → " code { (brief(&setting.to.to_string(), 80)) } }
                 }
             }
-            p.note { "Nothing has been taken yet. Running tasks keep the version that they started with." }
+            p.note { "Nothing has been stored yet. Running tasks keep the version that they started with." }
         }
     }
 }

@@ -78,3 +78,71 @@ pub struct Reason {
     pub until: Option<String>,
     pub tasks: Vec<String>,
 }
+
+/// `GET /task/{id}/activity`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct Activity {
+    pub summary: String,
+    pub run: Option<Run>,
+    pub functions: Option<Vec<String>>,
+    /// When it was read; the handler of the page fills it in.
+    #[serde(skip)]
+    pub read_at: String,
+}
+
+/// A run on this host.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct Run {
+    pub state: String,
+    pub activity: String,
+    pub call: Option<HostCall>,
+    pub instance: Option<Instance>,
+}
+
+/// A host call that has not returned.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct HostCall {
+    pub name: String,
+    pub waited_ms: u64,
+    pub until: Option<String>,
+}
+
+/// A running instance.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct Instance {
+    pub memory_bytes: u64,
+    pub memory_max_bytes: u64,
+    pub http: Vec<HttpRequest>,
+    pub tcp: Vec<TcpSocket>,
+}
+
+/// An open HTTP request of a guest.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct HttpRequest {
+    pub method: String,
+    pub origin: String,
+    pub has_head: bool,
+    pub ms: u64,
+}
+
+/// An open TCP socket or look-up of a guest.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct TcpSocket {
+    pub to: String,
+    pub state: String,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub ms: u64,
+}

@@ -2,12 +2,36 @@
 
 use super::*;
 use crate::Rights;
-use crate::record::{Attempt, Failure, Progress, Reason, Receiver, Usage};
+use crate::record::{
+    Attempt, Failure, HostCall, HttpRequest, Instance, Progress, Reason, Receiver, Run, TcpSocket, Usage,
+};
 
 /// Ids are the server's own.
 const ID: &str = "01a2074c-e503-703b-819d-4717c026346b";
 
 const HOSTILE: &str = "\"'><script>alert(1)</script>\u{202e}\0\x1b[31m";
+
+/// How a picture begins.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+
+fn as_view(view: View) -> Wanted {
+    Wanted { view: Some(view), from: 0 }
+}
+
+/// An activity whose every text is a stranger's.
+fn activity() -> Activity {
+    let text = || HOSTILE.to_owned();
+    let http = HttpRequest { method: text(), origin: text(), has_head: false, ms: u64::MAX };
+    let tcp = TcpSocket { to: text(), state: text(), sent_bytes: u64::MAX, ..TcpSocket::default() };
+    let run = Run {
+        state: text(),
+        activity: text(),
+        call: Some(HostCall { name: text(), waited_ms: 5_114, until: Some(text()) }),
+        instance: Some(Instance { http: vec![http; 40], tcp: vec![tcp; 40], ..Instance::default() }),
+    };
+    let read_at = "2026-11-23T07:27:00Z".to_owned();
+    Activity { summary: text(), run: Some(run), functions: Some(vec![HOSTILE.repeat(100); 64]), read_at }
+}
 
 fn site() -> Site {
     Site { rights: Rights::ALL, ..Site::default() }
@@ -47,7 +71,8 @@ fn shown(task: &Task, tab: &Tab) -> String {
         ..Reason::default()
     };
     let why = Why { summary: HOSTILE.to_owned(), reasons: vec![reason], ahead: Some(213) };
-    page(&site(), task, Some(&why), tab).whole(&site())
+    let now = Now { why: Some(why), activity: Some(activity()) };
+    page(&site(), task, &now, tab).whole(&site())
 }
 
 #[test]
@@ -84,9 +109,9 @@ fn text_of_strangers_is_text_in_every_field() {
     let json = serde_json::to_string(&[HOSTILE]).expect("JSON");
     for tab in [
         Tab::Log(vec![line], true),
-        Tab::Result(Some(text()), true),
-        Tab::Result(Some(format!("<html>{HOSTILE}")), false),
-        Tab::Input(json.clone()),
+        Tab::Result(Some(text().into()), as_view(View::Page)),
+        Tab::Result(Some(format!("<html>{HOSTILE}").into()), Wanted::default()),
+        Tab::Input(json.clone().into(), Wanted::default()),
         Tab::Depends(
             vec![Task { id: ID.to_owned(), state: text(), ..Task::default() }],
             vec![Task { id: ID.to_owned(), plugin: text(), ..Task::default() }],
@@ -103,7 +128,7 @@ fn text_of_strangers_is_text_in_every_field() {
 #[test]
 fn numbers_are_shown_as_they_were_written() {
     let json = r#"{"big": 12345678901234567890, "price": 1.10, "tiny": 1e-400, "a": 1, "a": 2, "text": "a\u0000b\n"}"#;
-    let html = shown(&task(), &Tab::Input(json.to_owned()));
+    let html = shown(&task(), &Tab::Input(json.to_owned().into(), Wanted::default()));
     for number in ["12345678901234567890", "1.10", "1e-400"] {
         assert!(html.contains(&format!(">{number}</span>")), "{number}");
     }
@@ -114,24 +139,81 @@ fn numbers_are_shown_as_they_were_written() {
 #[test]
 fn deep_and_long_json_is_bounded() {
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    assert!(shown(&task(), &Tab::Input(deep)).matches("<details open").count() <= 3 + 2);
+    assert!(
+        shown(&task(), &Tab::Input(deep.into(), Wanted::default())).matches("<details open").count() <= 3 + 2
+    );
     let long = format!("[{}1]", "1,".repeat(100_000));
-    let html = shown(&task(), &Tab::Input(long));
+    let html = shown(&task(), &Tab::Input(long.into(), Wanted::default()));
     assert!(html.contains("Only the first") && html.len() < 1 << 20);
     let text = "x".repeat(16 << 20);
-    assert!(shown(&task(), &Tab::Result(Some(text), false)).len() < 1 << 20);
+    assert!(shown(&task(), &Tab::Result(Some(text.into()), Wanted::default())).len() < 1 << 20);
 }
 
 #[test]
 fn html_is_never_shown_unasked_and_only_in_a_sandbox() {
-    let result = "<!DOCTYPE html><h1>hi</h1>".to_owned();
-    let html = shown(&task(), &Tab::Result(Some(result.clone()), false));
+    let result = || Some(Content::from("<!DOCTYPE html><h1>hi</h1>".to_owned()));
+    let html = shown(&task(), &Tab::Result(result(), Wanted::default()));
     assert!(!html.contains("<iframe") && html.contains("Show as page"));
-    let html = shown(&task(), &Tab::Result(Some(result), true));
+    let html = shown(&task(), &Tab::Result(result(), as_view(View::Page)));
     assert!(html.contains("sandbox=\"\"") && !html.contains("allow-"));
-    assert_eq!(kind_of(" <SVG onload=x>"), Kind::Svg);
-    assert_eq!(kind_of("<b>x"), Kind::Text);
-    assert_eq!(kind_of("[1]"), Kind::Json);
+    // A text is no page because the reader asks for one.
+    let html = shown(&task(), &Tab::Result(Some(Content::from("text".to_owned())), as_view(View::Page)));
+    assert!(!html.contains("<iframe"));
+}
+
+#[test]
+fn bytes_are_judged_by_how_they_begin_and_by_what_the_manifest_declares() {
+    let of = |bytes: &[u8], media: Option<&str>| {
+        kind_of(&Content { bytes: bytes.to_vec(), media: media.map(str::to_owned) })
+    };
+    assert_eq!(of(b" <SVG onload=x>", None), Kind::Svg);
+    assert_eq!(of(b"<b>x", None), Kind::Text);
+    assert_eq!(of(b"<b>x", Some("text/html")), Kind::Html);
+    assert_eq!(of(b"<html>", Some("text/plain")), Kind::Text);
+    assert_eq!(of(b"[1]", None), Kind::Json);
+    assert_eq!(of(b"[1]", Some("text/csv")), Kind::Text);
+    assert_eq!(of(b"a\0b", None), Kind::Bytes(None));
+    assert_eq!(of(b"\xff\xfe", Some("text/html")), Kind::Bytes(None));
+    assert_eq!(of(PNG, Some("application/octet-stream")).media(), Some("image/png"));
+    assert_eq!(of(b"no picture", Some("image/png")), Kind::Text);
+    assert_eq!(of(b"%PDF-1.7 \xff", Some("image/png")).media(), None);
+    assert_eq!(of(b"%PDF-1.7 \xff", None).extension(), "pdf");
+}
+
+#[test]
+fn bytes_have_a_view_that_fits_them() {
+    let html = |bytes: &[u8], wanted| {
+        shown(
+            &task(),
+            &Tab::Result(Some(Content { bytes: bytes.to_vec(), media: Some("image/<b>".into()) }), wanted),
+        )
+    };
+    let picture = html(PNG, Wanted::default());
+    assert!(
+        picture.contains("<img class=\"result\" src=\"../../../ui/raw/")
+            && picture.contains("result-26346b.png")
+    );
+    assert!(picture.contains("image/&lt;b&gt;") && !picture.contains("data-copy-from"));
+    assert!(html(PNG, as_view(View::Hex)).contains("00000000  89 50 4e 47"));
+    let pdf = html(b"%PDF-1.7 \xff<script>", Wanted::default());
+    assert!(pdf.contains("It begins like a PDF document.") && pdf.contains("00000000  25 50 44 46"));
+    assert!(!pdf.contains("<script>") && !pdf.contains("Views of the result"));
+    let many = vec![0xff; 100_000];
+    let second = html(&many, Wanted { view: Some(View::Hex), from: 4_096 });
+    assert!(second.contains("00001000  ff") && second.contains("Bytes 4,096 to 8,191 of 100,000"));
+    // The whole of what was asked for, as far as a page may be long.
+    let text = "x".repeat(200_000);
+    assert!(html(text.as_bytes(), Wanted::default()).contains("Show up to 1 MiB"));
+    assert!(html(text.as_bytes(), as_view(View::Text)).len() > 200_000);
+}
+
+#[test]
+fn a_running_task_shows_what_it_does_and_for_how_long() {
+    let running = Task { state: "running".to_owned(), ..task() };
+    let html = shown(&running, &Tab::Log(Vec::new(), false));
+    assert!(html.contains("What it does now") && html.contains("datetime=\"2026-11-23T07:26:54.000Z\""));
+    assert!(html.contains("70 more connections") && html.contains(" 64 times"));
+    assert!(!shown(&task(), &Tab::Log(Vec::new(), false)).contains("What it does now"), "it has ended");
 }
 
 #[test]
@@ -180,7 +262,7 @@ fn attempts_are_drawn_within_their_box() {
 #[test]
 fn a_reader_without_scopes_sees_no_button() {
     let site = Site { rights: Rights { watch: true, read: true, ..Rights::default() }, ..Site::default() };
-    let html = page(&site, &task(), None, &Tab::Log(Vec::new(), false)).whole(&site);
+    let html = page(&site, &task(), &Now::default(), &Tab::Log(Vec::new(), false)).whole(&site);
     assert!(
         !html.contains("Retry…")
             && !html.contains("Delete…")

@@ -23,7 +23,7 @@ pub(super) fn section(site: &Site, task: &Task, delivery: Option<&Delivery>, roo
                 }
             }
             @match delivery {
-                None => p.empty { "It has no webhook." },
+                None => p.empty { "This task has no webhook." },
                 Some(delivery) => {
                     p.pre { (visible(&delivery.url)) }
                     p { (badge(&delivery.state)) " for " (visible(&delivery.on.join(", "))) " · " (delivery.attempt_count) " attempts" }

@@ -363,6 +363,7 @@ impl Pair {
                     "/result",
                     "/input",
                     "/why",
+                    "/activity",
                     "/dependents",
                     "/webhook",
                 ]);
