@@ -5,7 +5,7 @@ import {execFileSync} from "node:child_process";
 import {createServer, request as forward} from "node:http";
 import {join} from "node:path";
 import {after, before, test} from "node:test";
-import {COLOURS, binary, fill, launch, open, pages, start, violations} from "./lib.mjs";
+import {COLOURS, PNG, binary, fill, launch, open, pages, start, violations} from "./lib.mjs";
 
 let server, browser, ids;
 before(async () => {
@@ -310,7 +310,7 @@ test("a checkpoint is shown, and a cause of failure filters", () => on(`ui/task/
   await Promise.all([page.waitForNavigation(), page.click("nav.tabs >> text=Checkpoint")]);
   assert.equal((await page.textContent("#value .json, #value .value")).trim(), "1");
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#value >> text=Download")]);
-  assert.match(download.suggestedFilename(), /^checkpoint-.*\.bin$|^checkpoint-[0-9a-f]{6}$/);
+  assert.match(download.suggestedFilename(), /^checkpoint-[0-9a-f-]+\.json$/);
   await page.goto(`${server.url}ui/tasks?tag=tenant%3A42`);
   await Promise.all([page.waitForNavigation(), page.click(`${row(ids.failed)} a.cause`)]);
   assert.equal(new URL(page.url()).search, "?tag=tenant%3A42&cause=io");
@@ -431,6 +431,44 @@ test("a result cannot run script, post a form or phone home", async () => {
   await context.close();
   drain.closeAllConnections();
   drain.close();
+});
+
+test("bytes are shown as a picture or byte by byte, and arrive as they are", () => on(`ui/task/${ids.png}/result`, async page => {
+  await page.waitForFunction(() => document.querySelector("img.result")?.naturalWidth === 1);
+  const download = async () => {
+    const [started] = await Promise.all([page.waitForEvent("download"), page.click("#value >> text=Download")]);
+    return [started.suggestedFilename(), Buffer.concat(await (await started.createReadStream()).toArray()).toString("base64")];
+  };
+  const [name, bytes] = await download();
+  assert.match(name, /^result-[0-9a-f-]+\.png$/);
+  assert.equal(bytes, PNG);
+  await Promise.all([page.waitForNavigation(), page.click("text=Show bytes")]);
+  assert.match(await page.textContent(".hex"), /^00000000 {2}89 50 4e 47/);
+  await page.goto(`${server.url}ui/task/${ids.bytes}/result`);
+  await Promise.all([page.waitForNavigation(), page.click("text=after ›")]);
+  assert.match(await page.textContent(".hex"), /^00001000 {2}00 07 0e 15/);
+  await Promise.all([page.waitForNavigation(), page.click("text=after ›")]);
+  assert.match(await page.textContent("#value"), /Bytes 8,192 to 8,999 of 9,000/);
+  assert.match((await download())[0], /\.bin$/);
+}));
+
+test("a running task shows where it is, and follows it", async () => {
+  const spins = await server.task({do: "spin"});
+  for (const width of [1280, 320]) {
+    await on(`ui/task/${spins}`, async page => {
+      await page.waitForFunction(() => /misbehave::spin/.test(document.querySelector(".functions")?.textContent));
+      assert.match(await page.textContent("#activity"), /computing/);
+      assert.deepEqual(await violations(page), []);
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0);
+    }, {viewport: {width, height: 900}});
+  }
+  await server.send("POST", `task/${spins}/cancel`);
+  const waits = await server.task({do: "sleep", ms: 600_000});
+  await on(`ui/task/${waits}`, async page => {
+    await page.waitForFunction(() => /waiting: sleeping until/.test(document.querySelector("#activity").textContent));
+    await server.send("POST", `task/${waits}/cancel`);
+    await page.waitForFunction(() => !document.querySelector("#activity").textContent.trim());
+  });
 });
 
 test("an upload shows what changes before it is taken, and a schedule is made", () => on("ui/plugins", async page => {
@@ -591,3 +629,152 @@ test("it works under a sub-path", async () => {
     proxy.close();
   }
 });
+
+// --- As a new user would: by the keyboard alone, and on a phone ---
+
+/** Goes from element to element, as Tab does, until one of this kind has the focus, which has to be seen. */
+async function tabTo(page, selector) {
+  for (let presses = 0; presses < 150; presses++) {
+    const found = await page.evaluate(selector => {
+      const here = document.activeElement;
+      if (!here.matches(selector)) return null;
+      const [box, style] = [here.getBoundingClientRect(), getComputedStyle(here)];
+      const [x, y] = [Math.min(box.right - 1, Math.max(box.left + 1, box.left + box.width / 2)), box.top + box.height / 2];
+      const top = document.elementFromPoint(x, y);
+      return {ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2, seen: Boolean(top) && (here.contains(top) || top.contains(here)), y};
+    }, selector);
+    if (found) {
+      assert.ok(found.ring, `${selector} has a ring around it`);
+      assert.ok(found.seen, `${selector} is not hidden by anything at ${found.y}`);
+      return;
+    }
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`${selector} is not reached by Tab`);
+}
+const press = (page, ...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
+const arrive = (page, ...keys) => Promise.all([page.waitForNavigation(), press(page, ...keys)]);
+async function fits(page) {
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0, `${page.url()} scrolls sideways`);
+}
+
+for (const width of [1280, 360]) {
+  const options = {viewport: {width, height: 740}};
+
+  test(`by the keyboard alone, ${width} pixels wide: submit, watch, find what failed, retry all that match`, () => on("ui/", async page => {
+    const tag = `keys-${width}`;
+    await arrive(page, "n");
+    await tabTo(page, "select[name=plugin]");
+    await page.keyboard.type("misb");
+    await tabTo(page, "form.filters button");
+    await arrive(page, "Enter");
+    assert.match(page.url(), /plugin=misbehave/);
+    await tabTo(page, "textarea[name=input]");
+    await page.keyboard.type('{"do": "fail", "kind": "io", "message": "no route", "permanent": true}');
+    await tabTo(page, "main form summary");
+    await press(page, "Enter");
+    await tabTo(page, "input[name=option-tags]");
+    await page.keyboard.type(tag);
+    await fits(page);
+    await tabTo(page, "main form button.primary");
+    await arrive(page, "Enter");
+    // It is watched without a key, until it has failed.
+    await page.waitForFunction(() => document.querySelector("#head .state.failed"));
+    assert.match(await page.textContent("#progress"), /no route/);
+    await fits(page);
+    await arrive(page, "g", "t");
+    await tabTo(page, '#tabs a[href*="state=failed"]');
+    await arrive(page, "Enter");
+    await tabTo(page, "form.filters input[name=tag]");
+    await page.keyboard.type(tag);
+    await arrive(page, "Enter");
+    assert.equal(new URL(page.url()).search, `?state=failed&tag=${tag}`);
+    await fits(page);
+    await tabTo(page, 'a[href*="action=retry"]');
+    await press(page, "Enter");
+    await page.locator("dialog[open]").waitFor();
+    assert.match(await page.textContent("#dialog-title"), /Retry 1 task\?/);
+    await tabTo(page, "dialog button[type=submit]");
+    await arrive(page, "Enter");
+    assert.match(await page.textContent(".flash"), /Submitted 1 task again/);
+    await fits(page);
+  }, options));
+
+  test(`by the keyboard alone, ${width} pixels wide: upload a plugin, make a schedule, delete both`, () => on("ui/", async page => {
+    const name = `typed-${width}`;
+    await arrive(page, "g", "p");
+    await tabTo(page, "form.upload input[name=name]");
+    await page.keyboard.type(name);
+    await tabTo(page, "form.upload input[name=file]");
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), press(page, "Space")]);
+    await chooser.setFiles(`${server.plugins}/noop.wasm`);
+    await tabTo(page, "form.upload button.primary");
+    await press(page, "Enter");
+    await page.locator("dialog[open]").waitFor();
+    assert.match(await page.textContent("#dialog-title"), new RegExp(`Add ${name}\\?`));
+    await tabTo(page, "dialog button.primary");
+    await arrive(page, "Enter");
+    assert.match(await page.textContent(".flash"), /in service/);
+    await page.locator(`#p-${name}`).waitFor();
+    await fits(page);
+    await arrive(page, "g", "s");
+    for (const [field, text] of [["input[name=name]", name], ["input[name=cron]", "30 2 * * *"]]) {
+      await tabTo(page, `#new ${field}`);
+      await page.keyboard.type(text);
+    }
+    await tabTo(page, "#new textarea[name=task]");
+    await press(page, "Control+a");
+    await page.keyboard.type(`{"plugin": "${name}"}`);
+    await tabTo(page, "#new button.primary");
+    await arrive(page, "Enter");
+    assert.match(await page.textContent(`#s-${name}`), /at 02:30 every day/);
+    await fits(page);
+    for (const [keys, card] of [[["g", "s"], `#s-${name}`], [["g", "p"], `#p-${name}`]]) {
+      if (!page.url().includes(card.startsWith("#s") ? "schedules" : "plugins")) await arrive(page, ...keys);
+      await tabTo(page, `${card} a.danger`);
+      await press(page, "Enter");
+      await page.locator("dialog[open]").waitFor();
+      await tabTo(page, "dialog button[type=submit]");
+      await arrive(page, "Enter");
+      assert.equal(await page.locator(card).count(), 0);
+    }
+  }, options));
+}
+
+test("by touch on a phone: submit, watch, find what failed, retry, upload, schedule", () => on("ui/", async page => {
+  const go = text => Promise.all([page.waitForNavigation(), page.tap(`header nav >> text=${text}`)]);
+  await go("Submit");
+  await page.selectOption("select[name=plugin]", "misbehave");
+  await Promise.all([page.waitForNavigation(), page.tap("form.filters button")]);
+  await page.fill("textarea[name=input]", '{"do": "fail", "kind": "io", "message": "no route", "permanent": true}');
+  await page.tap("main form summary");
+  await page.fill("input[name=option-tags]", "touch");
+  await Promise.all([page.waitForNavigation(), page.tap("main form button.primary")]);
+  await page.waitForFunction(() => document.querySelector("#head .state.failed"));
+  await fits(page);
+  await go("Tasks");
+  await Promise.all([page.waitForNavigation(), page.tap("nav.tabs >> text=failed")]);
+  await page.fill("form.filters input[name=tag]", "touch");
+  await Promise.all([page.waitForNavigation(), page.tap("form.filters button")]);
+  await page.tap("text=Retry all…");
+  await Promise.all([page.waitForNavigation(), page.tap("dialog button[type=submit]")]);
+  assert.match(await page.textContent(".flash"), /Submitted 1 task again/);
+  await go("Plugins");
+  await page.fill("form.upload input[name=name]", "touched");
+  await page.setInputFiles("form.upload input[name=file]", `${server.plugins}/noop.wasm`);
+  await page.tap("form.upload button.primary");
+  await Promise.all([page.waitForNavigation(), page.tap("dialog button.primary")]);
+  await page.locator("#p-touched").waitFor();
+  await go("Schedules");
+  await page.fill("#new input[name=name]", "touched");
+  await page.fill("#new input[name=cron]", "30 2 * * *");
+  await Promise.all([page.waitForNavigation(), page.tap("#new button.primary")]);
+  await fits(page);
+  // What a finger has to hit is large enough, links within a sentence apart.
+  for (const path of ["ui/", "ui/tasks", `ui/task/${ids.running}`, "ui/plugins", "ui/schedules", "ui/submit"]) {
+    await page.goto(server.url + path);
+    const small = await page.$$eval("button, .button, summary, select, input:not([type=hidden])", all => all.filter(element => element.checkVisibility() && element.getBoundingClientRect().height > 1).filter(element => Math.min(element.getBoundingClientRect().height, element.getBoundingClientRect().width) < 23.5).map(element => element.outerHTML.slice(0, 120)));
+    assert.deepEqual(small, [], path);
+  }
+  for (const path of ["schedules/touched", "plugins/touched"]) await server.send("DELETE", path);
+}, {viewport: {width: 360, height: 740}, hasTouch: true, isMobile: true}));

@@ -17,6 +17,10 @@ export const HOSTILE = "\"'><img src=x onerror=\"document.title='hit'\"><script>
 /** A line in every colour of a terminal, with other effects of one. */
 export const COLOURS = `${[0, 1, 2, 3, 4, 5, 6, 7].map(n => `\x1b[3${n}mcolour ${n}\x1b[1m bold\x1b[0m`).join(", ")} \x1b[38;5;12mbright\x1b[48;5;1m \x1b[38;2;1;2;3mtrue\x1b[2J\x1b]0;title\x07 <b>end</b> \x1b[31`;
 
+/** The smallest picture in PNG, and bytes that are no text, both as base64. */
+export const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+export const BYTES = Buffer.from(Array.from({length: 9_000}, (_, n) => n * 7 % 256)).toString("base64");
+
 /** Starts a server on a free port, with the guests of the tests as plugins. */
 export async function start(...more) {
   const folder = mkdtempSync(join(tmpdir(), "wasmill-ui-"));
@@ -24,6 +28,10 @@ export async function start(...more) {
   mkdirSync(plugins);
   for (const name of ["misbehave", "noop", "words"]) copyFileSync(join(guests, `${name}.wasm`), join(plugins, `${name}.wasm`));
   writeFileSync(join(plugins, "broken.wasm"), "not WebAssembly");
+  for (const output of ["png", "bytes"]) {
+    copyFileSync(join(guests, "misbehave.wasm"), join(plugins, `${output}.wasm`));
+    writeFileSync(join(plugins, `${output}.toml`), `output = "${output}"\n`);
+  }
   writeFileSync(join(plugins, "misbehave.toml"), 'description = "Does what its input says, most of it badly."\n[limits]\nconcurrency = 50\n');
   let child;
   const server = {
@@ -88,12 +96,15 @@ export async function fill(server) {
   ids.hostile = await server.task({do: "fail", kind: "io", message: HOSTILE}, {tags: ["<b>tag</b>"], group: "<i>group</i>"});
   ids.html = await server.task({do: "echo", text: `<!doctype html><h1>Report</h1><script>document.title='hit';fetch('http://127.0.0.1:${server.port}/drain',{method:'POST'})</script><form method=post action='http://127.0.0.1:${server.port}/drain'><button id=go>go</button></form><img src='http://127.0.0.1:${server.port}/leak'>`});
   ids.svg = await server.task({do: "echo", text: "<svg xmlns='http://www.w3.org/2000/svg' width='120' height='60'><rect width='120' height='60' fill='teal'/><script>document.title='hit'</script></svg>"});
+  for (const [plugin, text] of [["png", PNG], ["bytes", BYTES]]) {
+    ids[plugin] = await server.send("POST", "task", {plugin, input: {do: "echo", text}}).then(task => task.id);
+  }
   ids.log = await server.task({do: "lines", count: 300, ms: 0});
   ids.colours = await server.task({do: "log", out: COLOURS, err: "plain"});
   ids.huge = await server.task({do: "result", bytes: 900_000});
   for (let n = 0; n < 12; n++) await server.send("POST", "task", {plugin: "words", input: {text: `the quick brown fox ${n}`}, tags: ["batch"]}).catch(() => server.send("POST", "task", {plugin: "noop", tags: ["batch"]}));
   ids.webhook = await server.send("POST", "task", {plugin: "noop", webhook: {url: "http://203.0.113.1/hook"}}).then(task => task.id);
-  for (const name of ["completed", "hostile", "html", "svg", "log", "colours", "huge", "webhook"]) await server.until(ids[name], ["hostile"].includes(name) ? "failed" : "completed");
+  for (const name of ["completed", "hostile", "html", "svg", "png", "bytes", "log", "colours", "huge", "webhook"]) await server.until(ids[name], ["hostile"].includes(name) ? "failed" : "completed");
   await server.until(ids.failed, "failed");
   ids.running = await server.task({do: "progress", fraction: 0.31, note: "page 12 of 40", ms: 600_000}, {tags: ["tenant:42"]});
   ids.busy = await server.task({do: "lines", count: 100_000, ms: 400});
@@ -113,7 +124,7 @@ export async function fill(server) {
 export const pages = ids => [
   "ui/", "ui/tasks", "ui/tasks?state=failed&tag=tenant%3A42", "ui/tasks?state=nonsense", "ui/act?action=retry&select=all&state=failed",
   `ui/task/${ids.running}`, `ui/task/${ids.failed}`, `ui/task/${ids.hostile}`, `ui/task/${ids.log}`, `ui/task/${ids.colours}`, `ui/task/${ids.completed}/result`,
-  `ui/task/${ids.html}/result?as=page`, `ui/task/${ids.svg}/result`, `ui/task/${ids.huge}/result`, `ui/task/${ids.hostile}/input`,
+  `ui/task/${ids.html}/result?as=page`, `ui/task/${ids.svg}/result`, `ui/task/${ids.png}/result`, `ui/task/${ids.bytes}/result?from=4096`, `ui/task/${ids.huge}/result`, `ui/task/${ids.hostile}/input`,
   `ui/task/${ids.saved}/checkpoint`, `ui/task/${ids.blocked}/depends`, `ui/task/${ids.webhook}/webhook`, `ui/task/${ids.hostile}/record`,
   "ui/find?text=nightly", "ui/find?text=nothing+like+it", "ui/plugins", "ui/plugin?name=noop", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/doctor", "ui/keys", "ui/hosts", "ui/nothing",
 ];
