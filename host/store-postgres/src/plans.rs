@@ -11,7 +11,7 @@ use crate::connection::schema;
 use crate::connection::server::{Purpose, Server};
 use crate::dependency::resolution;
 use crate::postgres_server::PostgresServer;
-use crate::queue::{claim, finish, post_event, new_rows, promote};
+use crate::queue::{claim, finish, new_rows, post_event, promote};
 use crate::read::{filtered_list, queries};
 use crate::schedule::schedules;
 

@@ -26,7 +26,7 @@ async fn a_suspended_guest_names_its_time_and_completes_after_it() {
     assert_eq!(details.kind, PluginKind::Suspendable);
     let host = Arc::new(Host::default());
     let input = r#"{"min_ms":60,"max_ms":60,"fail_rate":0}"#;
-    let Ok(RunStep::Suspended(Suspension { wait, state })) = step(&runtime, input, &host).await else {
+    let Ok(RunStep::Suspended(Suspension { wait, state, .. })) = step(&runtime, input, &host).await else {
         panic!("it is suspended first")
     };
     assert!(wait <= Duration::from_millis(60) && wait >= Duration::from_millis(10), "{wait:?}");
