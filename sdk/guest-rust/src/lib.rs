@@ -52,7 +52,9 @@ mod wasi;
 pub use bindings::plugin::wasmill::task::types::{
     Dependency, Event, Failure, FailureKind, Outcome, Retry, RunContext, SaveError,
 };
-pub use host::{StopRequested, context, dependencies, next_event, progress, restore, save, sleep, stop_requested};
+pub use host::{
+    StopRequested, context, dependencies, next_event, progress, restore, save, sleep, stop_requested,
+};
 #[cfg(feature = "serde")]
 pub use json::{restore_json, run_json, save_json, step_json};
 pub use step::Step;
