@@ -67,7 +67,7 @@ pub(crate) async fn authorize(
     let spec = authorizer.spec(&request);
     let (needs, bounds) = spec.map_or((Needs::Nothing, Bounds::Nothing), |spec| (spec.needs, spec.bounds));
     let audited =
-        spec.filter(|spec| is_audited(request.method(), spec.needs)).map(|spec| Audited::of(spec, &request));
+        spec.filter(|spec| is_audited(request.method(), spec)).map(|spec| Audited::of(spec, &request));
     if access.is_open() || needs == Needs::Nothing {
         let response = next.run(request).await;
         authorizer.tell(audited, &Identity::default(), &response);
@@ -140,10 +140,11 @@ fn end_with_key(response: Response, access: &Access, identity: Option<Identity>)
     })
 }
 
-/// Returns true for what the audit tells: every change but a submit, whose task names the key.
-fn is_audited(method: &Method, needs: Needs) -> bool {
+/// Returns true for what the audit tells: every change but a submit, whose new task names the key.
+fn is_audited(method: &Method, spec: &RequestSpec) -> bool {
     let is_change = !matches!(*method, Method::GET | Method::HEAD);
-    is_change && !matches!(needs, Needs::Nothing | Needs::Scope(Scope::Submit))
+    let is_submit = spec.needs == Needs::Scope(Scope::Submit) && spec.bounds != Bounds::Task;
+    is_change && !is_submit && spec.needs != Needs::Nothing
 }
 
 /// What the audit says of a request that is not answered yet.

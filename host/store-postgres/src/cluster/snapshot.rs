@@ -136,7 +136,10 @@ mod tests {
         assert_eq!(oldest(&connection, HELD_MIN).await.expect("read"), None, "it is young");
         connection.batch(&held.ended_by).await.expect("ended");
         holder.closed().await;
-        assert_eq!(oldest(&connection, Duration::ZERO).await.expect("read"), None);
+        // Its process ends a little later.
+        while oldest(&connection, Duration::ZERO).await.expect("read").is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     #[tokio::test]
