@@ -258,7 +258,7 @@ async fn dependency_results_that_are_too_large_fail_the_attempt() {
 
 #[tokio::test]
 async fn results_outlive_retention_until_their_dependents_finish() {
-    let server = Server::start(&["--keep-for", "200ms"]);
+    let server = Server::start(&["--keep-for", "1s"]);
     let client = server.client();
     let first = client.submit(&echo("kept")).await;
     let forgotten = client.submit(&echo("forgotten")).await;

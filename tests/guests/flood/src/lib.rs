@@ -477,6 +477,7 @@ fn of_request(function: &str, url: &str) -> bool {
 fn task(function: &str) -> bool {
     match function {
         "dependencies" => often_freed(host::dependencies),
+        "next-event" => often_freed(host::next_event),
         "context" => often_freed(host::context),
         "progress" => {
             let long = large();
