@@ -14,11 +14,11 @@ use serde_json::json;
 use wasmill_tests::Client;
 
 /// What each connection asks for, and how often: a hundred requests a second in all. Submits wait for the disk, which is
-/// not the server's alone, so they are also told apart.
+/// not the server's alone, so they are counted apart, too.
 const CONNECTIONS: [Asks; 4] = [Asks::Submit, Asks::Record, Asks::List, Asks::Statistics];
 const PACE: Duration = Duration::from_millis(40);
 
-/// The quantile that is compared, and the most that it may be worse under attack. It is told, not asserted: on a busy
+/// The quantile that is compared, and the most that it may be worse under attack. It is printed, not asserted: on a busy
 /// machine both are noise.
 const QUANTILE: f64 = 0.99;
 const WORSE_MAX: f64 = 2.0;
@@ -164,7 +164,7 @@ async fn connection(
         let during = phase.load(Ordering::Relaxed);
         let answer = ask(&client, asks, &task).await;
         let latency = due.elapsed();
-        // A request that began in another turn tells of neither.
+        // A request that began in another turn counts for neither.
         let is_of_turn = during == phase.load(Ordering::Relaxed);
         match answer {
             Err(fault) => measured.faults.push(fault),

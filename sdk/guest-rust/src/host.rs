@@ -9,7 +9,7 @@ use crate::{Dependency, Event, RunContext, SaveError};
 /// The host asked the run to stop: its task is cancelled with a grace period, or the host shuts down.
 ///
 /// It turns into a [`Failure`](crate::Failure), which is the right end of such a run: after a shutdown it does not
-/// count as an attempt, and the task goes on from its checkpoint.
+/// count as an attempt, and the task continues from its checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopRequested;
 

@@ -169,7 +169,7 @@ fn what_cannot_start_is_told() {
         output.status.code() == Some(5) && printed.contains("gone of --watch does not exist"),
         "{printed}"
     );
-    // A build that makes no plugin is told of, and may make one after a change.
+    // A build that makes no plugin is reported, and may make one after a change.
     let mut dev = Dev::start(project.path(), &["other.wasm"]);
     dev.until("the build succeeded, but there is no other.wasm", 1);
     dev.until("waiting for a change", 1);

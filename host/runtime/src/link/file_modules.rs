@@ -1,5 +1,5 @@
-//! The file functions of WASI preview 1, and all functions of preview 0: wasmtime's implementation, with limits on open files and writes, on the
-//! executor of the plugin.
+//! The file functions of WASI preview 1, and all functions of preview 0: wasmtime's implementation, with limits on open
+//! files and writes, on the executor of the plugin.
 //!
 //! They replace wasmtime's functions. wasmtime's table of file descriptors is private, so `open` mirrors it. The
 //! same rules apply as in `file_components`.
@@ -21,8 +21,8 @@ use crate::guest::state::Guest;
 use crate::link::preview1::PREVIEW1 as MODULE;
 
 /// Links functions that delegate, with what the limits add: `unless` is an error with which the call is refused,
-/// `changes` are the names that it changes in a scratch folder, `creates in` is the folder in which it creates something. A denial is logged for that folder, else for the first
-/// argument.
+/// `changes` are the names that it changes in a scratch folder, `creates in` is the folder in which it creates something.
+/// A denial is logged for that folder, else for the first argument.
 macro_rules! link {
     ($linker:ident: $($name:ident($first:ident: i32 $(, $more:ident: $kind:ty)*)
         $(creates in $new:ident)? $(unless |$call:ident| $refusal:expr)? $(, changes $change:expr)?;)*) => {
