@@ -119,9 +119,16 @@ async fn a_host_that_is_cut_from_the_database_says_so_and_comes_back() {
     let b = Server::start(&["--database", &url.replacen("wasmill@", "other@", 1), "--slots", "4"]);
     b.expect_errors();
     let (of_a, of_b) = (a.client(), b.client());
-    let cut = "ALTER ROLE other NOLOGIN; SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'other'";
+    // One after the other: within one transaction, who is cut off may log in again before it is committed.
+    let cut = || {
+        postgres.run("cut_off", "ALTER ROLE other NOLOGIN");
+        postgres.run(
+            "cut_off",
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'other'",
+        );
+    };
     // For less than its lease: nothing happens.
-    postgres.run("cut_off", cut);
+    cut();
     tokio::time::sleep(Duration::from_secs(2)).await;
     postgres.run("cut_off", "ALTER ROLE other LOGIN");
     let id = of_b.submit(&json!({"plugin": "noop"})).await;
@@ -135,7 +142,7 @@ async fn a_host_that_is_cut_from_the_database_says_so_and_comes_back() {
         }
         assert_eq!(of_b.delete(&format!("/task/{id}")).await.status, 204);
     };
-    postgres.run("cut_off", cut);
+    cut();
     until_ready(&of_b, StatusCode::SERVICE_UNAVAILABLE).await;
     let refused = of_b.post("/task", &json!({"plugin": "noop"})).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text);
