@@ -39,8 +39,8 @@ pub(crate) async fn activity(
 ) -> Result<impl IntoResponse, Problem> {
     let id = parse_task_id(&id)?;
     let task = require_task(id, api.store.get(id).await)?;
-    // The run first: one that ends meanwhile has no instance any more.
-    let run = api.scheduler.run_of(id);
+    // A task that has finished has a run for a moment more. The run before its instance: one that ends meanwhile has none.
+    let run = if task.state.is_final() { None } else { api.scheduler.run_of(id) };
     let instance = run
         .as_ref()
         .and_then(|run| api.runtime.instance(id).filter(|instance| instance.attempt == run.attempt));
