@@ -26,7 +26,7 @@ use crate::tally::Tally;
 
 /// How long a turn lasts, and how much of its beginning is not measured: what the one before left ends meanwhile.
 const TURN: Duration = Duration::from_secs(10);
-const SETTLE: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// nice(2) of the attackers.
 const NICENESS: i32 = 10;
@@ -120,9 +120,9 @@ async fn run(mut server: Server, turns: u64, only: Vec<String>) -> Result<()> {
 /// Measures the good client for a turn.
 async fn turn(good: &GoodClient, phase: Phase) {
     good.phase.store(Phase::Unmeasured as u8, Ordering::Relaxed);
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(WARM_UP).await;
     good.phase.store(phase as u8, Ordering::Relaxed);
-    tokio::time::sleep(TURN - SETTLE).await;
+    tokio::time::sleep(TURN - WARM_UP).await;
 }
 
 /// Compares the memory of the middle and the last third of the turns: what an attack needs at most is only known after

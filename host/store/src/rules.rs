@@ -6,5 +6,6 @@ pub mod finish;
 pub mod group_limits;
 pub mod key_usage;
 pub mod plugin_counts;
+pub mod post_event;
 pub mod prune;
 pub mod submit;

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use wasmill_model::{EventName, NewEvent, POSTED_EVENTS_MAX, PluginName, PostedEvent, TaskState, Timestamp};
+use wasmill_model::{EventName, NewEvent, PluginName, PostedEvent, TaskState, Timestamp, WakeOn};
 use wasmill_store::commit::large;
+use wasmill_store::rules::post_event;
 use wasmill_store::stored::wake_on;
-use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError, SubmittedTask};
+use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::queue::floors::lowering_floors;
 use crate::queue::idempotency;
-use crate::read::rows::{
-    get, host, limit_key, nanos, number, optional, parsed, seq, size, state, text, uuid,
-};
+use crate::read::rows::{get, host, limit_key, nanos, number, optional, parsed, seq, state, text, uuid};
 use crate::writer::batch::{Batch, Operation};
 
 const FIND: &str = "
@@ -65,28 +64,25 @@ impl Operation for PostEvent {
         if let Some(request) = &self.request
             && let Some(earlier) = idempotency::find(connection, request, self.now).await?
         {
-            return Ok(earlier.map(|earlier| self.replayed(&earlier.tasks)));
+            return Ok(earlier.map(|earlier| post_event::replayed(&earlier.tasks, self.now)));
         }
         let Some(row) = connection.optional(FIND, &[&uuid(self.event.task)]).await? else {
             return Ok(Ok(PostOutcome::NotFound));
         };
         let task = Found::read(&row)?;
-        if task.state.is_final() {
-            return Ok(Ok(PostOutcome::AlreadyFinal(task.state)));
-        }
-        if task.kept >= size(POSTED_EVENTS_MAX) {
-            return Ok(Ok(PostOutcome::Full));
+        if let Some(refused) = post_event::refusal(task.state, task.kept) {
+            return Ok(Ok(refused));
         }
         let NewEvent { name, payload, .. } = &self.event;
         let name = name.as_ref().map(EventName::as_str);
         let number = task.events_posted + 1;
         connection.execute(ADD, &[&task.seq, &number, &name, &payload.as_bytes()]).await?;
-        if task.state == TaskState::Suspended && wake_on::read(task.wake_on).event {
+        if post_event::wakes(task.state, task.wake_on) {
             self.wake(batch, &task).await?;
         }
         batch.writer_state.observe_time(nanos(self.now));
         if let Some(request) = &self.request {
-            let answer = SubmittedTask { id: self.event.task, created_at: self.now, holder: None };
+            let answer = post_event::kept_answer(self.event.task, self.now);
             idempotency::keep(connection, request, &[answer], self.now).await?;
         }
         Ok(Ok(PostOutcome::Posted { at: self.now, replayed: false }))
@@ -94,12 +90,6 @@ impl Operation for PostEvent {
 }
 
 impl PostEvent {
-    /// Answers as the first time.
-    fn replayed(&self, earlier: &[SubmittedTask]) -> PostOutcome {
-        let at = earlier.first().map_or(self.now, |earlier| earlier.created_at);
-        PostOutcome::Posted { at, replayed: true }
-    }
-
     /// Makes the task available.
     async fn wake(&self, batch: &mut Batch<'_>, task: &Found) -> Result<()> {
         batch.connection.execute(WAKE, &[&task.seq, &nanos(self.now)]).await?;
@@ -116,10 +106,10 @@ struct Found {
     state: TaskState,
     plugin: PluginName,
     limit_key: Option<Arc<str>>,
-    wake_on: i64,
+    wake_on: WakeOn,
     events_posted: i64,
     /// How many events no run has taken for good.
-    kept: i64,
+    kept: u64,
 }
 
 impl Found {
@@ -129,9 +119,9 @@ impl Found {
             state: state(row, 1)?,
             plugin: parsed(row, 2)?,
             limit_key: limit_key(row, 3)?,
-            wake_on: get(row, 4)?,
+            wake_on: wake_on::read(get(row, 4)?),
             events_posted: get(row, 5)?,
-            kept: get(row, 6)?,
+            kept: number(row, 6)?,
         })
     }
 }

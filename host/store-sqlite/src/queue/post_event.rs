@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use wasmill_model::{
-    EventName, Group, NewEvent, POSTED_EVENTS_MAX, PluginName, PostedEvent, TaskState, Timestamp,
-};
+use wasmill_model::{EventName, Group, NewEvent, PluginName, PostedEvent, TaskState, Timestamp, WakeOn};
 use wasmill_store::commit::large;
+use wasmill_store::rules::post_event;
 use wasmill_store::stored::wake_on;
-use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError, SubmittedTask};
+use wasmill_store::{Claim, IdempotencyKey, PostOutcome, StoreError};
 
 use crate::queue::idempotency;
-use crate::read::rows::{group, nanos, optional, parsed, seq, size, state};
+use crate::read::rows::{group, nanos, optional, parsed, seq, state};
 use crate::writer::batch::{Batch, Operation};
 
 pub(crate) const FIND: &str = "
@@ -52,30 +51,27 @@ impl Operation for PostEvent {
         if let Some(request) = &self.request
             && let Some(earlier) = idempotency::find(connection, request, self.now)?
         {
-            return Ok(earlier.map(|earlier| self.replayed(&earlier.tasks)));
+            return Ok(earlier.map(|earlier| post_event::replayed(&earlier.tasks, self.now)));
         }
         let mut find = connection.prepare_cached(FIND)?;
         let Some(task) = find.query_row([self.event.task.as_bytes()], Found::read).optional()? else {
             return Ok(Ok(PostOutcome::NotFound));
         };
-        if task.state.is_final() {
-            return Ok(Ok(PostOutcome::AlreadyFinal(task.state)));
-        }
         let kept: i64 = connection.prepare_cached(KEPT)?.query_one([task.seq], |row| row.get(0))?;
-        if kept >= size(POSTED_EVENTS_MAX) {
-            return Ok(Ok(PostOutcome::Full));
+        if let Some(refused) = post_event::refusal(task.state, kept.unsigned_abs()) {
+            return Ok(Ok(refused));
         }
         let number = task.events_posted + 1;
         let NewEvent { name, payload, .. } = &self.event;
         let name = name.as_ref().map(EventName::as_str);
         connection.prepare_cached(ADD)?.execute(params![task.seq, number, name, payload])?;
         connection.prepare_cached(NUMBER)?.execute([task.seq, number])?;
-        if task.state == TaskState::Suspended && wake_on::read(task.wake_on).event {
+        if post_event::wakes(task.state, task.wake_on) {
             self.wake(batch, &task)?;
         }
         batch.writer_state.observe_time(nanos(self.now));
         if let Some(request) = &self.request {
-            let answer = SubmittedTask { id: self.event.task, created_at: self.now, holder: None };
+            let answer = post_event::kept_answer(self.event.task, self.now);
             idempotency::keep(connection, request, &[answer], self.now)?;
         }
         Ok(Ok(PostOutcome::Posted { at: self.now, replayed: false }))
@@ -83,12 +79,6 @@ impl Operation for PostEvent {
 }
 
 impl PostEvent {
-    /// Answers as the first time.
-    fn replayed(&self, earlier: &[SubmittedTask]) -> PostOutcome {
-        let at = earlier.first().map_or(self.now, |earlier| earlier.created_at);
-        PostOutcome::Posted { at, replayed: true }
-    }
-
     /// Makes the task available.
     fn wake(&self, batch: &mut Batch<'_>, task: &Found) -> rusqlite::Result<()> {
         batch.connection.prepare_cached(WAKE)?.execute([task.seq, nanos(self.now)])?;
@@ -109,7 +99,7 @@ struct Found {
     plugin: PluginName,
     group: Option<Group>,
     limit_key: Option<Arc<str>>,
-    wake_on: i64,
+    wake_on: WakeOn,
     events_posted: i64,
 }
 
@@ -121,7 +111,7 @@ impl Found {
             plugin: parsed(row, 2)?,
             group: group(row, 3)?,
             limit_key: row.get(4)?,
-            wake_on: row.get(5)?,
+            wake_on: wake_on::read(row.get(5)?),
             events_posted: row.get(6)?,
         })
     }

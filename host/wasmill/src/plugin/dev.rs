@@ -129,7 +129,7 @@ async fn wait(
     tokio::select! {
         biased;
         () = child.end() => {}
-        // Whoever asks twice does not want to wait: dropping it kills it.
+        // A second request does not want to wait: dropping the child kills it.
         () = signals.next() => return Ok(Ended::Stopped),
     }
     Ok(ended)

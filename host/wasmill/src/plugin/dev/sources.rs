@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 /// The maximum number of files and folders that are looked at.
 const ENTRIES_MAX: usize = 50_000;
-/// Larger files are told apart by their metadata alone.
+/// Larger files are compared by their metadata alone.
 const HASHED_BYTES_MAX: u64 = 4 << 20;
 
 /// Folders that builds write to. So do those whose names begin with a dot.

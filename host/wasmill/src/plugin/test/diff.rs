@@ -36,7 +36,7 @@ pub(super) fn lines(expected: &str, got: &str) -> String {
     shown.join("\n")
 }
 
-/// Splits into lines; a text that ends within a line is told from one that ends with it.
+/// Splits into lines; a text that ends within a line differs from one that ends with it.
 fn split(text: &str) -> Vec<&str> {
     text.split('\n').collect()
 }
