@@ -308,19 +308,37 @@ impl Server {
         kib << 10
     }
 
-    /// Creates a key with these options, and waits until the server knows it, as its audit says: a request with a key that
-    /// is not known yet would count as one with a wrong key. Returns its text.
+    /// Creates a key with these options; see [`Server::change_key`]. Returns its text.
     ///
     /// # Panics
     ///
     /// If it cannot be created, or the server does not take it.
     pub fn create_key(&self, name: &str, options: &[&str]) -> String {
-        let made = wasmill(self.folder(), &[&["key", "create", name], options].concat());
-        assert_eq!(made.code, 0, "{}", made.err);
+        self.change_key(name, &[&["create", name], options].concat())
+    }
+
+    /// Rotates a key with these options; see [`Server::change_key`]. Returns the text of its successor.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be rotated, or the server does not take it.
+    pub fn rotate_key(&self, name: &str, options: &[&str]) -> String {
+        self.change_key(name, &[&["rotate", name], options].concat())
+    }
+
+    /// Runs a command of keys that makes a new one, and waits until the server knows that, as its audit says: a request with
+    /// a key that is not known yet would count as one with a wrong key, and an address may send few of those.
+    fn change_key(&self, name: &str, args: &[&str]) -> String {
         let (audit, path) = (self.folder().join("data/audit.log"), format!("\"path\":\"{name} "));
-        let is_new = |line: &str| line.contains("\"keyNew\"") && line.contains(&path);
+        let known = || {
+            let lines = std::fs::read_to_string(&audit).unwrap_or_default();
+            lines.lines().filter(|line| line.contains("\"keyNew\"") && line.contains(&path)).count()
+        };
+        let before = known();
+        let made = wasmill(self.folder(), &[&["key"], args].concat());
+        assert_eq!(made.code, 0, "{}", made.err);
         let start = Instant::now();
-        while !std::fs::read_to_string(&audit).is_ok_and(|lines| lines.lines().any(is_new)) {
+        while known() == before {
             assert!(start.elapsed() < DEADLINE, "the server does not know the key {name}: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
