@@ -5,6 +5,7 @@
 mod clock;
 mod duration;
 pub mod fault_point;
+mod file;
 mod histogram;
 mod id;
 mod limits;
@@ -22,6 +23,10 @@ mod trace;
 
 pub use clock::{Clock, SystemClock, TimeDelta, Timestamp, boot_time};
 pub use duration::{InvalidDuration, duration_pattern, parse_duration};
+pub use file::{
+    Content, ContentId, FILE_NAME_BYTES_MAX, FileBudget, FileDirection, FileLimits, FileName, FileRefusal,
+    InvalidFileName, OutputFile, TaskFile,
+};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use id::{IdEnd, IdPrefix, InvalidIdEnd, InvalidIdPrefix, InvalidTaskId, TaskId};
 pub use limits::{KeyLimits, LimitedKey, Limits, SLOTS_DEFAULT};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::shown_size;
+use crate::{FileLimits, shown_size};
 
 /// The number of slots, unless one is set or the machine affords fewer.
 pub const SLOTS_DEFAULT: u32 = 1_000;
@@ -26,6 +26,8 @@ pub struct Limits {
     pub disk_bytes: u64,
     /// Maximum bytes of a checkpoint.
     pub checkpoint_bytes: u64,
+    /// Limits of the files that come with a task, and of those that its run leaves.
+    pub files: FileLimits,
 }
 
 impl Default for Limits {
@@ -38,6 +40,7 @@ impl Default for Limits {
             log_bytes: 16 << 10,
             disk_bytes: 1 << 30,
             checkpoint_bytes: 1 << 20,
+            files: FileLimits::default(),
         }
     }
 }
@@ -49,7 +52,7 @@ pub struct KeyLimits {
     pub waiting_max: Option<u64>,
     /// Maximum running tasks.
     pub running_max: Option<u64>,
-    /// Maximum bytes of the inputs of its tasks, and of the results and logs of those that have ended.
+    /// Maximum bytes of the inputs and files of its tasks, and of the results and logs of those that have ended.
     pub stored_bytes_max: Option<u64>,
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    DependencyResult, Failure, LogStream, Meter, PluginName, PostedEvent, Progress, Rate, RetryOn, RunTrace,
-    TaskId, TaskResult, WakeOn,
+    ContentId, DependencyResult, Failure, LogStream, Meter, OutputFile, PluginName, PostedEvent, Progress,
+    Rate, RetryOn, RunTrace, TaskFile, TaskId, TaskResult, WakeOn,
 };
 
 /// A boxed future that may move between threads.
@@ -158,6 +158,38 @@ pub trait RunHost: Send + Sync {
     /// Fails if it could not be read; the run cannot continue.
     fn next_event(&self) -> BoxFuture<'_, Result<Option<PostedEvent>, String>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Returns true if files came with the task; cheap.
+    fn has_files(&self) -> bool {
+        false
+    }
+
+    /// Returns the files that came with the task.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they are not available; the run cannot continue.
+    fn input_files(&self) -> BoxFuture<'_, Result<Vec<TaskFile>, Failure>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Returns the next bytes of a file that came with the task, part by part from 0; none after its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they are not available; the run cannot continue.
+    fn read_file(&self, _content: ContentId, _part: u64) -> BoxFuture<'_, Result<Vec<u8>, Failure>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Keeps a file that the run leaves: it is stored with the result. It is read to its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be kept, or is larger than it was; the run has then failed.
+    fn keep_file(&self, _file: OutputFile) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// Sets the progress; cheap, never durable.

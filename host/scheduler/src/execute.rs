@@ -17,6 +17,7 @@ use wasmill_store::{Claimed, Lease, StoreError};
 use crate::guest::{Guest, GuestPoll, GuestResult, Kill};
 use crate::run::Run;
 use crate::shared::Shared;
+use crate::task_files::TaskFiles;
 use crate::task_host::TaskHost;
 
 /// How long to wait before retrying to store an outcome.
@@ -51,11 +52,14 @@ impl Run {
             timeout,
             backoff,
             input,
+            has_files,
             pass_results,
             checkpoint,
         } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
-        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), checkpoint, shared.config.log_bytes));
+        claim.log().keep(shared.config.log_bytes);
+        let files = TaskFiles::new(has_files);
+        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), checkpoint, files));
         let attempts = AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
         let run = RunRequest {
             task: claim.id,

@@ -21,6 +21,7 @@ mod scheduler;
 mod schedules;
 mod shared;
 mod stats;
+mod task_files;
 mod task_host;
 
 pub use inbox::{Accept, InboxRefusal, run_inbox};

@@ -1,4 +1,4 @@
-//! Retention: prunes old or surplus finished tasks and expired idempotency keys, in small steps.
+//! Retention: prunes old or surplus finished tasks, expired idempotency keys and files that no task has, in small steps.
 //!
 //! The binary runs it beside the scheduler. Each step is one short write. While tasks finish slowly, pauses between
 //! steps leave other writes twice the time; the faster tasks finish, the more steps run, so the limit holds under any
@@ -74,6 +74,11 @@ impl Retention {
                         Err(StoreError::Closed) => return,
                         Err(error) => tracing::debug!(%error, "failed to prune idempotency keys"),
                     }
+                    match sweep_files(&store, now.0).await {
+                        Ok(()) => {}
+                        Err(StoreError::Closed) => return,
+                        Err(error) => tracing::debug!(%error, "failed to remove files that no task has"),
+                    }
                 }
                 // A task that was protected before may be free now, so each scan starts at the oldest.
                 let mut pruner = Pruner::new(&store, self.keep_now(now.0, is_clock_steady));
@@ -148,6 +153,17 @@ async fn prune_idempotency_keys(store: &Store, now: Timestamp) -> Result<(), Sto
     loop {
         let start = Instant::now();
         if store.prune_keys(now).await? == 0 {
+            return Ok(());
+        }
+        sleep((PAUSE_FACTOR * start.elapsed()).max(Duration::from_millis(2))).await;
+    }
+}
+
+/// Removes the bytes of files that no task has any longer, in small steps.
+async fn sweep_files(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    loop {
+        let start = Instant::now();
+        if store.sweep_unused(now).await? == 0 {
             return Ok(());
         }
         sleep((PAUSE_FACTOR * start.elapsed()).max(Duration::from_millis(2))).await;

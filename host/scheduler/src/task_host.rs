@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmill_model::{
-    BoxFuture, Clock, DependencyResult, Failure, LogStream, Meter, Pinned, PostedEvent, Progress, RunHost,
-    RunTrace,
+    BoxFuture, Clock, ContentId, DependencyResult, Failure, LogStream, Meter, OutputFile, Pinned,
+    PostedEvent, Progress, RunHost, RunTrace, TaskFile,
 };
 use wasmill_store::{Checkpoint, Claim, Store};
 
 use crate::dependency_results;
+use crate::task_files::{self, TaskFiles};
 
 /// Minimum interval between two checkpoints of one run.
 const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -29,6 +30,7 @@ pub(crate) struct TaskHost {
     store: Store,
     clock: Arc<dyn Clock>,
     claim: Claim,
+    files: TaskFiles,
     /// The earliest time of the next checkpoint.
     next_checkpoint_at: Mutex<Option<Instant>>,
     /// The last checkpoint, until the guest reads it or saves another.
@@ -43,13 +45,13 @@ impl TaskHost {
         clock: Arc<dyn Clock>,
         claim: Claim,
         checkpoint: Checkpoint,
-        log_bytes: usize,
+        files: TaskFiles,
     ) -> Self {
-        claim.log().keep(log_bytes);
         Self {
             store,
             clock,
             claim,
+            files,
             checkpoint: Mutex::new(checkpoint),
             next_checkpoint_at: Mutex::default(),
             evicted: AtomicBool::new(false),
@@ -126,6 +128,22 @@ impl RunHost for TaskHost {
             }
             Ok(event)
         })
+    }
+
+    fn has_files(&self) -> bool {
+        self.files.has_any
+    }
+
+    fn input_files(&self) -> BoxFuture<'_, Result<Vec<TaskFile>, Failure>> {
+        Box::pin(self.files.inputs(&self.store, &self.claim))
+    }
+
+    fn read_file(&self, content: ContentId, part: u64) -> BoxFuture<'_, Result<Vec<u8>, Failure>> {
+        Box::pin(task_files::read(&self.store, content, part))
+    }
+
+    fn keep_file(&self, file: OutputFile) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.files.keep(&self.store, &self.claim, file, self.clock.now()))
     }
 
     fn progress(&self, progress: Progress) {

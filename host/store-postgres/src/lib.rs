@@ -7,6 +7,7 @@ mod address;
 mod cluster;
 mod config;
 mod connection;
+mod content;
 mod delivery;
 mod dependency;
 mod examine;

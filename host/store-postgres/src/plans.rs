@@ -16,8 +16,10 @@ use crate::read::{filtered_list, queries};
 use crate::schedule::schedules;
 
 /// Tables that grow with every task that is stored.
-const LARGE: [&str; 10] = [
+const LARGE: [&str; 12] = [
     "task",
+    "task_file",
+    "content_part",
     "input",
     "log",
     "checkpoint",
@@ -58,6 +60,9 @@ const FILL: &str = "
     INSERT INTO webhook SELECT seq, 'http://example.org', 'http://example.org', CASE WHEN seq % 100 = 0 THEN 'pending'
         ELSE 'delivered' END, seq, CASE WHEN seq % 100 = 0 THEN seq END FROM task;
     INSERT INTO webhook_attempt SELECT seq, 1, 1, 1 FROM task;
+    INSERT INTO task_file SELECT seq, false, 'a', 'text/plain', gen_random_uuid(), 1, 'd' FROM task WHERE seq % 3 = 0;
+    INSERT INTO content_part SELECT content, 0, 'x' FROM task_file;
+    INSERT INTO unused_content SELECT gen_random_uuid(), seq FROM task WHERE seq % 30 = 0;
     INSERT INTO idempotency (key, digest, created_at, answer) SELECT 'key-' || seq, 'd', seq, 'a' FROM task;
     ANALYZE";
 
@@ -202,6 +207,7 @@ fn value(kind: &str) -> &'static str {
         "float8" => "0.5",
         "uuid" => "'01900000-0000-7000-8000-000000000000'",
         "bytea" => "'\\x00'",
+        "_bool" => "'{true}'",
         "_int8" => "'{1000}'",
         "_text" => "'{plugin-3}'",
         "_float8" => "'{0.5}'",

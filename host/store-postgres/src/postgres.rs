@@ -2,6 +2,7 @@
 
 mod cluster;
 mod delivery;
+mod files;
 mod inbox;
 mod plugins;
 mod posted;

@@ -4,6 +4,7 @@
 //! operations are in folders by subject, and `sqlite` names them by the methods of the traits.
 
 mod config;
+mod content;
 mod delivery;
 mod dependency;
 mod file;

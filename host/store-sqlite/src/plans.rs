@@ -1,6 +1,7 @@
 //! Tests the query plans: a scan of all tasks would make every call slower with every task that ever
 //! finished.
 
+use crate::content::{task_files, unused};
 use crate::delivery::deliveries;
 use crate::dependency::{record, resolution, results};
 use crate::file::connection;
@@ -14,7 +15,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 118] = [
+const STATEMENTS: [&str; 131] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -133,6 +134,19 @@ const STATEMENTS: [&str; 118] = [
     save::DROP_CHECKPOINT,
     schedules::COUNT,
     schedules::COUNT_WITHIN,
+    task_files::ADD,
+    task_files::ADD_OUT_BYTES,
+    task_files::EXISTS,
+    task_files::LIST,
+    unused::BEGIN,
+    unused::USE,
+    unused::EXISTS,
+    unused::IS_USED,
+    unused::IS_UNUSED,
+    unused::OLDEST,
+    unused::DOOM,
+    unused::FORGET,
+    unused::RELEASE_ALL,
 ];
 
 /// Scans of these are intended: they hold unfinished tasks, or stop at a limit.

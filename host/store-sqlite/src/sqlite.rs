@@ -2,6 +2,7 @@
 
 mod cluster;
 mod delivery;
+mod files;
 mod posted;
 mod queue;
 mod read;
@@ -20,6 +21,8 @@ use wasmill_store::rules::plugin_counts::AllPluginCounts;
 use wasmill_store::{Backend, Lease, OwnHost, Recovery, Store, StoreError};
 
 use crate::config::SqliteConfig;
+use crate::content::folder::ContentFolder;
+use crate::content::leftover::remove_leftovers;
 use crate::file::folder::check_folder;
 use crate::file::home::Home;
 use crate::file::lock::Lock;
@@ -34,6 +37,7 @@ use crate::writer::{events, key_usage, plugin_counts};
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     readers: Arc<Readers>,
+    contents: Arc<ContentFolder>,
     // Dropped after the readers: closing the last connection empties the write-ahead log, and only this one
     // may write.
     writer: Writer,
@@ -89,7 +93,7 @@ impl Database {
     /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`]; then nothing was changed.
     pub fn start(self, now: Timestamp) -> Result<(Store, Recovery), StoreError> {
         let Self { config, path, lock, connection, is_checked } = self;
-        let SqliteConfig { dir: _, waiting_max, readers, log_bytes_max, tracer } = config;
+        let SqliteConfig { dir, waiting_max, readers, log_bytes_max, tracer } = config;
         let home = Arc::new(Home::of(path.clone()));
         let faulty = |error| fault::fault(&path, &error);
         let (recovery, writer_state) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
@@ -111,12 +115,15 @@ impl Database {
         );
         let writer = Writer::start(batcher, lock)?;
         let damage = Arc::new(OnceLock::new());
+        let contents = Arc::new(ContentFolder::new(&dir));
+        remove_leftovers(Arc::clone(&path), Arc::clone(&contents));
         if !is_checked {
             check_on(path, &damage);
         }
         let readers = Arc::new(Readers::new(home, readers));
         let sqlite = Sqlite {
             readers,
+            contents,
             writer,
             damage,
             stats,

@@ -11,8 +11,8 @@ pub mod webhook;
 pub use dependency::{dependencies, dependency_results, dependents};
 pub use reads::{events, log, read, search, tags, traces};
 pub use tasks::{
-    bulk, cancel_and_remove, claim, clock, fairness, finish, idempotency, insert, key_limits, posted, queue,
-    recover, retry, suspend,
+    bulk, cancel_and_remove, claim, clock, fairness, files, finish, idempotency, insert, key_limits, posted,
+    queue, recover, retry, suspend,
 };
 
 /// Creates a test of each case with a fresh [`Fixture`](crate::Fixture) of this type.
@@ -27,6 +27,9 @@ macro_rules! conformance {
                 no_limit_of_a_key_is_exceeded_by_a_thousand_at_once, a_key_stores_at_most_its_bytes,
                 a_checkpoint_does_not_count_and_a_removed_run_leaves_nothing,
                 a_group_at_its_limit_of_running_tasks_delays_no_other;
+            files: files_are_stored_with_their_task, a_content_that_no_task_takes_is_removed,
+                what_a_host_was_writing_goes_with_it, a_retry_has_the_files_of_its_task,
+                only_a_completed_run_leaves_files, files_count_for_the_key_of_their_task;
             claim: the_longest_available_task_of_each_plugin_is_claimed_first, only_requested_plugins_are_claimed,
                 no_task_is_claimed_twice, a_claim_returns_everything_its_run_needs, a_plugin_gets_at_most_its_quota, a_claim_stops_at_the_first_task_beyond_available_memory,
                 a_short_claim_returns_when_the_next_task_is_due, a_dropped_claim_is_requeued;

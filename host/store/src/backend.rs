@@ -3,6 +3,7 @@
 
 mod cluster;
 mod delivery;
+mod files;
 mod inbox;
 mod plugins;
 mod posted;
@@ -15,6 +16,7 @@ use std::fmt::Debug;
 
 pub use cluster::Cluster;
 pub use delivery::Deliveries;
+pub use files::Files;
 pub use inbox::Inbox;
 pub use plugins::SharedPlugins;
 pub use posted::PostedEvents;
@@ -41,6 +43,7 @@ pub trait Backend:
     + TaskReads
     + Schedules
     + Deliveries
+    + Files
     + Inbox
     + SharedPlugins
     + Upkeep

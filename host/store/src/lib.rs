@@ -11,6 +11,7 @@ pub mod commit;
 mod counts;
 mod error;
 mod event;
+mod files;
 mod folder_lock;
 pub mod live;
 mod retention;
@@ -22,7 +23,8 @@ mod task;
 mod webhook;
 
 pub use backend::{
-    Backend, Cluster, Deliveries, Inbox, PostedEvents, Schedules, SharedPlugins, TaskQueue, TaskReads, Upkeep,
+    Backend, Cluster, Deliveries, Files, Inbox, PostedEvents, Schedules, SharedPlugins, TaskQueue, TaskReads,
+    Upkeep,
 };
 pub use cluster::{
     HeldSnapshot, Host, HostReport, InboxBacklog, InboxOutcome, InboxRequest, InboxTask, Lease, OwnHost,
@@ -31,6 +33,7 @@ pub use cluster::{
 pub use counts::{CommitStats, Counts, CountsWithin, FinishedCounts, PluginCounts, Recovery, StoreStats};
 pub use error::StoreError;
 pub use event::{Event, EventKind, EventPayload};
+pub use files::{PART_BYTES, Staged, Staging};
 pub use folder_lock::{lock_file, locked_by_other};
 pub use live::{EventSample, LiveLog, LogLines, LogPart, Received, RunLog, Subscriber, TaskSubscriber};
 pub use retention::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     Backoff, Failure, Group, LimitedKey, NewDependencies, PluginName, Priority, ResultType, ScheduleName,
-    Tag, TaskId, TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, WakeOn, Webhook,
+    Tag, TaskFile, TaskId, TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, WakeOn, Webhook,
 };
 
 /// A validated task to store.
@@ -17,6 +17,8 @@ pub struct NewTask {
     pub plugin: PluginName,
     /// Input as JSON text.
     pub input: Option<String>,
+    /// The files that come with it.
+    pub files: Vec<TaskFile>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Wall-clock limit of an attempt.
@@ -63,6 +65,7 @@ impl NewTask {
             id: TaskId::new(),
             plugin,
             input: None,
+            files: Vec::new(),
             created_at,
             timeout,
             attempts_max: 1,
@@ -172,6 +175,8 @@ pub struct Task {
     pub submitted_by: Option<Arc<str>>,
     /// Whether it has a webhook.
     pub has_webhook: bool,
+    /// Whether it has files.
+    pub has_files: bool,
 }
 
 impl Task {
@@ -238,6 +243,7 @@ mod tests {
             group: None,
             submitted_by: None,
             has_webhook: false,
+            has_files: false,
         }
     }
 

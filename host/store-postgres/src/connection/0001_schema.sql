@@ -54,6 +54,9 @@ CREATE TABLE task (
     webhook_on      bigint,
     trace           text,
     input_bytes     bigint,
+    -- The bytes of the files that came with it, and of those that it left; NULL without any.
+    files_in        bigint,
+    files_out       bigint,
     log_lines       bigint NOT NULL DEFAULT 0,
     plugin_digest   text,
     usage           text,
@@ -102,6 +105,34 @@ CREATE TABLE posted_event (
     payload bytea  NOT NULL,
     PRIMARY KEY (seq, number)
 );
+
+-- The files of tasks.
+CREATE TABLE task_file (
+    seq        bigint NOT NULL,
+    -- Whether its run left it; else it came with the task.
+    is_output  bool   NOT NULL,
+    name       text   COLLATE "C" NOT NULL,
+    media_type text   NOT NULL,
+    content    uuid   NOT NULL,
+    bytes      bigint NOT NULL,
+    sha256     bytea  NOT NULL,
+    PRIMARY KEY (seq, is_output, name)
+);
+CREATE INDEX task_file_content ON task_file (content);
+
+-- Their bytes, a MiB in each row, written without the turn. Most do not compress.
+CREATE TABLE content_part (content uuid NOT NULL, part bigint NOT NULL, body bytea NOT NULL, PRIMARY KEY (content, part));
+ALTER TABLE content_part ALTER body SET STORAGE EXTERNAL;
+
+-- Contents that no task refers to, or that a task has ceased to refer to while others may: since when. 0 for those that
+-- may go at once; -1 for those that go, to which nothing may refer again.
+CREATE TABLE unused_content (
+    content uuid   PRIMARY KEY,
+    at      bigint NOT NULL,
+    -- The host that writes it.
+    host    bigint
+);
+CREATE INDEX unused_content_at ON unused_content (at);
 
 -- The tags once more, in the order in which a list reads them.
 CREATE TABLE tag (name text COLLATE "C" NOT NULL, seq bigint NOT NULL, PRIMARY KEY (name, seq));

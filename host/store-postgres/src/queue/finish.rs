@@ -9,6 +9,7 @@ use wasmill_store::stored::{usage, wake_on};
 use wasmill_store::{Claim, LogPart};
 
 use crate::connection::fault::Result;
+use crate::content::task_files;
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
@@ -112,6 +113,7 @@ pub(crate) async fn finish(batch: &mut Batch<'_>, run: &Finish) -> Result<Finish
         keep_log(batch, claim, &part).await?;
     }
     if to.is_final() {
+        task_files::add_outputs(batch, claim, &run.outputs()).await?;
         record::ended(batch, seq, to, run.now).await?;
         if claim.has_webhook() {
             deliveries::begin(batch, seq, to, run.now).await?;

@@ -10,6 +10,7 @@ use wasmill_store::rules::submit::{self, SubmitLimits, input_bytes};
 use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 use crate::connection::fault::Result;
+use crate::content::task_files;
 use crate::delivery::deliveries;
 use crate::dependency::record::{self, DependencyTarget};
 use crate::queue::idempotency;
@@ -36,7 +37,9 @@ impl Operation for Insert {
     const DURABLE: bool = true;
 
     fn cost(&self) -> u64 {
-        self.tasks.iter().map(|task| 1 + large(task.input.as_ref().map_or(0, String::len))).sum()
+        let cost =
+            |task: &NewTask| 1 + large(task.input.as_ref().map_or(0, String::len)) + task.files.len() as u64;
+        self.tasks.iter().map(cost).sum()
     }
 
     fn gather<'a>(&'a self, rows: &mut Gathered<'a>) {
@@ -114,6 +117,7 @@ pub(crate) fn is_plain(task: &NewTask) -> bool {
         && task.dependencies.is_none()
         && task.waiting_max.is_none()
         && task.limited_by.is_none()
+        && task.files.is_empty()
 }
 
 /// Returns the number of waiting tasks, including those that are written and not counted yet.
@@ -168,6 +172,9 @@ impl Insert {
         if let Err(full) = limits.count(index, task, batch) {
             return Ok(Err(full));
         }
+        if !task_files::exist(batch, &task.files).await? {
+            return Ok(Err(submit::files_gone()));
+        }
         if insert(batch, task, &awaited).await? {
             Ok(Ok(SubmittedTask { id: task.id, created_at: task.created_at, holder: None }))
         } else {
@@ -204,6 +211,7 @@ async fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarg
         }
     };
     let state = task.first_state();
+    task_files::add(batch, seq, &task.files).await?;
     if let Some(webhook) = &task.webhook {
         deliveries::add(batch, seq, webhook).await?;
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use uuid::Uuid;
 use wasmill_model::{NewTask, ScheduleName, Tag, TaskId};
+use wasmill_store::rules::submit::files_bytes;
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
@@ -18,18 +19,18 @@ const TASKS: &str = lowering_floors!(
     WITH moved AS (INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
         input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
         unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace,
-        submitted_by, key_space, limit_key)
+        submitted_by, key_space, limit_key, files_in)
     SELECT id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
         input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
         unique_key, string_to_array(tags, E'\\x1f'), schedule, retry_of, pending_dependencies, webhook_on, trace,
-        submitted_by, key_space, limit_key
+        submitted_by, key_space, limit_key, files_in
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::float8[], $13::bigint[], $14::float8[],
         $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::uuid[], $21::bigint[],
-        $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[]) AS new (id, plugin, state, created_at, ready_at, sort_key,
+        $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[], $27::bigint[]) AS new (id, plugin, state, created_at, ready_at, sort_key,
         wait_ns, attempts_max, timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms,
         backoff_jitter, priority, task_group, unique_key, tags, schedule, retry_of, pending_dependencies,
-        webhook_on, trace, submitted_by, key_space, limit_key)
+        webhook_on, trace, submitted_by, key_space, limit_key, files_in)
     ON CONFLICT (id) DO NOTHING
     RETURNING id, seq, plugin, task_group, state, sort_key)",
     "SELECT id, seq FROM moved"
@@ -151,6 +152,9 @@ impl<'a> NewRows<'a> {
                         .map(|task| task.unique.as_ref().map_or("", |unique| unique.space.as_str()))
                         .collect::<Vec<_>>(),
                     &tasks().map(|task| task.limited_by.as_ref().map(|key| &*key.name)).collect::<Vec<_>>(),
+                    &tasks()
+                        .map(|task| (!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed()))
+                        .collect::<Vec<_>>(),
                 ],
             )
             .await

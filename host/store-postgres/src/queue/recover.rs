@@ -7,6 +7,7 @@ use wasmill_store::rules::finish::{Finish, Finished};
 use wasmill_store::{Claim, Recovery};
 
 use crate::connection::fault::Result;
+use crate::content::unused;
 use crate::queue::finish;
 use crate::read::rows::{claim_ref, get, limit_key, number, parsed, task_id, traced};
 use crate::writer::batch::Batch;
@@ -23,6 +24,7 @@ const RUNNING: &str = "
 /// Finishes the attempts of up to `tasks_max` tasks whose host is dead.
 pub(crate) async fn recover(batch: &mut Batch<'_>, now: Timestamp, tasks_max: i64) -> Result<Recovery> {
     let mut recovery = Recovery::default();
+    unused::release(batch.connection).await?;
     for row in batch.connection.query(RUNNING, &[&tasks_max]).await? {
         let crash = match crashed(&row, batch.live_runs, now) {
             Err(error) if error.is_of_value() => {

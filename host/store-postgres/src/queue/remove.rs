@@ -27,7 +27,9 @@ pub(crate) const REMOVE: &str = "
         g AS (DELETE FROM dependency USING gone WHERE dependency.seq = gone.seq),
         h AS (DELETE FROM webhook USING gone WHERE webhook.seq = gone.seq),
         i AS (DELETE FROM webhook_attempt USING gone WHERE webhook_attempt.seq = gone.seq),
-        j AS (DELETE FROM posted_event USING gone WHERE posted_event.seq = gone.seq)
+        j AS (DELETE FROM posted_event USING gone WHERE posted_event.seq = gone.seq),
+        k AS (DELETE FROM task_file USING gone WHERE task_file.seq = gone.seq RETURNING task_file.content),
+        l AS (INSERT INTO unused_content (content, at) SELECT DISTINCT content, 0 FROM k ON CONFLICT (content) DO NOTHING)
     SELECT count(*) FROM gone";
 
 #[derive(Debug)]

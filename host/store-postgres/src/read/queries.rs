@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use tokio_postgres::Row;
 use wasmill_model::{
-    KeySpace, NewTask, OnConflict, PluginName, Reach, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey,
-    Webhook,
+    FileDirection, KeySpace, NewTask, OnConflict, PluginName, Reach, Task, TaskId, TaskState, Timestamp,
+    Unique, UniqueKey, Webhook,
 };
 use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
+use crate::content::task_files;
 use crate::delivery::deliveries;
 use crate::dependency::results;
 use crate::live::reports::AllReports;
@@ -36,7 +37,7 @@ const ATTEMPTS: &str = "
 const AGAIN: &str = "
     SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_max_ms,
         backoff_jitter, priority, tags, unique_key, input.body, pending_dependencies IS NOT NULL, task.seq,
-        webhook_on, url, origin, task_group, key_space
+        webhook_on, url, origin, task_group, key_space, files_in IS NOT NULL
     FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = $1";
 const LABELS: &str = "SELECT id, plugin, task_group, tags FROM task WHERE id = ANY ($1)";
 const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = $1";
@@ -214,11 +215,16 @@ pub(crate) async fn again(
     let key: Option<UniqueKey> = optional(&row, 10)?;
     let dependencies = if get(&row, 12)? { results::again(connection, get(&row, 13)?).await? } else { None };
     let space = KeySpace::new(get(&row, 18)?);
+    // The same contents: a retry has the files that came with the original, and not those that a run left.
+    let mut files =
+        if get(&row, 19)? { task_files::of_row(connection, get(&row, 13)?).await? } else { Vec::new() };
+    files.retain(|file| file.direction == FileDirection::Input);
     // All fields are named, so that nobody forgets to decide on a new one.
     let task = NewTask {
         id: new,
         plugin: parsed(&row, 0)?,
         input: text(&row, 11)?,
+        files,
         created_at: now,
         timeout: duration(&row, 2)?,
         attempts_max: number(&row, 3)?,

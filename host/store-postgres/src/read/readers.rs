@@ -16,12 +16,17 @@ use crate::connection::server::{PATIENCE, Purpose, RECONNECT_WAIT, Server};
 /// Maximum time of a query; the server ends it before, unless it is stopped itself.
 const SILENCE_MAX: Duration = Duration::from_secs(40);
 
+/// Maximum idle connections for writes that need no turn.
+const IDLE_WRITERS_MAX: usize = 2;
+
 /// The idle connections; further ones are opened on demand.
 #[derive(Debug)]
 pub(crate) struct Readers {
     server: Server,
     runtime: Handle,
     idle: Mutex<Vec<Arc<Connection>>>,
+    /// Idle connections for [`Readers::write_again`].
+    idle_writers: Mutex<Vec<Arc<Connection>>>,
     permits: Arc<Semaphore>,
     /// Since when no connection can be opened.
     lost_since: Mutex<Option<Instant>>,
@@ -38,6 +43,7 @@ impl Readers {
             server,
             runtime,
             idle: Mutex::default(),
+            idle_writers: Mutex::default(),
             permits,
             lost_since: Mutex::default(),
             outage_log,
@@ -93,11 +99,60 @@ impl Readers {
         written.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Runs short writes that need no turn and may be made twice, on a connection that further ones use. Runs them again if
+    /// it is lost, as in a restart of the server.
+    pub(crate) async fn write_again<T, F>(
+        self: &Arc<Self>,
+        write: impl FnOnce(Arc<Connection>) -> F + Clone + Send + 'static,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let readers = self.clone();
+        let written = self.runtime.spawn(async move {
+            let written = readers.write_until_found(write).await;
+            written.map_err(|error| error.of_store(&readers.server.address.to_string()))
+        });
+        written.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn write_until_found<T, F>(&self, write: impl FnOnce(Arc<Connection>) -> F + Clone) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let began = Instant::now();
+        let mut idle = self.idle_writers().pop().filter(|connection| !connection.is_closed());
+        loop {
+            let write = write.clone();
+            let connection = match idle.take() {
+                Some(connection) => Ok(connection),
+                None => self.server.connect(Purpose::Live).await,
+            };
+            let written = match connection {
+                Ok(connection) => write(connection.clone()).await.map(|written| (written, connection)),
+                Err(error) => Err(error),
+            };
+            match written {
+                Ok((written, connection)) => {
+                    let mut idle = self.idle_writers();
+                    if idle.len() < IDLE_WRITERS_MAX && !self.permits.is_closed() {
+                        idle.push(connection);
+                    }
+                    return Ok(written);
+                }
+                Err(error) if error.is_lost() && began.elapsed() < PATIENCE => sleep(RECONNECT_WAIT).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Waits until no read is running and closes every connection.
     pub(crate) async fn close(&self) {
         let all = self.permits.acquire_many(self.readers).await;
         self.permits.close();
         self.idle().clear();
+        self.idle_writers().clear();
         drop(all);
     }
 
@@ -145,6 +200,10 @@ impl Readers {
 
     fn lost_since(&self) -> MutexGuard<'_, Option<Instant>> {
         self.lost_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle_writers(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.idle_writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {

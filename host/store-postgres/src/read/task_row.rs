@@ -29,7 +29,8 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL, submitted_by, task.host, result_type, wake_on, events_posted ",
+            "webhook_on IS NOT NULL, submitted_by, task.host, result_type, wake_on, events_posted, ",
+            "files_in IS NOT NULL OR files_out IS NOT NULL ",
             "FROM task ",
             $tail
         )
@@ -78,6 +79,7 @@ pub(crate) fn task_row(row: &Row) -> Result<TaskRow> {
         backoff: backoff(row, 28)?,
         stop_requested_at: optional_time(row, 32)?,
         has_webhook: get(row, 33)?,
+        has_files: get(row, 39)?,
         submitted_by: get::<Option<&str>>(row, 34)?.map(Arc::from),
     };
     Ok(TaskRow { seq: get(row, 0)?, token: get(row, 1)?, host: get(row, 35)?, task })

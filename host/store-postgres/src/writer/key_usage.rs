@@ -17,7 +17,8 @@ const CLEAR: &str = "DELETE FROM key_usage";
 const RECOUNT: &str = "
     INSERT INTO key_usage (key, waiting, stored_bytes)
     SELECT limit_key, count(*) FILTER (WHERE state IN ('available', 'scheduled', 'suspended', 'blocked')),
-        sum(coalesce(input_bytes, 0) + CASE WHEN finished_at IS NULL THEN 0 ELSE coalesce(length(result), 0)
+        sum(coalesce(input_bytes, 0) + coalesce(files_in, 0)
+            + CASE WHEN finished_at IS NULL THEN 0 ELSE coalesce(length(result), 0) + coalesce(files_out, 0)
             + coalesce((SELECT length(body) FROM log WHERE log.seq = task.seq), 0) END)
     FROM task WHERE limit_key IS NOT NULL GROUP BY limit_key";
 const COUNT: &str = "
@@ -26,11 +27,12 @@ const COUNT: &str = "
         stored_bytes = key_usage.stored_bytes + excluded.stored_bytes";
 /// The bytes of an ended task that its end has added.
 const ENDED_BYTES: &str = "
-    SELECT (coalesce(length(result), 0) + coalesce((SELECT length(body) FROM log WHERE log.seq = task.seq), 0))::bigint
+    SELECT (coalesce(length(result), 0) + coalesce(files_out, 0) + coalesce((SELECT length(body) FROM log WHERE log.seq = task.seq), 0))::bigint
     FROM task WHERE seq = $1";
 /// The key of a task and all bytes that it takes up.
 const STORED_BYTES: &str = "
-    SELECT limit_key, (coalesce(input_bytes, 0) + CASE WHEN finished_at IS NULL THEN 0 ELSE coalesce(length(result), 0)
+    SELECT limit_key, (coalesce(input_bytes, 0) + coalesce(files_in, 0)
+        + CASE WHEN finished_at IS NULL THEN 0 ELSE coalesce(length(result), 0) + coalesce(files_out, 0)
         + coalesce((SELECT length(body) FROM log WHERE log.seq = task.seq), 0) END)::bigint
     FROM task WHERE seq = $1 AND limit_key IS NOT NULL";
 

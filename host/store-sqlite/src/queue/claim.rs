@@ -29,7 +29,7 @@ pub(crate) const CLAIMED: &str = "
         input_bytes IS NOT NULL, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, ready_at,
         iif(suspensions = 0, ?2, started_at), iif(suspensions = 0, NULL, usage),
         pending_dependencies IS NOT NULL, webhook_on IS NOT NULL, trace, created_at, ?2, suspensions > 0,
-        log_lines, limit_key
+        log_lines, limit_key, files_in IS NOT NULL
     FROM task WHERE seq = ?1";
 pub(crate) const CLAIM: &str = "
     UPDATE task SET state = 'running', claim_token = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
@@ -153,6 +153,7 @@ impl ClaimReady {
                     timeout: timeout(row, 5)?,
                     backoff: backoff(row, 7)?,
                     input: None,
+                    has_files: row.get(22)?,
                     pass_results: row.get(14)?,
                     checkpoint: if token == 1 { Checkpoint::None } else { Checkpoint::NotLoaded },
                 };

@@ -7,6 +7,7 @@ use wasmill_store::rules::finish::{Finish, Finished, RunCount};
 use wasmill_store::stored::wake_on;
 use wasmill_store::{Claim, LogPart, stored};
 
+use crate::content::task_files;
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
@@ -95,6 +96,7 @@ pub(crate) fn finish(batch: &mut Batch<'_>, run: &Finish) -> rusqlite::Result<Fi
         keep_log(batch, claim, &part)?;
     }
     if to.is_final() {
+        task_files::add_outputs(batch, claim, &run.outputs())?;
         drop_checkpoint(batch, seq)?;
         record::ended(batch, seq, to, run.now)?;
         if claim.has_webhook() {

@@ -8,9 +8,10 @@ use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{CachedStatement, OptionalExtension, ffi, params};
 use wasmill_model::{Group, NewTask, ScheduleName, TaskId, TaskState, Timestamp, Unique};
 use wasmill_store::commit::WriterState;
-use wasmill_store::rules::submit::{self, SubmitLimits, input_bytes};
+use wasmill_store::rules::submit::{self, SubmitLimits, files_bytes, input_bytes};
 use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
+use crate::content::task_files;
 use crate::delivery::deliveries;
 use crate::dependency::record::{self, DependencyTarget};
 use crate::queue::idempotency;
@@ -30,7 +31,9 @@ impl Operation for Insert {
     const DURABLE: bool = true;
 
     fn cost(&self) -> u64 {
-        self.tasks.iter().map(|task| 1 + large(task.input.as_ref().map_or(0, String::len))).sum()
+        let cost =
+            |task: &NewTask| 1 + large(task.input.as_ref().map_or(0, String::len)) + task.files.len() as u64;
+        self.tasks.iter().map(cost).sum()
     }
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
@@ -113,6 +116,9 @@ impl Insert {
         if let Err(full) = limits.count(index, task, batch) {
             return Ok(Err(full));
         }
+        if !task_files::exist(batch, &task.files)? {
+            return Ok(Err(submit::files_gone()));
+        }
         match insert(batch, statement, task, &awaited) {
             Err(error) if is_duplicate(&error) => Ok(Err(StoreError::Duplicate { id: task.id })),
             Err(error) => Err(error),
@@ -129,9 +135,9 @@ pub(crate) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max,
         timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority,
         task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace, submitted_by,
-        key_space, limit_key)
+        key_space, limit_key, files_in)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-        ?22, ?23, ?24, ?25, ?26, ?27)";
+        ?22, ?23, ?24, ?25, ?26, ?27, ?28)";
 pub(crate) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(crate) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -196,16 +202,9 @@ fn insert(
         task.submitted_by,
         task.unique.as_ref().map_or("", |unique| unique.space.as_str()),
         task.limited_by.as_ref().map(|key| &*key.name),
+        (!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed()),
     ])?;
-    if let Some(input) = &task.input {
-        batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
-    }
-    for tag in &task.tags {
-        batch.connection.prepare_cached(TAG)?.execute(params![tag.as_str(), seq])?;
-    }
-    if let Some(webhook) = &task.webhook {
-        deliveries::add(batch, seq, webhook)?;
-    }
+    add_beside(batch, seq, task)?;
     if state == TaskState::Blocked {
         record::add(batch, seq, task, awaited)?;
     }
@@ -224,6 +223,21 @@ fn insert(
         time: task.created_at,
         kind: EventKind::Created,
     });
+    Ok(())
+}
+
+/// Stores what a task has beside its row.
+fn add_beside(batch: &mut Batch<'_>, seq: i64, task: &NewTask) -> rusqlite::Result<()> {
+    if let Some(input) = &task.input {
+        batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
+    }
+    task_files::add(batch, seq, &task.files)?;
+    for tag in &task.tags {
+        batch.connection.prepare_cached(TAG)?.execute(params![tag.as_str(), seq])?;
+    }
+    if let Some(webhook) = &task.webhook {
+        deliveries::add(batch, seq, webhook)?;
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use wasmill_store::live::{LiveRuns, RunRef};
 use wasmill_store::rules::finish::{Finish, Finished};
 use wasmill_store::{Claim, Recovery};
 
+use crate::content::unused;
 use crate::delivery::deliveries;
 use crate::dependency::resolution;
 use crate::file::fault::is_of_value;
@@ -72,6 +73,7 @@ pub(crate) fn recover(
     writer_state.claimed_at = nanos(now);
     recovery.shortened = clock_skew::open(&transaction, &mut writer_state, nanos(now))? as u64;
     deliveries::shorten_waits(&transaction, nanos(now))?;
+    transaction.execute(unused::RELEASE_ALL, [])?;
     fault_point!("recovered, not committed");
     transaction.commit()?;
     tracer.record(spans);

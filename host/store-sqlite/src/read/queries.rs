@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{
-    KeySpace, NewTask, OnConflict, PluginName, Reach, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey,
-    Webhook,
+    FileDirection, KeySpace, NewTask, OnConflict, PluginName, Reach, Task, TaskId, TaskState, Timestamp,
+    Unique, UniqueKey, Webhook,
 };
 use wasmill_store::live::LiveRuns;
 use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
+use crate::content::task_files;
 use crate::delivery::deliveries;
 use crate::dependency::results;
 use crate::file::fault::is_of_value;
@@ -34,7 +35,7 @@ pub(crate) const ATTEMPTS: &str = "
 pub(crate) const AGAIN: &str = "
         SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_max_ms,
             backoff_jitter, priority, tags, unique_key, input.body, pending_dependencies IS NOT NULL, task.seq,
-            webhook_on, url, origin, task_group, key_space
+            webhook_on, url, origin, task_group, key_space, files_in IS NOT NULL
         FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
 pub(crate) const LABELS: &str = "SELECT plugin, task_group, tags FROM task WHERE id = ?1";
 pub(crate) const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
@@ -242,6 +243,7 @@ pub(crate) fn again(
             id: new,
             plugin: parsed(row, 0)?,
             input: row.get(11)?,
+            files: Vec::new(),
             created_at: now,
             timeout: timeout(row, 2)?,
             attempts_max: row.get(3)?,
@@ -263,10 +265,17 @@ pub(crate) fn again(
             limited_by: None,
             waiting_max: None,
         };
-        let dependant = row.get::<_, bool>(12)?.then(|| row.get::<_, i64>(13)).transpose()?;
-        Ok((state(row, 1)?, task, dependant))
+        let seq = row.get::<_, i64>(13)?;
+        let dependant = row.get::<_, bool>(12)?.then_some(seq);
+        let with_files = row.get::<_, bool>(19)?.then_some(seq);
+        Ok((state(row, 1)?, task, dependant, with_files))
     });
-    let Some((state, mut task, dependant)) = again.optional()? else { return Ok(None) };
+    let Some((state, mut task, dependant, with_files)) = again.optional()? else { return Ok(None) };
+    if let Some(seq) = with_files {
+        // The same contents: a retry has the files that came with the original, and not those that a run left.
+        task.files = task_files::of_row(&snapshot, seq)?;
+        task.files.retain(|file| file.direction == FileDirection::Input);
+    }
     if let Some(seq) = dependant {
         task.dependencies = results::again(&snapshot, seq)?;
     }

@@ -25,7 +25,8 @@ macro_rules! select_tasks {
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
-            "webhook_on IS NOT NULL, submitted_by, result_type, wake_on, events_posted ",
+            "webhook_on IS NOT NULL, submitted_by, result_type, wake_on, events_posted, ",
+            "files_in IS NOT NULL OR files_out IS NOT NULL ",
             "FROM task ",
             $tail
         )
@@ -72,6 +73,7 @@ pub(crate) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         backoff: backoff(row, 28)?,
         stop_requested_at: row.get::<_, Option<_>>(32)?.map(DateTime::from_timestamp_nanos),
         has_webhook: row.get(33)?,
+        has_files: row.get(38)?,
         submitted_by: row.get(34)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })

@@ -18,11 +18,13 @@ const COUNT: &str = "
     DO UPDATE SET waiting = waiting + excluded.waiting, stored_bytes = stored_bytes + excluded.stored_bytes";
 /// The bytes of an ended task that its end has added.
 const ENDED_BYTES: &str = "
-    SELECT coalesce(octet_length(result), 0) + coalesce((SELECT octet_length(body) FROM log WHERE log.seq = task.seq), 0)
+    SELECT coalesce(octet_length(result), 0) + coalesce(files_out, 0)
+        + coalesce((SELECT octet_length(body) FROM log WHERE log.seq = task.seq), 0)
     FROM task WHERE seq = ?1";
 /// The key of a task and all bytes that it takes up.
 const STORED_BYTES: &str = "
-    SELECT limit_key, coalesce(input_bytes, 0) + iif(finished_at IS NULL, 0, coalesce(octet_length(result), 0)
+    SELECT limit_key, coalesce(input_bytes, 0) + coalesce(files_in, 0)
+        + iif(finished_at IS NULL, 0, coalesce(octet_length(result), 0) + coalesce(files_out, 0)
         + coalesce((SELECT octet_length(body) FROM log WHERE log.seq = task.seq), 0))
     FROM task WHERE seq = ?1 AND limit_key IS NOT NULL";
 

@@ -5,6 +5,7 @@ pub mod cancel_and_remove;
 pub mod claim;
 pub mod clock;
 pub mod fairness;
+pub mod files;
 pub mod finish;
 pub mod idempotency;
 pub mod insert;

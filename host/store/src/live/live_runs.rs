@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_model::{Meter, Progress, RunTrace, TaskId, Timestamp, Tracer, Usage};
+use wasmill_model::{Meter, Progress, RunTrace, TaskFile, TaskId, Timestamp, Tracer, Usage};
 
 use crate::live::event_bus::EventBus;
 use crate::live::log::{LogBudget, RunLog};
@@ -68,6 +68,8 @@ struct LiveState {
     unpublished: Option<u64>,
     /// Whether the claim has ended.
     has_ended: bool,
+    /// The files that the run leaves.
+    outputs: Vec<TaskFile>,
 }
 
 /// Runs with unpublished progress, in the order in which they reported it.
@@ -143,6 +145,16 @@ impl LiveRun {
     /// Records that the run has taken the posted events up to this number.
     pub fn take_events(&self, number: u64) {
         self.0.events_taken.fetch_max(number, Ordering::AcqRel);
+    }
+
+    /// Adds a file that the run leaves; it is stored if the run completes its task.
+    pub fn add_output(&self, file: TaskFile) {
+        locked(&self.0.state).outputs.push(file);
+    }
+
+    /// Returns the files that the run leaves.
+    pub fn outputs(&self) -> Vec<TaskFile> {
+        locked(&self.0.state).outputs.clone()
     }
 
     /// Returns the meter of the run.

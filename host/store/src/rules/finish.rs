@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wasmill_model::{Cause, Span, TaskState, Timestamp, Tracer, Transition, Usage, WakeOn};
+use wasmill_model::{Cause, Span, TaskFile, TaskState, Timestamp, Tracer, Transition, Usage, WakeOn};
 
 use crate::live::RunEnd;
 use crate::{Claim, EventKind, LogPart};
@@ -109,6 +109,14 @@ impl Finish {
     /// Returns the usage of the attempt; none if the run does not count.
     pub fn usage(&self) -> Option<Usage> {
         (self.next != Transition::Requeued).then(|| self.claim.run().usage_at_end(self.now)).flatten()
+    }
+
+    /// Returns the files that the run leaves; none unless it completes its task.
+    pub fn outputs(&self) -> Vec<TaskFile> {
+        match &self.next {
+            Transition::Completed(_) => self.claim.run().outputs(),
+            _ => Vec::new(),
+        }
     }
 
     /// Returns the event of the transition.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmill_model::{NewTask, OnConflict, PluginName, Unique};
+use wasmill_model::{NewTask, OnConflict, PluginName, TaskFile, Unique};
 
 use crate::rules::key_usage::KeyUsage;
 use crate::{StoreError, SubmittedTask};
@@ -100,7 +100,18 @@ impl<'a> SubmitLimits<'a> {
     }
 }
 
-/// Returns the size of the input of a task.
+/// Returns the size of the input of a task and of the files that come with it.
 pub fn input_bytes(task: &NewTask) -> u64 {
-    task.input.as_ref().map_or(0, String::len) as u64
+    task.input.as_ref().map_or(0, String::len) as u64 + files_bytes(&task.files)
+}
+
+/// Refuses a task whose files are gone: they waited too long, or the task that it retries was deleted a moment ago.
+pub fn files_gone() -> StoreError {
+    let message = "the files of the task are gone; send them again".to_owned();
+    StoreError::Unavailable { message }
+}
+
+/// Returns the size of files.
+pub fn files_bytes(files: &[TaskFile]) -> u64 {
+    files.iter().fold(0, |bytes, file| bytes.saturating_add(file.content.bytes))
 }

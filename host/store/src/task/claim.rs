@@ -140,6 +140,8 @@ pub struct Claimed {
     pub backoff: Option<Backoff>,
     /// Input as JSON text.
     pub input: Option<String>,
+    /// Whether files came with the task; [`Files::files`](crate::Files::files) lists them.
+    pub has_files: bool,
     /// Whether the run gets the [results of its dependencies](crate::TaskQueue::dependency_results).
     pub pass_results: bool,
     /// The checkpoint of the task.

@@ -64,6 +64,9 @@ CREATE TABLE task (
     trace           TEXT,
     -- NULL without an input.
     input_bytes     INTEGER,
+    -- The bytes of the files that came with it, and of those that it left; NULL without any.
+    files_in        INTEGER,
+    files_out       INTEGER,
     -- How many numbers were given to lines of its log: they count on from run to run.
     log_lines       INTEGER NOT NULL DEFAULT 0,
     -- The SHA-256 of the plugin that the newest ended attempt ran.
@@ -137,6 +140,30 @@ CREATE TRIGGER task_drop_events AFTER UPDATE OF finished_at ON task WHEN NEW.eve
 END;
 CREATE TRIGGER task_forget_events AFTER DELETE ON task WHEN OLD.events_posted > 0 BEGIN
     DELETE FROM posted_event WHERE seq = OLD.seq;
+END;
+
+-- The files of tasks. Their bytes are in the folder files, each content in a file of its own: see content/folder.rs.
+CREATE TABLE task_file (
+    seq        INTEGER NOT NULL,
+    -- 0 came with the task, 1 was left by its run.
+    direction  INTEGER NOT NULL CHECK (direction BETWEEN 0 AND 1),
+    name       TEXT    NOT NULL,
+    media_type TEXT    NOT NULL,
+    content    BLOB    NOT NULL CHECK (length(content) = 16),
+    bytes      INTEGER NOT NULL,
+    sha256     BLOB    NOT NULL CHECK (length(sha256) = 32),
+    PRIMARY KEY (seq, direction, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX task_file_content ON task_file (content);
+
+-- Contents that no task refers to, or that a task has ceased to refer to while others may: since when. 0 for those that
+-- may go at once; -1 for those that go, to which nothing may refer again.
+CREATE TABLE unused_content (content BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX unused_content_at ON unused_content (at);
+
+CREATE TRIGGER task_forget_files AFTER DELETE ON task WHEN OLD.files_in IS NOT NULL OR OLD.files_out IS NOT NULL BEGIN
+    INSERT OR IGNORE INTO unused_content SELECT content, 0 FROM task_file WHERE seq = OLD.seq;
+    DELETE FROM task_file WHERE seq = OLD.seq;
 END;
 
 -- The tags once more, in the order in which a list reads them.
