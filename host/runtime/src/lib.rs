@@ -69,6 +69,7 @@ pub use plugin::config::{
 pub use plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 pub use plugin::kind::PluginKind;
 pub use plugin::name_list::NameList;
+pub use plugin::output_pattern::{InvalidOutputPattern, OutputPattern};
 pub use plugin::schema::{InputBudget, InputSchema, Violation};
 pub use plugin::tcp_rule::TcpRule;
 pub use run::instances::InstanceInfo;

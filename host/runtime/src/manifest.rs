@@ -5,6 +5,7 @@
 
 mod allow;
 mod output;
+mod outputs;
 mod schedule;
 mod scratch;
 mod table;
@@ -20,6 +21,7 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 
 use self::allow::Allow;
 use self::output::OutputFormat;
+use self::outputs::check_outputs;
 use self::schedule::ScheduleTable;
 use self::table::Table;
 use crate::error::format;
@@ -100,6 +102,7 @@ struct Manifest {
     sha256: Option<String>,
     #[serde(alias = "result")]
     output: Option<OutputFormat>,
+    outputs: Vec<String>,
     exit_ok: Vec<i32>,
     limits: Table<LimitsTable>,
     retry: Table<RetryTable>,
@@ -177,6 +180,7 @@ impl Manifest {
             description,
             sha256,
             output,
+            outputs,
             exit_ok,
             limits: limits_table,
             retry,
@@ -196,6 +200,7 @@ impl Manifest {
         limits_table.0.apply(&mut config, max_limits)?;
         config.retry = retry.0.check()?;
         config.permissions = allow.0.check(max_limits.disk_bytes)?;
+        config.outputs = check_outputs(&outputs, config.permissions.scratch.as_ref())?;
         config.schema = input.0.schema.map(|file| read_schema(folder, &file, vouch)).transpose()?;
         config.schedule =
             schedule.map(|Table(requested)| requested.check(config.schema.as_ref())).transpose()?;

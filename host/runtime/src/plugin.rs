@@ -7,5 +7,6 @@ pub(crate) mod host_pattern;
 pub(crate) mod info;
 pub(crate) mod kind;
 pub(crate) mod name_list;
+pub(crate) mod output_pattern;
 pub(crate) mod schema;
 pub(crate) mod tcp_rule;

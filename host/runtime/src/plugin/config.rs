@@ -11,6 +11,7 @@ use wasmill_model::{Backoff, Limits, MediaType, MissedPolicy, Rate, RetryOn, Tim
 
 use crate::folders::rule::{DirRule, ScratchRule};
 use crate::plugin::host_pattern::matches_host;
+use crate::plugin::output_pattern::OutputPattern;
 use crate::plugin::schema::InputSchema;
 use crate::plugin::tcp_rule::TcpRule;
 use crate::secrets::SecretRule;
@@ -35,6 +36,8 @@ pub struct PluginConfig {
     pub retry: RetryPolicy,
     /// The format of its result.
     pub result: ResultFormat,
+    /// Which files of its scratch folder a completed task keeps.
+    pub outputs: Vec<OutputPattern>,
     /// The exit codes with which a program completes, besides 0.
     pub exit_ok: Vec<i32>,
     /// Its permissions; empty by default.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{Failure, Limits, RunRequest, RunStep, Suspension, TaskResult, WakeOn};
+use wasmill_model::{Failure, Limits, RunHost, RunRequest, RunStep, Suspension, TaskResult, WakeOn};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -25,7 +25,7 @@ use crate::memory::MemoryReservation;
 use crate::observe::samples::{Stack, functions_of};
 use crate::plugin::context::PluginContext;
 use crate::run::outcome::{self, Exit, Stage};
-use crate::run::result;
+use crate::run::{input_files, output_files, result};
 use crate::secrets::RunSecrets;
 
 /// The input passed to a plugin if the task has none.
@@ -45,6 +45,8 @@ pub(crate) async fn run(
     context.folders.check().await.map_err(host_fault)?;
     let secrets = read_secrets(context).await?;
     let scratch = create_scratch(context)?;
+    input_files::place(&run, scratch.as_deref()).await?;
+    let kept = Kept::of(context, &run, scratch.as_ref());
     let resources = RunResources { reservation, secrets, scratch };
     let result = match code {
         LinkedPlugin::Task(code) => run_task(code, context, run, resources).await?,
@@ -56,7 +58,24 @@ pub(crate) async fn run(
         LinkedPlugin::Command(code) => Box::pin(run_command(code, context, run, resources)).await?,
         LinkedPlugin::Module(code) => Box::pin(run_module(code, context, run, resources)).await?,
     };
+    if let Some(Kept { scratch, host }) = kept {
+        output_files::keep(&scratch, &context.config.outputs, context.config.limits.files, &*host).await?;
+    }
     Ok(RunStep::Done(result))
+}
+
+/// What is needed after the guest is gone to keep the files that it leaves.
+struct Kept {
+    scratch: Arc<RunScratch>,
+    host: Arc<dyn RunHost>,
+}
+
+impl Kept {
+    /// Returns `None` if the manifest names no files.
+    fn of(plugin: &PluginContext, run: &RunRequest, scratch: Option<&Arc<RunScratch>>) -> Option<Self> {
+        let scratch = scratch.filter(|_| !plugin.config.outputs.is_empty())?;
+        Some(Self { scratch: Arc::clone(scratch), host: Arc::clone(&run.host) })
+    }
 }
 
 /// Reads the secrets of a run, on a thread that may block: their files may have changed.

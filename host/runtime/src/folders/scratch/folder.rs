@@ -1,7 +1,7 @@
 //! The scratch folder of one run.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{stat, statvfs};
@@ -52,6 +52,11 @@ impl RunScratch {
 
     pub(crate) fn rule(&self) -> &ScratchRule {
         &self.rule
+    }
+
+    /// Returns its path on the host.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the file system context of the guest.
