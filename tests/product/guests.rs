@@ -14,6 +14,7 @@ mod outcomes;
 mod plugins;
 mod scratch;
 mod secrets;
+mod task_files;
 mod tcp;
 mod third_party;
 mod trust;

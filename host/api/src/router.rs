@@ -49,6 +49,8 @@ fn tasks(routes: Routes) -> Routes {
         .add(READ_TASK, Bounds::Task, task::result::spec(), task::result::result)
         .add(READ_TASK, Bounds::Task, task::input::spec(), task::input::input)
         .add(READ_TASK, Bounds::Task, task::checkpoint::spec(), task::checkpoint::checkpoint)
+        .add(READ_TASK, Bounds::Task, task::files::list::spec(), task::files::list::list)
+        .add(READ_TASK, Bounds::Task, task::files::get::spec(), task::files::get::get)
         .add(WATCH_TASK, Bounds::Task, task::why::spec(), task::why::why)
         .add(READ_TASK, Bounds::Task, task::activity::spec(), task::activity::activity)
         .add(WATCH, Bounds::Task, task::dependents::spec(), task::dependents::dependents)

@@ -5,6 +5,7 @@ pub(crate) mod batch;
 pub(crate) mod cancel;
 pub(crate) mod checkpoint;
 pub(crate) mod dependents;
+pub(crate) mod files;
 pub(crate) mod get;
 mod inbox;
 pub(crate) mod input;

@@ -5,6 +5,7 @@
 pub(crate) mod activity;
 pub(crate) mod attempt;
 pub(crate) mod dependency;
+pub(crate) mod file;
 pub(crate) mod plugin;
 pub(crate) mod plugin_changes;
 pub(crate) mod schedule;

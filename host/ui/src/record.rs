@@ -64,6 +64,7 @@ pub struct Task {
     pub on_failure: Option<String>,
     pub input_from: Option<String>,
     pub webhook: Option<Receiver>,
+    pub files: Vec<TaskFile>,
 }
 
 impl Task {
@@ -81,6 +82,17 @@ impl Task {
     pub fn short_id(&self) -> &str {
         short_id(&self.id)
     }
+}
+
+/// A file of a task.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the OpenAPI document describes the keys")]
+pub struct TaskFile {
+    pub name: String,
+    pub direction: String,
+    pub media_type: String,
+    pub bytes: u64,
 }
 
 /// Returns the last six digits of a task id.

@@ -4,6 +4,7 @@
 
 mod activity;
 mod depends;
+mod files;
 mod log;
 mod timeline;
 mod tree;
@@ -92,6 +93,7 @@ pub fn page(site: &Site, task: &Task, now: &Now, tab: &Tab) -> Page {
             Tab::Webhook(delivery) => (webhook::section(site, task, delivery.as_ref(), root)),
             Tab::Record(json) => (value::record(task, json)),
         }
+        (files::section(task, root))
         (usage(task))
         (facts(site, task, root))
     };

@@ -1,6 +1,7 @@
 //! The command line: commands, options and the text of `--help`.
 
 pub(crate) mod author;
+pub(crate) mod files;
 pub(crate) mod key;
 pub(crate) mod run;
 pub(crate) mod schedule;
@@ -15,6 +16,7 @@ use wasmill_api::Listen;
 use wasmill_model::{PluginName, parse_duration};
 
 use crate::cli::author::{DEV_EXAMPLES, DevArgs, TEST_EXAMPLES, TestArgs};
+use crate::cli::files::FilesArgs;
 use crate::cli::key::KeyCommand;
 use crate::cli::run::{RunArgs, SubmitArgs};
 use crate::cli::schedule::ScheduleCommand;
@@ -60,6 +62,7 @@ Examples:
   wasmill submit hello --input '\"Ada\"' --wait    log and progress on stderr, result on stdout
   wasmill submit fetch --input @urls.json --timeout 5m --max-attempts 3
   id=$(wasmill submit words --stdin text.txt -- --top 3)
+  wasmill submit synth --file top.v --file lib/cells.v=cells.v
 
 The task is on the server's disk before the command prints its id.";
 
@@ -173,6 +176,8 @@ pub(crate) enum Command {
     Dependents(TaskArgs),
     /// Print the result of a task; exit with 6 if it is not finished, with 1 or 3 if it did not succeed
     Result(ResultArgs),
+    /// List the files of a task, or get one
+    Files(FilesArgs),
     /// Print the stdout and stderr of a task
     Logs(LogsArgs),
     /// Cancel tasks and keep their records

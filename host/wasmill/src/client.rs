@@ -161,12 +161,11 @@ impl Client {
         let response = tokio::time::timeout(timeout, async {
             let (head, body) = self.open(request).await?.into_parts();
             let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
-                let why = if error.is::<LengthLimitError>() {
-                    format!("the response is larger than {RESPONSE_BYTES_MAX} bytes")
+                if error.is::<LengthLimitError>() {
+                    self.unreachable(&format!("the response is larger than {RESPONSE_BYTES_MAX} bytes"))
                 } else {
-                    format!("the response broke off: {error}")
-                };
-                self.unreachable(&why)
+                    self.broken_off(&error)
+                }
             })?;
             Ok(ClientResponse {
                 status: head.status,
@@ -219,6 +218,24 @@ impl Client {
         // The connection ends with its response, or with the command.
         driver.detach_all();
         Ok(response)
+    }
+
+    /// Sends a request and returns the body of the response, to be read as a stream, if its status is a success.
+    pub(crate) async fn open_checked(&self, request: ClientRequest<'_>) -> Result<Incoming> {
+        let (head, body) = self.open(request).await?.into_parts();
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        let body = Limited::new(body, RESPONSE_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| self.broken_off(&error))?;
+        Err(problem::to_error(&self.to_string(), head.status, &body.to_bytes()))
+    }
+
+    /// Returns the error for a response that ended too early.
+    pub(crate) fn broken_off(&self, error: &dyn std::fmt::Display) -> anyhow::Error {
+        self.unreachable(&format!("the response broke off: {error}"))
     }
 
     fn unreachable(&self, why: &str) -> anyhow::Error {

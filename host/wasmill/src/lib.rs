@@ -55,6 +55,7 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Status(args) => commands::status(&args),
         Command::Why(args) => commands::why(&args),
         Command::Dependents(args) => commands::dependents(&args),
+        Command::Files(args) => commands::files(&args),
         Command::Result(args) => commands::result(&args),
         Command::Logs(args) => commands::logs(&args),
         Command::Cancel(args) => commands::cancel(&args),

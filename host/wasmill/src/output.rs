@@ -34,12 +34,15 @@ pub(crate) fn text(text: &str) {
 pub(crate) fn result(result: &str, is_base64: bool) {
     let decoded = Some(result).filter(|_| is_base64 && !stdout().is_terminal());
     match decoded.and_then(|encoded| BASE64.decode(encoded.as_bytes()).ok()) {
-        Some(bytes) => {
-            let mut out = stdout().lock();
-            end_on_closed_pipe(out.write_all(&bytes).and_then(|()| out.flush()));
-        }
+        Some(decoded) => bytes(&decoded),
         None => text(result),
     }
+}
+
+/// Prints bytes as they are.
+pub(crate) fn bytes(bytes: &[u8]) {
+    let mut out = stdout().lock();
+    end_on_closed_pipe(out.write_all(bytes).and_then(|()| out.flush()));
 }
 
 /// Prints a part of a line of data.

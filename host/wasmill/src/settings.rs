@@ -21,7 +21,7 @@ use bytesize::ByteSize;
 use clap::{ArgAction, Args, ValueEnum};
 use wasmill_api::{HostName, IdentityHeader, Listen, Network, Origin, ServerConfig};
 use wasmill_egress::AllowedDestination;
-use wasmill_model::{Limits, SLOTS_DEFAULT, parse_duration, shown_size};
+use wasmill_model::{FileLimits, Limits, SLOTS_DEFAULT, parse_duration, shown_size};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
@@ -29,6 +29,7 @@ pub(crate) use self::database_url::DatabaseUrl;
 pub(crate) use self::given::{ForAudit, ForBackup, ForKeys, ForMigrate, ForRun, ForTrust, Given};
 use self::log_filter::{LOG, parse_log_filter};
 use self::secrets::SecretSettings;
+pub(crate) use self::ui::Colour;
 use self::ui::{parse_trace_url, parse_ui_name};
 pub(crate) use self::value::count;
 use self::value::{duration, parse_bool, parse_period, parse_size, shown_duration, size};
@@ -214,6 +215,21 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "SIZE", value_parser = parse_size, default_value = "16GiB")]
     pub(crate) disk_max: ByteSize,
 
+    /// Maximum size of one file that comes with a task, or that its run leaves
+    #[arg(long, env, value_name = "SIZE", value_parser = size(ByteSize::b(1), ByteSize::gib(16)),
+        default_value = shown_size(FileLimits::default().bytes_max))]
+    pub(crate) file_max: ByteSize,
+
+    /// Maximum size of all files that come with a task, and of all that its run leaves, at least `file_max` unless set
+    #[arg(long, env, value_name = "SIZE", value_parser = size(ByteSize::b(1), ByteSize::gib(64)),
+        default_value = shown_size(FileLimits::default().total_bytes_max))]
+    pub(crate) files_max: ByteSize,
+
+    /// Maximum number of files that come with a task, and of those that its run leaves
+    #[arg(long, env, value_name = "N", default_value_t = FileLimits::default().count_max,
+        value_parser = count::<u32>(..=10_000, ""), allow_hyphen_values = true)]
+    pub(crate) files_per_task: u32,
+
     /// Memory limit for the logs of all running tasks; once it is reached, each keeps its newest 2 KiB
     #[arg(long, env, value_name = "SIZE", value_parser = size(ByteSize::mib(1), ByteSize::gib(64)),
         default_value = shown_size(SqliteConfig::new("").log_bytes_max as u64))]
@@ -398,30 +414,6 @@ impl TrustMode {
             Self::Any => "any",
             Self::Listed => "listed",
             Self::Signed => "signed",
-        }
-    }
-}
-
-/// The colour of a name on the dashboard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Colour {
-    /// Such as for production
-    Red,
-    /// Such as for a rehearsal
-    Amber,
-    /// Such as for development
-    Green,
-    /// Anything
-    Blue,
-}
-
-impl Colour {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Red => "red",
-            Self::Amber => "amber",
-            Self::Green => "green",
-            Self::Blue => "blue",
         }
     }
 }

@@ -269,6 +269,11 @@ async fn a_pipeline_runs_as_its_tutorial_shows() {
     run("docs/tutorial/pipeline.md");
 }
 
+#[tokio::test]
+async fn files_go_in_and_out_as_their_page_shows() {
+    run("docs/how-to/files.md");
+}
+
 #[test]
 fn every_tutorial_has_a_test() {
     let own = include_str!("sessions.rs");

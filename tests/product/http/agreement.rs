@@ -340,6 +340,8 @@ fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
             first.or(most).is_some_and(|_| first.unwrap_or(0.0) > most.unwrap_or(f64::INFINITY))
                 || [first, most].into_iter().flatten().any(|wait| wait > 7.0 * DAY as f64)
         }
+        // No plugin here has a folder for them.
+        "files" => true,
         "on_conflict" => lacks(request, "unique_key"),
         "on_failure" | "input_from" => lacks(request, "depends_on"),
         "depends_on" => {

@@ -31,7 +31,8 @@ pub(crate) fn document(operations: Vec<Operation>, callbacks: fn(&mut Schemas) -
     };
     let mut paths = Map::new();
     for operation in operations {
-        let (method, path) = (operation.method, operation.path);
+        // The rest of a path, in the words of the router.
+        let (method, path) = (operation.method, operation.path.replace("{*", "{"));
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods[method] = operation.document(&mut schemas);
     }

@@ -279,10 +279,11 @@ impl Operation {
 
 /// Describes a path parameter, for a segment in braces.
 fn path_parameter(segment: &str) -> Option<Value> {
-    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?.trim_start_matches('*');
     let (description, schema, example) = match name {
         "id" => ("Task id.", plain::<IdSchema>(), "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"),
         "schedule" => ("Schedule name.", plain::<ScheduleNameSchema>(), "nightly"),
+        "file_name" => ("Name of a file of the task.", json!({"type": "string"}), "out/report.json"),
         "file" => ("File of the dashboard.", plain::<NameSchema>(), "ui.css"),
         "name" => ("Plugin name.", plain::<NameSchema>(), "io-stub"),
         _ => unreachable!("path parameter {name} has no description here"),

@@ -12,6 +12,10 @@ use wasmill_model::{TaskPhase, TaskState, duration_pattern};
 /// Pattern of text without control characters.
 pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
 
+/// Pattern of base64 with padding (RFC 4648, section 4), whose last digit has no bits that are left over.
+const BASE64_PATTERN: &str =
+    "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+
 /// Implements `JsonSchema` with an inline schema.
 macro_rules! inline {
     ($name:ident, $schema:expr) => {
@@ -53,6 +57,13 @@ inline!(DurationSchema, json_schema!({"type": "string", "pattern": duration_patt
 /// A time in RFC 3339.
 pub(crate) struct TimeSchema;
 inline!(TimeSchema, json_schema!({"type": "string", "format": "date-time"}));
+
+/// Bytes as base64.
+pub(crate) struct Base64Schema;
+inline!(
+    Base64Schema,
+    json_schema!({"type": "string", "contentEncoding": "base64", "pattern": BASE64_PATTERN})
+);
 
 /// A SHA-256 in hexadecimal.
 pub(crate) struct DigestSchema;

@@ -79,6 +79,10 @@ kinds! {
         "there is no task with this id, or no longer";
     NO_CHECKPOINT: NOT_FOUND "no-checkpoint", "Task has no checkpoint",
         "the task has saved no checkpoint, or has finished and needs it no longer";
+    UNKNOWN_FILE: NOT_FOUND "unknown-file", "Unknown file",
+        "the task has no file of this name";
+    NO_SUCH_RANGE: RANGE_NOT_SATISFIABLE "no-such-range", "No such range",
+        "the range begins after the end of the file";
     NO_WEBHOOK: NOT_FOUND "no-webhook", "Task has no webhook",
         "the task has no webhook";
     NOTHING_TO_DELIVER: CONFLICT "nothing-to-deliver", "Nothing to deliver",

@@ -88,7 +88,7 @@ pub(super) fn task_of(
     now: Timestamp,
     budget: &mut InputBudget,
 ) -> Result<NewTask, Refusal> {
-    let mut task = check_one(api, &Identity::default(), request, now, None, budget)?;
+    let mut task = check_one(api, &Identity::default(), request, now, None, budget)?.without_files()?;
     let space = name.space();
     if let Some(unique) = &mut task.unique {
         unique.space = space.clone();

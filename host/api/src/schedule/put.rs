@@ -28,7 +28,8 @@ use crate::problem::field_errors::{FieldError, FieldErrors, truncated_quote};
 use crate::problem::kind;
 use crate::schedule::lookup::schedule_managed_by_plugin;
 use crate::state::Api;
-use crate::task::submit::{self, Refusal, TaskRequest, check_one, run_check};
+use crate::task::request::schema::TaskRequest;
+use crate::task::submit::{self, Refusal, check_one, run_check};
 use crate::view::schedule::{ScheduleDetailView, example};
 
 /// Maximum bytes of a task request of a schedule, so that all schedules together stay small.
@@ -117,7 +118,7 @@ fn check_task(
         return Err(wrong(FieldError::body(detail)));
     }
     let raw = serde_json::from_str(request).map_err(|error| wrong(FieldError::body(error.to_string())))?;
-    let task = check_one(api, sender, raw, now, None, budget)?;
+    let task = check_one(api, sender, raw, now, None, budget)?.without_files()?;
     // A delay is relative to each run, but `run_at` and dependencies apply once.
     let mut fields = Fields::read(raw, &submit::FIELDS).unwrap_or_else(|| Fields::empty(&submit::FIELDS));
     for once in ["run_at", "depends_on"] {

@@ -27,13 +27,18 @@ use crate::problem::store::{
     key_queue_full, key_storage_full, key_taken, plugin_queue_full, unknown_dependency,
 };
 use crate::state::Api;
+use crate::task::files::stage;
 use crate::task::lookup;
 use crate::task::request::dependencies::BATCH_DEPENDENCIES_MAX;
-use crate::task::submit;
+use crate::task::request::schema::TaskRequest;
+use crate::task::submit::{self, CheckedTask};
 use crate::view::task::TaskCreated;
 
 /// Maximum number of tasks in a batch: it is one transaction, which delays other writes.
 const TASKS_MAX: usize = 10_000;
+
+/// Maximum number of files of all tasks of a batch: each is made durable by itself.
+const FILES_MAX: usize = 1_000;
 
 pub(crate) async fn batch(
     State(api): State<Api>,
@@ -64,10 +69,14 @@ pub(crate) async fn batch(
     // The request itself was counted with its key.
     let further = u32::try_from(tasks.len().saturating_sub(1)).unwrap_or(u32::MAX);
     sender.take_further(further).map_err(over_rate)?;
+    let (tasks, files): (Vec<_>, Vec<_>) =
+        tasks.into_iter().map(|CheckedTask { task, files }| (task, files)).unzip();
     let signed = |task| NewTask { trace: caller.clone(), ..sender.signed(task) };
-    let tasks: Vec<_> = tasks.into_iter().map(signed).collect();
+    let mut tasks: Vec<_> = tasks.into_iter().map(signed).collect();
     let pointer = |index, place| format!("/{index}/depends_on/{place}");
     lookup::check_dependencies(&api, &sender, &tasks, pointer).await?;
+    // Kept until the tasks refer to them.
+    let _staged = stage::stage(&api, &mut tasks, files).await?;
     let submitted = match api.store.submit(tasks, request.map(|request| (request, now))).await {
         Err(StoreError::KeyTaken { index, key, holder }) => {
             return Err(key_taken(&format!("/{index}/unique_key"), &key, holder));
@@ -97,7 +106,7 @@ fn check(
     bytes: &Bytes,
     is_ndjson: IsNdjson,
     now: Timestamp,
-) -> Result<Vec<NewTask>, Problem> {
+) -> Result<Vec<CheckedTask>, Problem> {
     let items = if is_ndjson.0 { read_lines(bytes)? } else { read_array(bytes)? };
     if items.len() > TASKS_MAX {
         let detail = format!("a batch may hold at most {TASKS_MAX} task requests; split it");
@@ -107,13 +116,15 @@ fn check(
     let (mut tasks, mut errors, mut not_ready) =
         (Vec::with_capacity(items.len()), FieldErrors::default(), None);
     // Invalid requests get an id too, so that indexes match; nothing is stored then.
-    let (mut ids, mut dependencies) = (Vec::with_capacity(items.len()), 0);
+    let (mut ids, mut dependencies, mut files) = (Vec::with_capacity(items.len()), 0, 0);
     for (index, item) in items.into_iter().enumerate() {
         match submit::check_one(api, sender, item, now, Some(&ids), &mut budget) {
-            Ok(task) => {
+            Ok(checked) => {
+                let task = &checked.task;
                 ids.push(task.id);
+                files += checked.files.len();
                 dependencies += task.dependencies.as_ref().map_or(0, |dependencies| dependencies.on.len());
-                tasks.push(task);
+                tasks.push(checked);
             }
             Err(refusal) => {
                 ids.push(TaskId::new());
@@ -130,6 +141,12 @@ fn check(
         let detail = format!(
             "the tasks of a batch may have at most {BATCH_DEPENDENCIES_MAX} dependencies together, not \
              {dependencies}; split it"
+        );
+        errors.push(FieldError::body(detail));
+    }
+    if files > FILES_MAX {
+        let detail = format!(
+            "the tasks of a batch may have at most {FILES_MAX} files together, not {files}; split it"
         );
         errors.push(FieldError::body(detail));
     }
@@ -216,7 +233,7 @@ pub(crate) fn spec() -> Operation {
             "At most {TASKS_MAX} task requests, as an array, or as newline-delimited JSON with the content \
              type `application/x-ndjson`; the response has the same format."
         ))
-        .json_body::<Vec<submit::TaskRequest>>("The task requests.", vec![("two", json!([{}, {}]))])
+        .json_body::<Vec<TaskRequest>>("The task requests.", vec![("two", json!([{}, {}]))])
         .body_required()
         .responds(201, idempotency_key::add_replayed_header(answered.or_lines()))
         .problems(&kind::JSON_BODY)

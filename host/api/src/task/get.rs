@@ -18,6 +18,7 @@ use crate::state::Api;
 use crate::task::lookup::{parse_task_id, require_task};
 use crate::view::attempt::AttemptView;
 use crate::view::dependency::DependenciesView;
+use crate::view::file::FileView;
 use crate::view::task::{self as view, TaskView, shown_to};
 use crate::view::webhook::ReceiverView;
 
@@ -33,6 +34,8 @@ struct TaskDetailView {
     attempts: Vec<AttemptView>,
     #[serde(flatten)]
     depends: DependenciesView,
+    /// Its files: those that came with it, then those that it left.
+    files: Vec<FileView>,
     /// Its webhook; `null` without one. `GET /task/{id}/webhook` lists the delivery attempts.
     webhook: Option<ReceiverView>,
 }
@@ -52,7 +55,10 @@ pub(crate) async fn task(
         depends_within(&api, &sender, depends).await?.map(DependenciesView::from).unwrap_or_default();
     let webhook = if task.has_webhook { api.store.webhook(id).await?.flatten() } else { None };
     let webhook = webhook.map(ReceiverView::from);
-    Ok(Json(TaskDetailView { record: TaskView::new(task, api.clock.now()), log, attempts, depends, webhook }))
+    let files = if task.has_files { api.store.files(id).await?.unwrap_or_default() } else { Vec::new() };
+    let files = files.into_iter().map(FileView::from).collect();
+    let record = TaskView::new(task, api.clock.now());
+    Ok(Json(TaskDetailView { record, log, attempts, depends, files, webhook }))
 }
 
 /// Leaves out dependencies that are not within the reach of the sender: a key that reaches more has made the task wait
@@ -98,6 +104,7 @@ pub(crate) fn spec() -> Operation {
     example["depends_on"] = json!([{"id": "01a2074c-d8a1-7c3e-9f6b-5b0c1f7f2a90", "outcome": "completed"}]);
     example["on_failure"] = "cancel".into();
     example["input_from"] = json!(null);
+    example["files"] = json!([FileView::example()]);
     example["webhook"] = json!({"url": "https://example.com/hook", "on": ["failed"], "state": "idle"});
     Operation::get("/task/{id}", "getTask", "Get a task")
         .responds(200, ResponseSpec::json::<TaskDetailView>("The task.", example))

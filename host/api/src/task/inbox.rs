@@ -9,7 +9,7 @@ use wasmill_scheduler::{Accept, InboxRefusal};
 use wasmill_store::InboxRequest;
 
 use crate::state::Api;
-use crate::task::submit::{Refusal, check_one};
+use crate::task::submit::{CheckedTask, Refusal, check_one};
 
 /// Returns the function that turns rows of the inbox into tasks.
 pub fn inbox_factory(api: &Api) -> Accept {
@@ -33,6 +33,7 @@ pub fn inbox_factory(api: &Api) -> Accept {
         let request =
             serde_json::from_str(&request).map_err(|error| InboxRefusal::Invalid(error.to_string()))?;
         check_one(&api, &Identity::default(), request, now, None, &mut InputBudget::full())
+            .and_then(CheckedTask::without_files)
             .map_err(|refusal| InboxRefusal::Invalid(Refusal::into_text(refusal)))
     })
 }

@@ -4,5 +4,6 @@ pub(crate) mod backoff;
 pub(crate) mod dependencies;
 pub(crate) mod filter;
 pub(crate) mod options;
+pub(crate) mod schema;
 pub(crate) mod wait;
 pub(crate) mod webhook;

@@ -19,6 +19,7 @@ use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
 use crate::problem::store::unknown_dependency;
 use crate::state::Api;
+use crate::task::files::given;
 use crate::task::lookup::{parse_task_id, unknown_task};
 use crate::task::submit::{Refusal, answer, check_input, run_check, stored};
 
@@ -94,6 +95,12 @@ pub(crate) async fn prepare_retry(
             return Ok(Some((state, Err(Refusal { errors, not_ready: Some(why.to_string()) }))));
         }
         Err(why) => errors.push(FieldError::body(why.to_string())),
+    }
+    if let Some(config) = api.runtime.plugin_config(&task.plugin)
+        && let Err(why) =
+            given::check_room(&config, task.files.iter().map(|file| (&file.name, file.content.bytes)))
+    {
+        errors.push(FieldError::body(why));
     }
     if !errors.is_empty() {
         return Ok(Some((state, Err(Refusal { errors, not_ready: None }))));

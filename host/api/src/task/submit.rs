@@ -14,8 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmill_access::Identity;
 use wasmill_model::{
-    ATTEMPTS_MAX, DEPENDENCIES_MAX, GROUP_CHARS_MAX, InvalidPluginName, KEY_CHARS_MAX, NewTask, PluginName,
-    Priority, Reach, TAG_CHARS_MAX, TAGS_MAX, TaskId, Timestamp, parse_duration,
+    ATTEMPTS_MAX, InvalidPluginName, NewTask, PluginName, Reach, TaskId, Timestamp, parse_duration,
 };
 use wasmill_runtime::{InputBudget, NotReadyError, Violation};
 use wasmill_store::Submitted;
@@ -26,26 +25,25 @@ use crate::http::fields::{Fields, duration_error, text, whole_number};
 use crate::http::idempotency_key;
 use crate::http::params::Params;
 use crate::http::trace::{self, Caller};
-use crate::openapi::schema::{
-    AnyJson, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema, TimeSchema,
-};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
 use crate::state::Api;
+use crate::task::files::given::{self, GivenFile};
+use crate::task::files::stage;
 use crate::task::lookup;
-use crate::task::request::backoff::{BackoffRequest, backoff};
-use crate::task::request::dependencies;
+use crate::task::request::backoff::backoff;
 use crate::task::request::options::{self, Options};
+use crate::task::request::schema::TaskRequest;
 use crate::task::request::wait::{self, WaitParams};
-use crate::task::request::webhook::WebhookRequest;
 use crate::view::task::{TaskCreated, TaskView, shown_to};
 
 /// The fields of a task request.
-pub(crate) const FIELDS: [&str; 16] = [
+pub(crate) const FIELDS: [&str; 17] = [
     "plugin",
     "input",
+    "files",
     "timeout",
     "max_attempts",
     "backoff",
@@ -87,8 +85,11 @@ pub(crate) async fn submit(
     }
     let sending = sender.clone();
     let run_check = run_check(&api, move |api, budget| check(api, &sending, &bytes, now, budget)).await?;
-    let tasks = vec![NewTask { trace: caller, ..sender.signed(run_check?) }];
+    let CheckedTask { task, files } = run_check?;
+    let mut tasks = vec![NewTask { trace: caller, ..sender.signed(task) }];
     lookup::check_dependencies(&api, &sender, &tasks, |_, place| format!("/depends_on/{place}")).await?;
+    // Kept until the task refers to them.
+    let _staged = stage::stage(&api, &mut tasks, vec![files]).await?;
     let submitted = api.store.submit(tasks, request.map(|request| (request, now))).await?;
     api.scheduler.wake();
     respond_after(&api, &submitted, wait_params, &sender).await
@@ -159,6 +160,23 @@ pub(crate) async fn run_check<T: Send + 'static>(
     api.check_pool.run(move || check(&api_clone, &mut InputBudget::full())).await
 }
 
+/// A valid task request. Its files become those of the task once they are stored.
+pub(crate) struct CheckedTask {
+    pub(crate) task: NewTask,
+    pub(crate) files: Vec<GivenFile>,
+}
+
+impl CheckedTask {
+    /// Returns the task of a request that may have no files.
+    pub(crate) fn without_files(self) -> Result<NewTask, Refusal> {
+        if self.files.is_empty() {
+            return Ok(self.task);
+        }
+        let detail = "files come with tasks that POST /task or POST /task/batch submits";
+        Err(Refusal { errors: FieldError::field("files", detail).into(), not_ready: None })
+    }
+}
+
 /// Why a task request is refused: its errors, or a plugin that is not ready.
 pub(crate) struct Refusal {
     pub(crate) errors: FieldErrors,
@@ -188,7 +206,7 @@ fn check(
     bytes: &[u8],
     now: Timestamp,
     budget: &mut InputBudget,
-) -> Result<NewTask, Problem> {
+) -> Result<CheckedTask, Problem> {
     let run_check = if bytes.is_empty() {
         check_fields(api, sender, Fields::empty(&FIELDS), now, None, budget)
     } else {
@@ -206,7 +224,7 @@ pub(crate) fn check_one(
     now: Timestamp,
     earlier: Option<&[TaskId]>,
     budget: &mut InputBudget,
-) -> Result<NewTask, Refusal> {
+) -> Result<CheckedTask, Refusal> {
     match Fields::read(request, &FIELDS) {
         Some(fields) => check_fields(api, sender, fields, now, earlier, budget),
         None => {
@@ -224,7 +242,7 @@ fn check_fields(
     now: Timestamp,
     earlier: Option<&[TaskId]>,
     budget: &mut InputBudget,
-) -> Result<NewTask, Refusal> {
+) -> Result<CheckedTask, Refusal> {
     let mut errors = FieldErrors::default();
     let mut take = |name: &str| fields.take(name);
     let mut not_ready = None;
@@ -244,6 +262,7 @@ fn check_fields(
     if let Some(plugin) = &plugin {
         check_input(api, plugin, input.as_deref(), budget, &mut errors);
     }
+    let files = given::read(take("files"), config.as_deref(), &mut errors);
     let retry = config.as_ref().map(|config| config.retry).unwrap_or_default();
     let default_timeout = config.as_ref().map_or(api.config.timeout, |config| config.limits.timeout);
     let timeout = timeout(api, take("timeout"), default_timeout, &mut errors);
@@ -257,21 +276,24 @@ fn check_fields(
         );
     fields.report("", &mut errors);
     match plugin {
-        Some(plugin) if errors.is_empty() => Ok(NewTask {
-            input,
-            attempts_max,
-            backoff,
-            run_at,
-            is_delayed,
-            priority,
-            tags,
-            unique,
-            dependencies,
-            webhook,
-            group,
-            waiting_max: config.as_ref().and_then(|config| config.waiting_max),
-            ..NewTask::new(plugin, now, timeout)
-        }),
+        Some(plugin) if errors.is_empty() => {
+            let task = NewTask {
+                input,
+                attempts_max,
+                backoff,
+                run_at,
+                is_delayed,
+                priority,
+                tags,
+                unique,
+                dependencies,
+                webhook,
+                group,
+                waiting_max: config.as_ref().and_then(|config| config.waiting_max),
+                ..NewTask::new(plugin, now, timeout)
+            };
+            Ok(CheckedTask { task, files })
+        }
         _ => Err(Refusal { errors, not_ready }),
     }
 }
@@ -338,72 +360,6 @@ fn attempts_max(value: Option<&RawValue>, default: u32, errors: &mut FieldErrors
         errors.push(FieldError::field("max_attempts", detail));
         default
     })
-}
-
-/// A task request. All fields are optional or may be `null`; unknown fields are refused.
-// For the OpenAPI document only: `check` parses each field itself to report all errors.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct TaskRequest {
-    /// The plugin that runs the task, by default `io-stub`. It must be in service.
-    #[schemars(with = "Option<NameSchema>")]
-    plugin: Option<String>,
-    /// Any JSON; the plugin gets it as text. It must match the plugin's schema, if there is one.
-    input: Option<AnyJson>,
-    /// Wall-clock limit of one attempt, from 1ms to the setting `--timeout-max`. The default is the plugin's,
-    /// else the setting `--timeout`.
-    #[schemars(with = "Option<DurationSchema>")]
-    timeout: Option<String>,
-    /// Maximum number of attempts, including the first. The default is the plugin's, else 1.
-    #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
-    max_attempts: Option<u32>,
-    /// Delays between attempts: `first`, by default 1s, then each `factor` times as long, by default 2, up to `max`, by
-    /// default 5m; each extended at random by up to `jitter` of itself, by default 0.5. The default is the plugin's.
-    backoff: Option<BackoffRequest>,
-    /// Minimum wait before the task starts, at most 366 days. Cannot be combined with `run_at`.
-    #[schemars(with = "Option<DurationSchema>")]
-    delay: Option<String>,
-    /// Earliest start of the task, at most 366 days ahead; until then it waits, with `ready_at` in the future.
-    run_at: Option<TimeSchema>,
-    /// Each step outweighs one minute of waiting in the queue. The default is 0.
-    #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
-    priority: Option<i32>,
-    /// Labels for filters.
-    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = TAG_CHARS_MAX), regex(pattern = NO_CONTROLS)))]
-    tags: Option<Vec<String>>,
-    /// At most one unfinished task may have this key.
-    #[schemars(length(min = 1, max = KEY_CHARS_MAX), regex(pattern = NO_CONTROLS))]
-    unique_key: Option<String>,
-    /// What happens if the key is taken: `refuse` responds 409, `return` responds with the task that holds
-    /// it.
-    #[schemars(with = "Option<OnConflictRequest>")]
-    on_conflict: Option<String>,
-    /// Tasks that must finish before this one starts: ids, or `{"item": 0}` for a task of the same batch.
-    #[schemars(length(max = DEPENDENCIES_MAX))]
-    depends_on: Option<Vec<dependencies::DependencyRequest>>,
-    /// What happens if a dependency fails, is cancelled or is deleted: `cancel` (the default) cancels this
-    /// task, `run` runs it anyway.
-    #[schemars(with = "Option<OnFailureSchema>")]
-    on_failure: Option<String>,
-    /// With `dependencies` it gets the results of its dependencies: a program after its stdin, any other plugin
-    /// from the function `dependencies` of its contract.
-    #[schemars(with = "Option<InputFromSchema>")]
-    input_from: Option<String>,
-    /// Receiver of a webhook when the task finishes: a URL, or an object that also selects outcomes.
-    webhook: Option<WebhookRequest>,
-    /// Group of the task, such as a tenant: the groups of a plugin share its slots by round robin.
-    #[schemars(length(min = 1, max = GROUP_CHARS_MAX), regex(pattern = NO_CONTROLS))]
-    group: Option<String>,
-}
-
-/// What happens if a unique key is taken.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum OnConflictRequest {
-    Refuse,
-    Return,
 }
 
 pub(crate) fn created_example() -> Value {

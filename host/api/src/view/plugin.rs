@@ -70,6 +70,8 @@ pub(super) struct FactsView {
     description: Option<String>,
     /// What its result is: `text`, `json` or a media type.
     result: String,
+    /// Which files of its scratch folder a completed task keeps.
+    outputs: Vec<String>,
     /// Exit codes with which a task completes, besides 0.
     exit_ok: Vec<i32>,
     /// Whether its input is validated against a schema.
@@ -216,6 +218,7 @@ impl FactsView {
         Self {
             kind: kind.as_str(),
             description: config.description.clone(),
+            outputs: config.outputs.iter().map(ToString::to_string).collect(),
             exit_ok: config.exit_ok.clone(),
             result: config.result.to_string(),
             has_schema: config.schema.is_some(),

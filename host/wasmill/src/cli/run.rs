@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use wasmill_model::{ATTEMPTS_MAX, IdPrefix, parse_duration};
 
+use crate::cli::files::FileArg;
 use crate::cli::server::{ServerArgs, WaitArgs};
 use crate::settings::{ForRun, Given, count};
 
@@ -69,6 +70,10 @@ pub(crate) struct SubmitArgs {
 
     #[command(flatten)]
     pub(crate) input: InputArgs,
+
+    /// File that the plugin finds in its scratch folder, under this name, or that of the path; repeatable
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub(crate) file: Vec<FileArg>,
 
     #[command(flatten)]
     pub(crate) wait: WaitArgs,

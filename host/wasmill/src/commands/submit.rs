@@ -1,12 +1,17 @@
 //! `wasmill submit`: submits a task, and waits for it if requested.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
+use data_encoding::BASE64;
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_model::TaskId;
+use wasmill_runtime::read_file;
 
+use crate::cli::files::FileArg;
 use crate::cli::run::{SubmitArgs, TaskOptions};
 use crate::cli::server::WaitArgs;
 use crate::client::{Client, ClientRequest, ClientResponse, Task, block_on};
@@ -14,7 +19,8 @@ use crate::commands::find::find_all;
 use crate::commands::follow::{self, FollowOptions};
 use crate::commands::query::Body;
 use crate::commands::{result, show, trace_context};
-use crate::exit::{Exit, cli_error};
+use crate::exit::{Exit, cli_error, read_error};
+use crate::input;
 use crate::output::{data, note, out};
 use crate::terminal::style::Style;
 
@@ -26,10 +32,12 @@ struct TaskCreated {
 /// Submits the task.
 pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     let input = args.input.read()?;
+    let files = read_files(&args.file)?;
     let client = Client::new(&args.server)?;
     block_on(async {
         let after = find_all(&client, &args.options.after).await?;
-        let body = body(args.plugin.as_deref(), input, &args.options, &after)?;
+        let body = body(args.plugin.as_deref(), input, &args.options, &after)?
+            .with("files", (!files.is_empty()).then_some(files));
         let key = args.options.idempotency_key.clone();
         let key = key.map(|key| ("Idempotency-Key", key));
         let headers = key.into_iter().chain(trace_context::headers()).collect();
@@ -38,6 +46,19 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
         let response = client.send(request).await?.error_for_status()?;
         report_created(&client, &response, args.wait).await
     })
+}
+
+/// Reads files to send, each as base64.
+fn read_files(files: &[FileArg]) -> Result<BTreeMap<String, String>> {
+    let mut read = BTreeMap::new();
+    for FileArg { name, path } in files {
+        let bytes = read_file(path, input::BYTES_MAX).map_err(|error| read_error(path.display(), &error))?;
+        if read.insert(name.to_string(), BASE64.encode(&bytes)).is_some() {
+            let message = format!("two files have the name {name}; give one of them another by NAME=PATH");
+            return Err(cli_error(Exit::Usage, message));
+        }
+    }
+    Ok(read)
 }
 
 /// Returns the body of a task request that depends on the tasks `after`.

@@ -55,6 +55,7 @@ impl Settings {
             ("result_max", self.result, &mut self.result_max),
             ("log_tail_max", self.log_tail, &mut self.log_tail_max),
             ("disk_max", self.disk, &mut self.disk_max),
+            ("files_max", self.file_max, &mut self.files_max),
         ] {
             if !is_set(name) {
                 *max = limit.max(*max);
@@ -71,6 +72,7 @@ impl Settings {
         check_max("result", self.result, "result_max", Some(self.result_max), shown)?;
         check_max("log_tail", self.log_tail, "log_tail_max", Some(self.log_tail_max), shown)?;
         check_max("disk", self.disk, "disk_max", Some(self.disk_max), shown)?;
+        check_max("file_max", self.file_max, "files_max", Some(self.files_max), shown)?;
         self.check_tls()?;
         self.check_trust()?;
         self.check_proxy()?;

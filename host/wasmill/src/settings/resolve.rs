@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use wasmill_access::AuditTarget;
 use wasmill_api::{AccessPolicy, ProxyIdentity, TlsFiles};
-use wasmill_model::{Backoff, Limits, SLOTS_DEFAULT, shown_size};
+use wasmill_model::{Backoff, FileLimits, Limits, SLOTS_DEFAULT, shown_size};
 use wasmill_runtime::{MaxLimits, PluginTrust, SignedTrust, SigningKeys, SigningKeysError};
 use wasmill_scheduler::Retention;
 use wasmill_store::SharedSettings;
@@ -32,6 +32,11 @@ impl Settings {
             result_bytes: self.result.as_u64(),
             log_bytes: self.log_tail.as_u64(),
             disk_bytes: self.disk.as_u64(),
+            files: FileLimits {
+                bytes_max: self.file_max.as_u64(),
+                total_bytes_max: self.files_max.as_u64(),
+                count_max: self.files_per_task,
+            },
             ..Limits::default()
         }
     }
@@ -80,6 +85,9 @@ impl Settings {
             ("log_tail_max", size(self.log_tail_max)),
             ("disk", size(self.disk)),
             ("disk_max", size(self.disk_max)),
+            ("file_max", size(self.file_max)),
+            ("files_max", size(self.files_max)),
+            ("files_per_task", self.files_per_task.to_string()),
             ("concurrency", optional(self.concurrency.map(|concurrency| concurrency.to_string()))),
             ("group_tag", optional(self.group_tag.clone())),
             ("allow_upload", self.allow_upload.to_string()),

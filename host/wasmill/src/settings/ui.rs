@@ -1,7 +1,33 @@
 //! What the dashboard shows of this installation.
 
+use clap::ValueEnum;
+
 const NAME_CHARS_MAX: usize = 32;
 const TRACE_ID: &str = "{trace_id}";
+
+/// The colour of a name on the dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// Such as for production
+    Red,
+    /// Such as for a rehearsal
+    Amber,
+    /// Such as for development
+    Green,
+    /// Anything
+    Blue,
+}
+
+impl Colour {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Red => "red",
+            Self::Amber => "amber",
+            Self::Green => "green",
+            Self::Blue => "blue",
+        }
+    }
+}
 
 /// Checks the name of an installation.
 pub(super) fn parse_ui_name(text: &str) -> Result<String, String> {

@@ -1,0 +1,7 @@
+//! Files of tasks: as a request gives them, on their way to the store, and as clients get them.
+
+pub(crate) mod get;
+pub(crate) mod given;
+pub(crate) mod list;
+mod range;
+pub(crate) mod stage;
