@@ -17,8 +17,8 @@ use wasmill_store::{Claimed, Lease, StoreError};
 use crate::guest::{Guest, GuestPoll, GuestResult, Kill};
 use crate::run::Run;
 use crate::shared::Shared;
-use crate::task_files::TaskFiles;
 use crate::task_host::TaskHost;
+use crate::task_host::task_files::TaskFiles;
 
 /// How long to wait before retrying to store an outcome.
 const STORE_RETRY: Duration = Duration::from_secs(1);

@@ -5,7 +5,6 @@
 
 mod cancel_many;
 mod cluster;
-mod dependency_results;
 mod dispatch;
 mod execute;
 mod guest;
@@ -21,7 +20,6 @@ mod scheduler;
 mod schedules;
 mod shared;
 mod stats;
-mod task_files;
 mod task_host;
 
 pub use inbox::{Accept, InboxRefusal, run_inbox};

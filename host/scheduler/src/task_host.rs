@@ -2,6 +2,9 @@
 //!
 //! Passed to the runner with each run. It makes no decision about the task.
 
+mod dependency_results;
+pub(crate) mod task_files;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +17,7 @@ use wasmill_model::{
 };
 use wasmill_store::{Checkpoint, Claim, Store};
 
-use crate::dependency_results;
-use crate::task_files::{self, TaskFiles};
+use self::task_files::TaskFiles;
 
 /// Minimum interval between two checkpoints of one run.
 const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(10);

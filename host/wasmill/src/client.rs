@@ -7,6 +7,7 @@ mod events;
 mod header;
 mod key;
 mod problem;
+pub(crate) mod trace_context;
 mod views;
 
 use std::path::Path;

@@ -18,7 +18,6 @@ mod server;
 mod show;
 mod status;
 mod submit;
-mod trace_context;
 mod watch;
 mod why;
 

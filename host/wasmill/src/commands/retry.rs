@@ -4,9 +4,9 @@ use anyhow::Result;
 use hyper::Method;
 
 use crate::cli::server::RetryArgs;
-use crate::client::{Client, ClientRequest, ClientResponse, block_on};
+use crate::client::{Client, ClientRequest, ClientResponse, block_on, trace_context};
 use crate::commands::find::{find, for_each_task};
-use crate::commands::{submit, trace_context};
+use crate::commands::submit;
 use crate::exit::{Exit, cli_error};
 
 /// Submits the tasks, and waits for the one task if requested.

@@ -5,9 +5,8 @@ use hyper::Method;
 use serde::Deserialize;
 
 use crate::cli::server::SelectionArgs;
-use crate::client::{Client, ClientRequest};
+use crate::client::{Client, ClientRequest, trace_context};
 use crate::commands::query::with_query;
-use crate::commands::trace_context;
 use crate::exit::{Exit, cli_error};
 use crate::output::{data, out};
 
