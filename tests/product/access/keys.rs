@@ -149,6 +149,8 @@ const ALLOWED: [(&str, &[&str]); 7] = [
             "getTaskStatus",
             "getTaskResult",
             "getTaskInput",
+            "listTaskFiles",
+            "getTaskFile",
             "getTaskCheckpoint",
             "getTaskLogs",
             "getTaskWebhook",
@@ -180,6 +182,8 @@ const ALLOWED: [(&str, &[&str]); 7] = [
             "getTaskStatus",
             "getTaskResult",
             "getTaskInput",
+            "listTaskFiles",
+            "getTaskFile",
             "getTaskCheckpoint",
             "getTaskLogs",
             "getTaskWebhook",
@@ -225,6 +229,7 @@ async fn no_key_does_what_its_scopes_do_not_name() {
         let path = path
             .replace("{id}", "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061")
             .replace("{name}", "nothing")
+            .replace("{file_name}", "nothing")
             .replace("{schedule}", "nothing");
         let path = format!("{path}?nothing=1");
         let method: Method = method.to_uppercase().parse().expect("a method");

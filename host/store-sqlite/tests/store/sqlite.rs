@@ -156,7 +156,7 @@ fn every_database_has_the_newest_schema() {
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
     assert_eq!(read("PRAGMA user_version"), 1);
     assert_eq!(read("PRAGMA application_id"), 0x5753_4d4c);
-    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 19);
+    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 21);
 }
 
 #[test]
