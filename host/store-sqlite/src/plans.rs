@@ -15,7 +15,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 131] = [
+const STATEMENTS: [&str; 132] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -50,6 +50,7 @@ const STATEMENTS: [&str; 131] = [
     post_event::WAKE,
     post_event::NEXT,
     post_event::DROP_TAKEN,
+    post_event::DROP_ALL,
     post_event::HAS_ANY,
     queries::ATTEMPTS,
     queries::ID,
@@ -158,7 +159,7 @@ pub(crate) fn all() -> Vec<&'static str> {
     STATEMENTS
         .into_iter()
         .chain([clock_skew::LATEST, clock_skew::STORE_LATEST, clock_skew::SHORTEN])
-        .chain([recover::DEPENDED_ON, recover::SETTLING])
+        .chain([recover::DEPENDED_ON, recover::SETTLING, recover::LEFTOVERS])
         .chain([quarantine::FIND, quarantine::FAIL])
         .chain(plugin_counts::STATEMENTS)
         .chain(key_usage::STATEMENTS)

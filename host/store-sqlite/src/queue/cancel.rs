@@ -7,7 +7,7 @@ use wasmill_store::{CancelOutcome, EventKind, stored};
 
 use crate::delivery::deliveries;
 use crate::dependency::record;
-use crate::queue::save::drop_checkpoint;
+use crate::queue::save::drop_leftovers;
 use crate::read::rows::{nanos, parsed, state, traced};
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::key_usage;
@@ -105,7 +105,7 @@ pub(crate) fn cancel(
     let used = run.and_then(|run| run.usage_at_end(now)).map(|used| stored::usage::text(&used));
     cancel.execute(params![seq, TaskState::Cancelled.as_str(), nanos(now), digest.as_deref(), used])?;
     drop(cancel);
-    drop_checkpoint(batch, seq)?;
+    drop_leftovers(batch, seq)?;
     if has_webhook {
         deliveries::begin(batch, seq, TaskState::Cancelled, now)?;
     }

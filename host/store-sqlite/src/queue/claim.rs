@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use wasmill_model::{Group, InvalidLabel, PluginName, TaskId, TaskState, Timestamp};
 use wasmill_store::commit::{AbandonedClaims, UndeliveredClaims};
 use wasmill_store::live::{LiveChange, RunRef, RunStart};
@@ -89,8 +89,13 @@ impl Operation for ClaimReady {
         let fewer = picked.candidates.len() < self.tasks_max;
         let next_ready_at = if fewer { promote::next_due(connection)? } else { None };
         let mut claimed = Vec::with_capacity(picked.candidates.len());
+        // Once for all, like those of inserts.
+        let mut statements = ClaimStatements {
+            read: connection.prepare_cached(CLAIMED)?,
+            write: connection.prepare_cached(CLAIM)?,
+        };
         for candidate in &picked.candidates {
-            match self.claim(batch, candidate) {
+            match self.claim(batch, &mut statements, candidate) {
                 Ok(task) => claimed.push(task),
                 // It would be the first candidate of every claim, and no task would ever start.
                 Err(error) if is_of_value(&error) => {
@@ -108,6 +113,12 @@ impl Operation for ClaimReady {
     }
 }
 
+/// [`CLAIMED`] and [`CLAIM`].
+struct ClaimStatements<'a> {
+    read: CachedStatement<'a>,
+    write: CachedStatement<'a>,
+}
+
 impl ClaimReady {
     /// Checks whether the clock went back since the last claim.
     fn check_clock(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
@@ -122,11 +133,15 @@ impl ClaimReady {
         Ok(())
     }
 
-    fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
+    fn claim(
+        &self,
+        batch: &mut Batch<'_>,
+        statements: &mut ClaimStatements<'_>,
+        candidate: &Candidate<'_>,
+    ) -> rusqlite::Result<Claimed> {
         let seq = seq(candidate.task);
-        let mut statement = batch.connection.prepare_cached(CLAIMED)?;
         let (mut claimed, has_input, is_suspended, since) =
-            statement.query_one(params![seq, nanos(self.now)], |row| {
+            statements.read.query_one(params![seq, nanos(self.now)], |row| {
                 let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
                 let (token, attempt) = (row.get(1)?, row.get(2)?);
                 // After the clock went back, `ready_at` may be in the future.
@@ -159,8 +174,7 @@ impl ClaimReady {
                 };
                 Ok((claimed, row.get::<_, bool>(6)?, row.get::<_, bool>(19)?, since))
             })?;
-        let mut statement = batch.connection.prepare_cached(CLAIM)?;
-        statement.execute(params![seq, claimed.claim.token(), claimed.attempt, nanos(since)])?;
+        statements.write.execute(params![seq, claimed.claim.token(), claimed.attempt, nanos(since)])?;
         if has_input {
             let mut statement = batch.connection.prepare_cached(INPUT)?;
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);

@@ -13,7 +13,7 @@ use crate::dependency::record;
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::post_event;
 use crate::queue::remove::remove;
-use crate::queue::save::{drop_checkpoint, save};
+use crate::queue::save::{drop_leftovers, save};
 use crate::read::rows::{group, nanos, seq};
 use crate::writer::batch::{Batch, Operation, large};
 use crate::writer::key_usage;
@@ -97,7 +97,7 @@ pub(crate) fn finish(batch: &mut Batch<'_>, run: &Finish) -> rusqlite::Result<Fi
     }
     if to.is_final() {
         task_files::add_outputs(batch, claim, &run.outputs())?;
-        drop_checkpoint(batch, seq)?;
+        drop_leftovers(batch, seq)?;
         record::ended(batch, seq, to, run.now)?;
         if claim.has_webhook() {
             deliveries::begin(batch, seq, to, run.now)?;

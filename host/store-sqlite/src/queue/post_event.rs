@@ -29,6 +29,7 @@ pub(crate) const NEXT: &str = "
         AND posted_event.number > ?4
     ORDER BY posted_event.number LIMIT 1";
 pub(crate) const DROP_TAKEN: &str = "DELETE FROM posted_event WHERE seq = ?1 AND number <= ?2";
+pub(crate) const DROP_ALL: &str = "DELETE FROM posted_event WHERE seq = ?1";
 pub(crate) const HAS_ANY: &str = "SELECT EXISTS (SELECT 1 FROM posted_event WHERE seq = ?1)";
 
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl Operation for PostEvent {
         let name = name.as_ref().map(EventName::as_str);
         connection.prepare_cached(ADD)?.execute(params![task.seq, number, name, payload])?;
         connection.prepare_cached(NUMBER)?.execute([task.seq, number])?;
+        batch.writer_state.has_leftovers = true;
         if post_event::wakes(task.state, task.wake_on) {
             self.wake(batch, &task)?;
         }

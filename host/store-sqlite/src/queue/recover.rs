@@ -33,6 +33,8 @@ pub(crate) const SEQ_NEXT: &str = "
     SELECT max(coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM dependency_end), 0)) + 1";
 pub(crate) const DEPENDED_ON: &str = "
     SELECT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq IS NOT NULL)";
+pub(crate) const LEFTOVERS: &str = "
+    SELECT EXISTS (SELECT 1 FROM checkpoint) OR EXISTS (SELECT 1 FROM posted_event)";
 pub(crate) const SETTLING: &str = "SELECT EXISTS (SELECT 1 FROM dependency_end)";
 pub(crate) const RUNNING: &str = "
     SELECT id, seq, claim_token, attempt, attempts_max, host_crashes, plugin, trace, created_at, started_at,
@@ -89,6 +91,7 @@ fn writer_state(connection: &Connection) -> rusqlite::Result<WriterState> {
         running: read(COUNT_RUNNING)?.cast_unsigned(),
         seq_next: read(SEQ_NEXT)?,
         has_dependents: read(DEPENDED_ON)? > 0,
+        has_leftovers: read(LEFTOVERS)? > 0,
         has_unresolved_ends: read(SETTLING)? > 0,
         ..WriterState::default()
     })

@@ -10,7 +10,7 @@ use wasmill_store::{EventKind, EventPayload};
 
 use crate::delivery::deliveries;
 use crate::dependency::record;
-use crate::queue::save::drop_checkpoint;
+use crate::queue::save::drop_leftovers;
 use crate::read::rows::{nanos, optional};
 use crate::writer::batch::Batch;
 use crate::writer::key_usage;
@@ -47,7 +47,7 @@ pub(crate) fn fail(
     let (task, plugin, attempt, has_webhook, limit_key): (_, _, u32, bool, _) = found;
     drop(find);
     tracing::error!(%task, %error, "failed a task: its row in the database is damaged");
-    drop_checkpoint(batch, seq)?;
+    drop_leftovers(batch, seq)?;
     record::ended(batch, seq, TaskState::Failed, now)?;
     if has_webhook {
         deliveries::begin(batch, seq, TaskState::Failed, now)?;

@@ -24,6 +24,9 @@ pub struct WriterState {
     pub events_reserved: i64,
     /// Whether there may be tasks with dependents; once set it stays so. Spares all others the queries.
     pub has_dependents: bool,
+    /// Whether there may be checkpoints or posted events, if the writer looks for them; once set it stays so. Spares
+    /// the end of every other task two statements.
+    pub has_leftovers: bool,
     /// Set while `dependency_end` may hold unprocessed rows.
     pub has_unresolved_ends: bool,
 }

@@ -134,10 +134,7 @@ CREATE TABLE posted_event (
     PRIMARY KEY (seq, number)
 ) STRICT;
 
--- Tasks without events, which most are, pay nothing for these.
-CREATE TRIGGER task_drop_events AFTER UPDATE OF finished_at ON task WHEN NEW.events_posted > 0 BEGIN
-    DELETE FROM posted_event WHERE seq = NEW.seq;
-END;
+-- Tasks without events, which most are, pay nothing for this. What finishes a task deletes its events.
 CREATE TRIGGER task_forget_events AFTER DELETE ON task WHEN OLD.events_posted > 0 BEGIN
     DELETE FROM posted_event WHERE seq = OLD.seq;
 END;
