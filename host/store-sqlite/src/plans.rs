@@ -6,8 +6,8 @@ use crate::delivery::deliveries;
 use crate::dependency::{record, resolution, results};
 use crate::file::connection;
 use crate::queue::{
-    cancel, cancel_many, claim, finish, idempotency, insert, pause, post_event, promote, recover, remove,
-    save, starts,
+    cancel, cancel_many, claim, finish, idempotency, insert, insert_rows, pause, post_event, promote,
+    recover, remove, save, starts,
 };
 use crate::read::{ahead, filtered_list, queries};
 use crate::retention::prune;
@@ -16,11 +16,11 @@ use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
 const STATEMENTS: [&str; 132] = [
-    insert::TASK,
     insert::UNDO,
     insert::HOLDER,
-    insert::INPUT,
-    insert::TAG,
+    insert_rows::TASK,
+    insert_rows::INPUT,
+    insert_rows::TAG,
     idempotency::FIND,
     idempotency::STEPS,
     idempotency::KEEP,
@@ -161,6 +161,7 @@ pub(crate) fn all() -> Vec<&'static str> {
         .chain([clock_skew::LATEST, clock_skew::STORE_LATEST, clock_skew::SHORTEN])
         .chain([recover::DEPENDED_ON, recover::SETTLING, recover::LEFTOVERS])
         .chain([quarantine::FIND, quarantine::FAIL])
+        .chain([insert_rows::TASKS.as_str()])
         .chain(plugin_counts::STATEMENTS)
         .chain(key_usage::STATEMENTS)
         .chain(prune::STATEMENTS)

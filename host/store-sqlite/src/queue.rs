@@ -6,6 +6,7 @@ pub(crate) mod claim;
 pub(crate) mod finish;
 pub(crate) mod idempotency;
 pub(crate) mod insert;
+pub(crate) mod insert_rows;
 pub(crate) mod pause;
 pub(crate) mod post_event;
 pub(crate) mod promote;

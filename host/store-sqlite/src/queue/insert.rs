@@ -4,18 +4,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::DateTime;
-use rusqlite::ErrorCode::ConstraintViolation;
-use rusqlite::{CachedStatement, OptionalExtension, ffi, params};
-use wasmill_model::{Group, NewTask, ScheduleName, TaskId, TaskState, Timestamp, Unique};
+use rusqlite::OptionalExtension;
+use wasmill_model::{NewTask, TaskId, TaskState, Timestamp, Unique};
 use wasmill_store::commit::WriterState;
-use wasmill_store::rules::submit::{self, SubmitLimits, files_bytes, input_bytes};
+use wasmill_store::rules::submit::{self, SubmitLimits, input_bytes};
 use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 use crate::content::task_files;
-use crate::delivery::deliveries;
-use crate::dependency::record::{self, DependencyTarget};
+use crate::dependency::record;
 use crate::queue::idempotency;
-use crate::read::rows::{millis, nanos, size, tags_text};
+use crate::queue::insert_rows::{NewRow, NewRows};
+use crate::read::rows::nanos;
 use crate::writer::batch::{Batch, Operation, large};
 
 #[derive(Debug)]
@@ -31,9 +30,7 @@ impl Operation for Insert {
     const DURABLE: bool = true;
 
     fn cost(&self) -> u64 {
-        let cost =
-            |task: &NewTask| 1 + large(task.input.as_ref().map_or(0, String::len)) + task.files.len() as u64;
-        self.tasks.iter().map(cost).sum()
+        self.tasks.iter().map(|task| 1 + large(task.input.as_ref().map_or(0, String::len))).sum()
     }
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
@@ -53,22 +50,20 @@ impl Operation for Insert {
         // A dependency on one of these becomes a dependency on the holder of its key.
         let mut held = HashMap::new();
         let mut limits = SubmitLimits::of(&self.tasks);
-        // Once for all: to look it up costs as much as a fortieth of a task.
-        let mut statement = batch.connection.prepare_cached(TASK)?;
+        let mut rows = NewRows::new(batch.connection);
         for (index, task) in self.tasks.iter().enumerate() {
-            match self.take(batch, &mut statement, &mut limits, index, task, &held)? {
+            match self.take(batch, &mut rows, &mut limits, index, task, &held)? {
                 Ok(taken) => {
                     if taken.id != task.id {
                         held.insert(task.id, taken.id);
                     }
                     tasks.push(taken);
                 }
-                Err(refusal) => {
-                    undo(batch, before)?;
-                    batch.effects.events.truncate(events_before);
-                    return Ok(Err(refusal));
-                }
+                Err(refusal) => return refuse(batch, before, events_before, refusal),
             }
+        }
+        if let Err(refusal) = rows.flush(batch)? {
+            return refuse(batch, before, events_before, refusal);
         }
         // After the loop, not within: a refusal takes back the earlier tasks.
         for (task, taken) in self.tasks.iter().zip(&tasks) {
@@ -92,12 +87,18 @@ impl Insert {
     fn take<'a>(
         &self,
         batch: &mut Batch<'_>,
-        statement: &mut CachedStatement<'_>,
+        rows: &mut NewRows<'_, 'a>,
         limits: &mut SubmitLimits<'a>,
         index: usize,
         task: &'a NewTask,
         held: &HashMap<TaskId, TaskId>,
     ) -> rusqlite::Result<Result<SubmittedTask, StoreError>> {
+        // All three are looked for beside what earlier tasks of the request have.
+        if (task.unique.is_some() || task.dependencies.is_some() || !task.files.is_empty())
+            && let Err(refusal) = rows.flush(batch)?
+        {
+            return Ok(Err(refusal));
+        }
         if let Some(unique) = &task.unique
             && let Some(holder) = holder(batch, unique, task.created_at)?
         {
@@ -119,11 +120,9 @@ impl Insert {
         if !task_files::exist(batch, &task.files)? {
             return Ok(Err(submit::files_gone()));
         }
-        match insert(batch, statement, task, &awaited) {
-            Err(error) if is_duplicate(&error) => Ok(Err(StoreError::Duplicate { id: task.id })),
-            Err(error) => Err(error),
-            Ok(()) => Ok(Ok(SubmittedTask { id: task.id, created_at: task.created_at, holder: None })),
-        }
+        let seq = assign(batch, task);
+        let pushed = rows.push(batch, NewRow { seq, task, awaited })?;
+        Ok(pushed.map(|()| SubmittedTask { id: task.id, created_at: task.created_at, holder: None }))
     }
 }
 
@@ -131,23 +130,20 @@ pub(crate) const UNDO: &str = "DELETE FROM task WHERE seq >= ?1";
 pub(crate) const HOLDER: &str = "
     SELECT id, created_at, started_at FROM task INDEXED BY task_unfinished_key
     WHERE unique_key = ?1 AND key_space = ?2 AND finished_at IS NULL";
-pub(crate) const TASK: &str = "
-    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max,
-        timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority,
-        task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace, submitted_by,
-        key_space, limit_key, files_in)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-        ?22, ?23, ?24, ?25, ?26, ?27, ?28)";
-pub(crate) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
-pub(crate) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
-/// Takes back what this request has stored.
-fn undo(batch: &mut Batch<'_>, before: WriterState) -> rusqlite::Result<()> {
+/// Takes back what this request has stored, and refuses it.
+fn refuse(
+    batch: &mut Batch<'_>,
+    before: WriterState,
+    events_before: usize,
+    refusal: StoreError,
+) -> rusqlite::Result<Result<Submitted, StoreError>> {
     batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
     // An end may be recorded for one of them; its resolution finds no dependents and drops it.
     batch.writer_state =
         WriterState { has_unresolved_ends: batch.writer_state.has_unresolved_ends, ..before };
-    Ok(())
+    batch.effects.events.truncate(events_before);
+    Ok(Err(refusal))
 }
 
 /// Returns the unfinished task that holds this key.
@@ -165,51 +161,12 @@ fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Resul
     holder.optional()
 }
 
-fn insert(
-    batch: &mut Batch<'_>,
-    statement: &mut CachedStatement<'_>,
-    task: &NewTask,
-    awaited: &[DependencyTarget],
-) -> rusqlite::Result<()> {
+/// Assigns the next row id to a task, and counts it.
+fn assign(batch: &mut Batch<'_>, task: &NewTask) -> i64 {
     let seq = batch.writer_state.seq_next;
-    let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
     let state = task.first_state();
-    statement.execute(params![
-        seq,
-        task.id.as_bytes(),
-        task.plugin.as_str(),
-        state.as_str(),
-        created_at,
-        ready_at,
-        ready_at.saturating_sub(task.priority.head_start_nanos()),
-        (task.is_delayed && ready_at > created_at).then(|| ready_at - created_at),
-        task.attempts_max,
-        millis(task.timeout),
-        task.input.as_ref().map(|input| size(input.len())),
-        task.backoff.map(|backoff| millis(backoff.first)),
-        task.backoff.map(|backoff| backoff.factor),
-        task.backoff.map(|backoff| millis(backoff.max)),
-        task.backoff.map(|backoff| backoff.jitter),
-        task.priority.get(),
-        task.group.as_ref().map(Group::as_str),
-        task.unique.as_ref().map(|unique| unique.key.as_str()),
-        tags_text(&task.tags),
-        task.schedule.as_ref().map(ScheduleName::as_str),
-        task.retry_of.as_ref().map(TaskId::as_bytes),
-        (!awaited.is_empty()).then_some(size(awaited.len())),
-        task.webhook.as_ref().map(deliveries::bits),
-        task.trace.as_ref().map(ToString::to_string),
-        task.submitted_by,
-        task.unique.as_ref().map_or("", |unique| unique.space.as_str()),
-        task.limited_by.as_ref().map(|key| &*key.name),
-        (!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed()),
-    ])?;
-    add_beside(batch, seq, task)?;
-    if state == TaskState::Blocked {
-        record::add(batch, seq, task, awaited)?;
-    }
     batch.writer_state.seq_next += 1;
-    batch.writer_state.observe_time(created_at);
+    batch.writer_state.observe_time(nanos(task.created_at));
     if let Some(group) = &task.group
         && state == TaskState::Available
     {
@@ -223,26 +180,5 @@ fn insert(
         time: task.created_at,
         kind: EventKind::Created,
     });
-    Ok(())
-}
-
-/// Stores what a task has beside its row.
-fn add_beside(batch: &mut Batch<'_>, seq: i64, task: &NewTask) -> rusqlite::Result<()> {
-    if let Some(input) = &task.input {
-        batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
-    }
-    task_files::add(batch, seq, &task.files)?;
-    for tag in &task.tags {
-        batch.connection.prepare_cached(TAG)?.execute(params![tag.as_str(), seq])?;
-    }
-    if let Some(webhook) = &task.webhook {
-        deliveries::add(batch, seq, webhook)?;
-    }
-    Ok(())
-}
-
-/// Returns true if the id exists; that error ends the statement, not the transaction.
-fn is_duplicate(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ConstraintViolation)
-        && error.sqlite_extended_error_code() == Some(ffi::SQLITE_CONSTRAINT_UNIQUE)
+    seq
 }
