@@ -108,8 +108,21 @@ impl Keeper {
                 sleep(RECONNECT_WAIT).await;
                 continue;
             }
-            sleep((self.period / 4).saturating_sub(boot_time().saturating_sub(began))).await;
+            let now = boot_time();
+            let due = self.next_suspicion(now).unwrap_or(Duration::MAX).min(began + self.period / 4);
+            sleep(due.saturating_sub(now)).await;
         }
+    }
+
+    /// Returns when the next host is to be taken for dead, unless it renews its lease before.
+    fn next_suspicion(&self, now: Duration) -> Option<Duration> {
+        let due = |(_, since): &(i64, Duration)| *since + self.silence_max() + Duration::from_millis(1);
+        self.seen.values().map(due).filter(|due| *due > now).min()
+    }
+
+    /// Returns how long a live host is silent at most.
+    fn silence_max(&self) -> Duration {
+        self.period + self.period / 5
     }
 
     async fn renew(&mut self) -> Result<()> {
@@ -150,6 +163,7 @@ impl Keeper {
             self.seen.clear();
         }
         self.looked_at = now;
+        let silence_max = self.silence_max();
         let (mut live, mut peers, mut suspects, mut has_dead) = (Vec::new(), Vec::new(), Vec::new(), false);
         for row in hosts {
             let (id, beat): (i64, i64) = (get(row, 0)?, get(row, 1)?);
@@ -169,7 +183,7 @@ impl Keeper {
             let seen = self.seen.entry(id).or_insert((beat, now));
             if seen.0 != beat {
                 *seen = (beat, now);
-            } else if id != own && now.saturating_sub(seen.1) > self.period + self.period / 5 {
+            } else if id != own && now.saturating_sub(seen.1) > silence_max {
                 suspects.push(Suspect { id, beat, connection: get(row, 3)? });
             }
         }

@@ -12,7 +12,7 @@ use crate::dependency::resolution;
 use crate::queue::recover;
 use crate::read::rows::{get, nanos, number, time};
 use crate::writer::batch::{Batch, Operation};
-use crate::writer::{clock_skew, plugin_counts};
+use crate::writer::clock_skew;
 
 /// Maximum tasks of dead hosts that one transaction puts back.
 const RESCUED_MAX: i64 = 500;
@@ -75,7 +75,6 @@ pub(crate) async fn register(
         recovery.shortened = clock_skew::open(connection, &mut batch.writer_state, nanos(now)).await?;
         deliveries::shorten_waits(connection, nanos(now)).await?;
     }
-    plugin_counts::write(connection, &batch.effects.count_delta).await?;
     recovery.waiting = batch.writer_state.waiting;
     fault_point!("recovered, not committed");
     Ok(recovery)

@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use crate::connection::database::Connection;
-use crate::connection::fault::Result;
+use crate::connection::fault::{Error, Result};
 use crate::read::rows::get;
 
 const TAKE: &str = "
@@ -25,9 +25,33 @@ pub(crate) struct Turn {
     pub(crate) events_pruned: i64,
 }
 
+/// By which a transaction is fenced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransactionNumber {
+    pub(crate) host: i64,
+    pub(crate) epoch: i64,
+    pub(crate) batch: i64,
+}
+
 impl Turn {
-    /// Begins a transaction and waits for the turn, in one round trip.
-    pub(crate) async fn begin(connection: &Connection, is_durable: bool, has_others: bool) -> Result<Self> {
+    /// Prepares what a transaction begins with. What is not prepared would be sent after that which is sent together with it.
+    pub(crate) async fn prepare(connection: &Connection) -> Result<()> {
+        tokio::try_join!(connection.prepare(TAKE), connection.prepare(FENCE))?;
+        Ok(())
+    }
+
+    /// Begins a transaction, waits for the turn, and gives the transaction its number, in one round trip. After
+    /// [`Turn::prepare`], so that what is sent after it comes after it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fenced`] if the registration of the host is revoked, or another connection has taken its place.
+    pub(crate) async fn begin(
+        connection: &Connection,
+        is_durable: bool,
+        has_others: bool,
+        number: Option<TransactionNumber>,
+    ) -> Result<Self> {
         let begin = match (is_durable, has_others) {
             (true, false) => "BEGIN",
             (false, false) => "BEGIN; SET LOCAL synchronous_commit = off",
@@ -36,8 +60,12 @@ impl Turn {
                 "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '1s'"
             }
         };
-        connection.prepare(TAKE).await?;
-        let ((), row) = tokio::try_join!(connection.batch(begin), connection.one(TAKE, &[]))?;
+        let ((), row, ()) = tokio::try_join!(
+            biased;
+            connection.batch(begin),
+            connection.one(TAKE, &[]),
+            fence(connection, number),
+        )?;
         Self::read(&row)
     }
 
@@ -56,8 +84,7 @@ impl Turn {
     }
 }
 
-/// Gives the transaction its number; false if the registration of the host is revoked, or another connection has
-/// taken its place.
-pub(crate) async fn fence(connection: &Connection, host: i64, epoch: i64, batch: i64) -> Result<bool> {
-    Ok(connection.execute(FENCE, &[&host, &epoch, &batch]).await? == 1)
+async fn fence(connection: &Connection, number: Option<TransactionNumber>) -> Result<()> {
+    let Some(TransactionNumber { host, epoch, batch }) = number else { return Ok(()) };
+    if connection.execute(FENCE, &[&host, &epoch, &batch]).await? == 1 { Ok(()) } else { Err(Error::Fenced) }
 }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::try_join_all;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio_postgres::error::Severity;
@@ -15,6 +16,12 @@ use crate::connection::fault::{Error, Result};
 
 /// Values of a statement.
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A statement that writes, with its values.
+pub(crate) struct Write<'a> {
+    pub(crate) sql: &'static str,
+    pub(crate) values: Vec<Box<dyn ToSql + Sync + Send + 'a>>,
+}
 
 /// An open connection. Statements that are awaited together are sent together.
 pub(crate) struct Connection {
@@ -103,6 +110,19 @@ impl Connection {
     /// Returns the number of rows that were written.
     pub(crate) async fn execute(&self, sql: &'static str, values: Params<'_>) -> Result<u64> {
         Ok(self.client.execute(&self.prepared(sql).await?, values).await?)
+    }
+
+    /// Writes these and commits the transaction, in one round trip. If one of them fails, nothing is committed.
+    pub(crate) async fn commit(&self, last: &[Write<'_>]) -> Result<()> {
+        // Before any is sent: what is not prepared would come after the commit.
+        let mut statements = Vec::with_capacity(last.len());
+        for Write { sql, values } in last {
+            let values: Vec<_> = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
+            statements.push((self.prepared(sql).await?, values));
+        }
+        let writes = statements.iter().map(|(statement, values)| self.client.execute(statement, values));
+        tokio::try_join!(biased; try_join_all(writes), self.client.batch_execute("COMMIT"))?;
+        Ok(())
     }
 
     /// Prepares a statement, so that its first use can be sent together with others.

@@ -30,6 +30,8 @@ pub(crate) enum Error {
     Unknown,
     /// Another host has taken this one for dead; it registers anew.
     Fenced,
+    /// Other hosts have filled the queue since this one looked.
+    Full,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -57,6 +59,7 @@ impl fmt::Display for Error {
                 f.write_str("the connection was lost, and it is unknown whether the change was stored")
             }
             Self::Fenced => f.write_str("another wasmill has taken this one for dead"),
+            Self::Full => f.write_str("other hosts have filled the queue"),
         }
     }
 }
@@ -72,7 +75,7 @@ impl Error {
         let error = match self {
             Self::Database(error) => error,
             Self::Connecting(_) | Self::Silent | Self::NotReplicated | Self::Fenced => return true,
-            Self::Value(_) | Self::Refused(_) | Self::Unknown => return false,
+            Self::Value(_) | Self::Refused(_) | Self::Unknown | Self::Full => return false,
         };
         let Some(code) = error.code() else {
             // Of the connection, unless a value was of another type than its column.
@@ -101,7 +104,7 @@ impl Error {
     /// Returns true if the transaction failed because of others, as while somebody changes tables: the same again may
     /// succeed.
     pub(crate) fn is_of_conflict(&self) -> bool {
-        let Self::Database(error) = self else { return false };
+        let Self::Database(error) = self else { return matches!(self, Self::Full) };
         error.code().is_some_and(|code| class(code) == "40" || *code == SqlState::LOCK_NOT_AVAILABLE)
     }
 
@@ -115,7 +118,12 @@ impl Error {
                         .code()
                         .is_some_and(|code| matches!(class(code), "40" | "53" | "55" | "57" | "58"))
             }
-            Self::Connecting(_) | Self::Silent | Self::NotReplicated | Self::Unknown | Self::Fenced => true,
+            Self::Connecting(_)
+            | Self::Silent
+            | Self::NotReplicated
+            | Self::Unknown
+            | Self::Fenced
+            | Self::Full => true,
             Self::Value(_) | Self::Refused(_) => false,
         }
     }
@@ -128,7 +136,8 @@ impl Error {
             | Self::Silent
             | Self::NotReplicated
             | Self::Unknown
-            | Self::Fenced => StoreError::Unavailable { message: format!("database {database}: {self}") },
+            | Self::Fenced
+            | Self::Full => StoreError::Unavailable { message: format!("database {database}: {self}") },
             Self::Value(message) => {
                 StoreError::Corrupt { database: database.to_owned(), message: message.clone() }
             }

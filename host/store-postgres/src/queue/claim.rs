@@ -16,7 +16,8 @@ use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 use crate::connection::database::{Connection, Params};
 use crate::connection::fault::Result;
 use crate::delivery::deliveries;
-use crate::queue::{pause, promote, starts};
+use crate::queue::promote::{self, Promoted};
+use crate::queue::{pause, starts};
 use crate::read::rows::{
     backoff, claim_ref, duration, get, limit_key, nanos, number, optional_time, parsed, size, task_id, text,
     time, traced, used,
@@ -174,9 +175,8 @@ impl Operation for ClaimReady {
 
     async fn run(&self, batch: &mut Batch<'_>) -> Result<UndeliveredClaims> {
         self.check_clock(batch).await?;
-        promote::promote_due(batch, self.now, self.tasks_max).await?;
+        let (mut left, next_due) = self.left(batch).await?;
         let mut claims = Claims::default();
-        let mut left = self.left(batch).await?;
         while claims.claimed.len() < self.tasks_max && !left.plugins.is_empty() {
             let before = claims.claimed.len();
             let has_more = self.claim(batch, &mut left, &mut claims).await?;
@@ -185,7 +185,7 @@ impl Operation for ClaimReady {
             }
         }
         if claims.claimed.len() < self.tasks_max {
-            claims.next_ready_at = promote::next_due(batch.connection).await?;
+            claims.next_ready_at = next_due;
         }
         if !claims.claimed.is_empty() {
             batch.writer_state.observe_time(nanos(self.now));
@@ -247,13 +247,21 @@ impl ClaimReady {
         Ok(())
     }
 
-    /// Returns what may be claimed. The caller knows the limits of this host; what other hosts run is counted here,
-    /// while none of them can claim.
-    async fn left(&self, batch: &Batch<'_>) -> Result<Left<'_>> {
-        let paused = if batch.has_others { pause::paused(batch.connection).await? } else { Vec::new() };
+    /// Promotes due tasks; returns what may be claimed, and when the next task is due. The caller knows the limits of this
+    /// host; what other hosts run is counted here, while none of them can claim.
+    async fn left(&self, batch: &mut Batch<'_>) -> Result<(Left<'_>, Option<Timestamp>)> {
+        let (connection, has_others) = (batch.connection, batch.has_others);
+        let (promoted, next_due, paused, running) = tokio::try_join!(
+            biased;
+            Promoted::write(connection, self.now, self.tasks_max),
+            promote::next_due(connection),
+            async { if has_others { pause::paused(connection).await } else { Ok(Vec::new()) } },
+            async { if self.group_limits.is_empty() { Ok(HashMap::new()) } else { running(connection).await } },
+        )?;
+        promoted.record(batch, self.now).await?;
         let mut left = Left { memory: self.available_memory, ..Left::default() };
         if paused.contains(&None) {
-            return Ok(left);
+            return Ok((left, next_due));
         }
         for quota in &self.quotas {
             let mut tasks_max = quota.tasks_max;
@@ -273,10 +281,8 @@ impl ClaimReady {
                 left.plugins.insert(&quota.plugin, (quota, tasks_max));
             }
         }
-        if !self.group_limits.is_empty() && !left.plugins.is_empty() {
-            left.groups = group_limits::left(&self.group_limits, &running(batch.connection).await?);
-        }
-        Ok(left)
+        left.groups = group_limits::left(&self.group_limits, &running);
+        Ok((left, next_due))
     }
 
     /// Claims as many tasks as one statement finds; returns whether there may be more.

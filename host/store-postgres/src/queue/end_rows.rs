@@ -11,10 +11,10 @@ use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::read::rows::{get, host, nanos, seq, uuid};
 
-/// Ends those whose claim still holds and who were not asked to stop. The state is compared as it is, so that the index
+/// Ends those whose claim still holds and who were not asked to stop, and drops what only a later run would need. The state is compared as it is, so that the index
 /// of running tasks is no way in: all of them would be read for each row.
 const END: &str = "
-    UPDATE task SET state = e.state, finished_at = e.at, cause = e.cause, message = e.message, result = e.result,
+    WITH ended AS (UPDATE task SET state = e.state, finished_at = e.at, cause = e.cause, message = e.message, result = e.result,
         plugin_digest = coalesce(e.digest, plugin_digest), host_crashes = host_crashes + e.crashes,
         usage = coalesce(e.usage, task.usage), result_type = e.result_type
     FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bytea[], $8::bytea[],
@@ -23,10 +23,10 @@ const END: &str = "
     WHERE task.seq = e.seq AND task.id = e.id AND claim_token = e.token AND task.host = e.host
         AND task.state || '' = 'running'
         AND stop_requested_at IS NULL
-    RETURNING task.seq";
-const DROP_CHECKPOINTS: &str = "
-    WITH events AS (DELETE FROM posted_event WHERE seq = ANY ($1::bigint[]))
-    DELETE FROM checkpoint WHERE seq = ANY ($1::bigint[])";
+    RETURNING task.seq),
+    events AS (DELETE FROM posted_event WHERE seq = ANY (ARRAY(SELECT seq FROM ended))),
+    checkpoints AS (DELETE FROM checkpoint WHERE seq = ANY (ARRAY(SELECT seq FROM ended)))
+    SELECT seq FROM ended";
 const LOGS: &str = "
     INSERT INTO log (seq, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
@@ -71,7 +71,6 @@ impl<'a> EndRows<'a> {
         if !logs.is_empty() {
             connection.execute(LOGS, &[&of_logs, &logs]).await?;
         }
-        connection.execute(DROP_CHECKPOINTS, &[&ended.iter().copied().collect::<Vec<_>>()]).await?;
         Ok(ended)
     }
 

@@ -43,13 +43,11 @@ impl Operation for Insert {
     }
 
     fn gather<'a>(&'a self, rows: &mut Gathered<'a>) {
-        let has_room = rows.waiting + (rows.new.len() as u64) < self.waiting_max;
         if let [task] = &*self.tasks
             && self.request.is_none()
             && is_plain(task)
-            && has_room
         {
-            rows.new.push(task, None, task.webhook.as_ref().map(deliveries::bits));
+            rows.push_new(task, self.waiting_max);
         }
     }
 

@@ -16,7 +16,14 @@ use crate::read::rows::{get, group_text, millis, nanos, size, task_id, uuid};
 /// no arrays of different lengths.
 const TASKS: &str = lowering_floors!(
     "
-    WITH moved AS (INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
+    WITH new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
+        $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::float8[], $13::bigint[],
+        $14::float8[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::uuid[], $21::bigint[],
+        $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[], $27::bigint[], $28::bytea[]) AS new (id, plugin, state,
+        created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms, input_bytes, backoff_first_ms, backoff_factor,
+        backoff_max_ms, backoff_jitter, priority, task_group, unique_key, tags, schedule, retry_of, pending_dependencies,
+        webhook_on, trace, submitted_by, key_space, limit_key, files_in, input)),
+    moved AS (INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
         input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
         unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace,
         submitted_by, key_space, limit_key, files_in)
@@ -24,20 +31,13 @@ const TASKS: &str = lowering_floors!(
         input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
         unique_key, string_to_array(tags, E'\\x1f'), schedule, retry_of, pending_dependencies, webhook_on, trace,
         submitted_by, key_space, limit_key, files_in
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::float8[], $13::bigint[], $14::float8[],
-        $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::uuid[], $21::bigint[],
-        $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[], $27::bigint[]) AS new (id, plugin, state, created_at, ready_at, sort_key,
-        wait_ns, attempts_max, timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms,
-        backoff_jitter, priority, task_group, unique_key, tags, schedule, retry_of, pending_dependencies,
-        webhook_on, trace, submitted_by, key_space, limit_key, files_in)
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, seq, plugin, task_group, state, sort_key)",
+    FROM new ON CONFLICT (id) DO NOTHING
+    RETURNING id, seq, plugin, task_group, state, sort_key),
+    inputs AS (INSERT INTO input (seq, body) SELECT seq, input FROM moved JOIN new USING (id) WHERE input IS NOT NULL)",
     "SELECT id, seq FROM moved"
 );
 #[cfg(test)]
 pub(crate) const EXPANDED: [&str; 1] = [TASKS];
-const INPUTS: &str = "INSERT INTO input (seq, body) SELECT * FROM unnest($1::bigint[], $2::bytea[])";
 const TAGS: &str = "
     INSERT INTO tag (name, seq) SELECT DISTINCT * FROM unnest($1::text[], $2::bigint[])";
 
@@ -78,21 +78,13 @@ impl<'a> NewRows<'a> {
         for row in self.insert_tasks(connection).await? {
             stored.insert(task_id(&row, 0)?, get(&row, 1)?);
         }
-        let (mut of_inputs, mut inputs) = (Vec::new(), Vec::new());
         let (mut names, mut of_names) = (Vec::new(), Vec::new());
         for NewRow { task, .. } in &self.tasks {
             let Some(seq) = stored.get(&task.id) else { continue };
-            if let Some(input) = &task.input {
-                of_inputs.push(*seq);
-                inputs.push(input.as_bytes());
-            }
             for tag in &task.tags {
                 names.push(tag.as_str());
                 of_names.push(*seq);
             }
-        }
-        if !inputs.is_empty() {
-            connection.execute(INPUTS, &[&of_inputs, &inputs]).await?;
         }
         if !names.is_empty() {
             connection.execute(TAGS, &[&names, &of_names]).await?;
@@ -154,6 +146,9 @@ impl<'a> NewRows<'a> {
                     &tasks().map(|task| task.limited_by.as_ref().map(|key| &*key.name)).collect::<Vec<_>>(),
                     &tasks()
                         .map(|task| (!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed()))
+                        .collect::<Vec<_>>(),
+                    &tasks()
+                        .map(|task| task.input.as_ref().map(|input| input.as_bytes()))
                         .collect::<Vec<_>>(),
                 ],
             )

@@ -1,5 +1,6 @@
 //! Promotes due tasks: scheduled and suspended ones whose time has come become available.
 
+use tokio_postgres::Row;
 use wasmill_model::{TaskState, Timestamp};
 
 use crate::connection::database::Connection;
@@ -26,21 +27,32 @@ const NEXT_DUE: &str = "SELECT min(ready_at) FROM task WHERE state IN ('schedule
 /// Maximum tasks that a claim promotes, unless it claims more.
 const PROMOTED_MAX: usize = 1_000;
 
-/// Promotes tasks that are due at `now`; at least `claimed_max`, so that a claim misses none.
-pub(crate) async fn promote_due(batch: &mut Batch<'_>, now: Timestamp, claimed_max: usize) -> Result<()> {
-    let limit = size(claimed_max.max(PROMOTED_MAX));
-    for row in batch.connection.query(PROMOTE, &[&nanos(now), &limit]).await? {
-        match parsed(&row, 1) {
-            Ok(plugin) => {
-                let (limit_key, was) = (limit_key(&row, 3)?, state(&row, 2)?);
-                batch.record_move(&plugin, limit_key.as_ref(), Some(was), Some(TaskState::Available));
-            }
-            Err(error) => {
-                quarantine::fail(batch, get(&row, 0)?, TaskState::Scheduled, &error, now).await?;
+/// Tasks that became available.
+#[must_use = "they are to be recorded"]
+pub(crate) struct Promoted(Vec<Row>);
+
+impl Promoted {
+    /// Promotes tasks that are due at `now`; at least `claimed_max`, so that a claim misses none.
+    pub(crate) async fn write(connection: &Connection, now: Timestamp, claimed_max: usize) -> Result<Self> {
+        let limit = size(claimed_max.max(PROMOTED_MAX));
+        Ok(Self(connection.query(PROMOTE, &[&nanos(now), &limit]).await?))
+    }
+
+    /// Records that they have moved.
+    pub(crate) async fn record(self, batch: &mut Batch<'_>, now: Timestamp) -> Result<()> {
+        for row in self.0 {
+            match parsed(&row, 1) {
+                Ok(plugin) => {
+                    let (limit_key, was) = (limit_key(&row, 3)?, state(&row, 2)?);
+                    batch.record_move(&plugin, limit_key.as_ref(), Some(was), Some(TaskState::Available));
+                }
+                Err(error) => {
+                    quarantine::fail(batch, get(&row, 0)?, TaskState::Scheduled, &error, now).await?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Returns when the next task is due; in the past if not all due tasks were promoted.

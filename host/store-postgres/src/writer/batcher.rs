@@ -22,13 +22,14 @@ use wasmill_store::rules::finish::Finish;
 
 use crate::cluster::others::Others;
 use crate::cluster::place::Place;
-use crate::connection::database::Connection;
+use crate::connection::database::{Connection, Write};
 use crate::connection::fault::{Error, Result};
 use crate::connection::server::{PATIENCE, RECONNECT_WAIT, Server};
 use crate::dependency::resolution;
 use crate::writer::batch::{Batch, Job, Operation};
-use crate::writer::gathered::Gathered;
-use crate::writer::{clock_skew, events, key_usage, plugin_counts};
+use crate::writer::events::Numbers;
+use crate::writer::gathered::{Gathered, Written};
+use crate::writer::{clock_skew, key_usage, plugin_counts};
 
 /// How long the server may take for one transaction, and for its commit.
 const RUN_TIMEOUT: Duration = Duration::from_secs(90);
@@ -105,6 +106,20 @@ struct Changes {
     turn: (String, String),
     effects: Effects,
     stops_at: BTreeSet<i64>,
+    /// What is not written yet, beside what follows from the effects.
+    numbers: Numbers,
+    latest: Option<Write<'static>>,
+}
+
+impl Changes {
+    /// Returns what is written together with the commit.
+    fn last_writes(&mut self) -> Vec<Write<'_>> {
+        let mut writes = self.numbers.writes(&self.effects.events);
+        writes.extend(self.latest.take());
+        writes.extend(plugin_counts::write(&self.effects.count_delta));
+        writes.extend(key_usage::write(&self.effects.key_delta));
+        writes
+    }
 }
 
 /// A transaction of which nobody knows whether it was committed.
@@ -209,7 +224,9 @@ impl Batcher {
     async fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], abandoned: &mut Vec<Finish>) -> Result<()> {
         let mut conflicts = 0;
         loop {
-            let Err(error) = self.commit_once(jobs, abandoned).await else {
+            // After a conflict each command looks itself whether the queue has room.
+            let waiting = if conflicts == 0 { self.writer_state.waiting } else { u64::MAX };
+            let Err(error) = self.commit_once(jobs, abandoned, waiting).await else {
                 self.lost_since = None;
                 return Ok(());
             };
@@ -240,7 +257,12 @@ impl Batcher {
         abandoned.extend(self.abandoned.take());
     }
 
-    async fn commit_once(&mut self, jobs: &mut [Box<dyn Job>], abandoned: &mut Vec<Finish>) -> Result<()> {
+    async fn commit_once(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+        abandoned: &mut Vec<Finish>,
+        waiting: u64,
+    ) -> Result<()> {
         let connection = self.connected().await?;
         // Connecting may have abandoned the claims of an earlier batch.
         abandoned.extend(self.abandoned.take());
@@ -248,11 +270,18 @@ impl Batcher {
         let began = Instant::now();
         let run = async {
             let is_durable = jobs.iter().any(|job| job.durable());
-            let writes = self.begin(&connection, number, is_durable).await?;
-            let changes = self.run(&connection, jobs, abandoned).await?;
+            let mut rows = Gathered::new(waiting);
+            let mut has_new = Vec::with_capacity(jobs.len());
+            for job in jobs.iter() {
+                let before = rows.new.len();
+                job.gather(&mut rows);
+                has_new.push(rows.new.len() > before);
+            }
+            let (writes, written) = self.begin(&connection, number, is_durable, &rows).await?;
+            let changes = self.run(&connection, jobs, abandoned, written, &has_new).await?;
             Ok(Ran { changes, is_durable, commands: jobs.len(), began, writes })
         };
-        let ran = match timeout(RUN_TIMEOUT, run).await.unwrap_or(Err(Error::Silent)) {
+        let mut ran = match timeout(RUN_TIMEOUT, run).await.unwrap_or(Err(Error::Silent)) {
             Ok(ran) => ran,
             Err(error) => {
                 let rolled_back = async { connection.batch("ROLLBACK").await.is_ok() };
@@ -270,8 +299,11 @@ impl Batcher {
         let is_durable = ran.is_durable;
         let live_runs = Arc::clone(&self.live_runs);
         let publishing = live_runs.event_bus.publishing();
-        let commit = connection.durably(connection.batch("COMMIT"));
-        let committed = timeout(COMMIT_TIMEOUT, commit).await.unwrap_or(Err(Error::Silent));
+        let committed = {
+            let last = ran.changes.last_writes();
+            let commit = connection.durably(connection.commit(&last));
+            timeout(COMMIT_TIMEOUT, commit).await.unwrap_or(Err(Error::Silent))
+        };
         match committed {
             Ok(()) => self.publish(number, ran),
             Err(error) if !error.is_lost() => return Err(error),
@@ -310,7 +342,7 @@ impl Batcher {
     /// Publishes what a committed transaction has changed.
     fn publish(&mut self, number: i64, ran: Ran) {
         let Ran { changes, is_durable, commands, began, writes } = ran;
-        let Changes { writer_state, turn, mut effects, stops_at } = changes;
+        let Changes { writer_state, turn, mut effects, stops_at, .. } = changes;
         (self.batch, self.writes) = (number, writes);
         self.published += 1;
         if is_durable {
@@ -334,8 +366,11 @@ impl Batcher {
         connection: &Connection,
         jobs: &mut [Box<dyn Job>],
         abandoned: &[Finish],
+        written: Written,
+        has_new: &[bool],
     ) -> Result<Changes> {
         let mut batch = Batch::new(connection, self.writer_state, &self.live_runs);
+        batch.written = written;
         batch.plugin_counts = Some(self.stats.plugin_counts());
         batch.key_usage = Some(self.stats.key_usage());
         batch.turn.clone_from(&self.turn);
@@ -345,27 +380,17 @@ impl Batcher {
         for finish in abandoned {
             finish.run(&mut batch).await?;
         }
-        let mut rows = Gathered { waiting: batch.writer_state.waiting, ..Gathered::default() };
-        let mut has_new = Vec::with_capacity(jobs.len());
-        for job in jobs.iter() {
-            let before = rows.new.len();
-            job.gather(&mut rows);
-            has_new.push(rows.new.len() > before);
-        }
-        batch.written = rows.write(connection).await?;
         // First those whose tasks are there already: a claim would find them before they are counted.
         for is_first in [true, false] {
-            for (job, _) in jobs.iter_mut().zip(&has_new).filter(|(_, has_new)| **has_new == is_first) {
+            for (job, _) in jobs.iter_mut().zip(has_new).filter(|(_, has_new)| **has_new == is_first) {
                 job.run(&mut batch).await?;
             }
         }
         // Last, so that tasks that finish in this batch unblock their dependents in the same transaction.
         resolution::resolve(&mut batch).await?;
-        events::reserve(&mut batch).await?;
-        clock_skew::store_latest(connection, &mut batch.writer_state).await?;
-        plugin_counts::write(connection, &batch.effects.count_delta).await?;
-        key_usage::write(connection, &batch.effects.key_delta).await?;
+        let numbers = Numbers::take(&mut batch);
+        let latest = clock_skew::store_latest(&mut batch.writer_state);
         let Batch { writer_state, turn, effects, stops_at, .. } = batch;
-        Ok(Changes { writer_state, turn, effects, stops_at })
+        Ok(Changes { writer_state, turn, effects, stops_at, numbers, latest })
     }
 }

@@ -5,7 +5,7 @@
 
 use wasmill_store::commit::WriterState;
 
-use crate::connection::database::Connection;
+use crate::connection::database::{Connection, Write};
 use crate::connection::fault::Result;
 
 /// Skew below this is ordinary jitter.
@@ -32,12 +32,12 @@ pub(crate) async fn open(connection: &Connection, writer_state: &mut WriterState
 }
 
 /// Stores the latest observed time, once a second.
-pub(crate) async fn store_latest(connection: &Connection, writer_state: &mut WriterState) -> Result<()> {
-    if writer_state.latest - writer_state.latest_stored >= JUMP_NANOS {
-        connection.execute(STORE_LATEST, &[&writer_state.latest]).await?;
-        writer_state.latest_stored = writer_state.latest;
+pub(crate) fn store_latest(writer_state: &mut WriterState) -> Option<Write<'static>> {
+    if writer_state.latest - writer_state.latest_stored < JUMP_NANOS {
+        return None;
     }
-    Ok(())
+    writer_state.latest_stored = writer_state.latest;
+    Some(Write { sql: STORE_LATEST, values: vec![Box::new(writer_state.latest)] })
 }
 
 /// Shortens waits that have become too long; returns how many.

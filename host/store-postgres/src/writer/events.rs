@@ -2,12 +2,14 @@
 //! publishes its events in memory; several hosts store them in the order of commits, and each reads those of the
 //! others.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use wasmill_model::Progress;
 use wasmill_store::{Event, EventKind, EventPayload};
 
-use crate::connection::database::Connection;
+use crate::connection::database::{Connection, Write};
 use crate::connection::fault::{Error, Result};
 use crate::read::rows::{get, nanos, number, optional, optional_time, parsed, task_id, time, uuid};
 use crate::writer::batch::{Batch, Operation};
@@ -20,9 +22,9 @@ const KEPT: i64 = 1 << 16;
 
 const RESERVE: &str = "UPDATE cluster SET events_reserved = $1 WHERE id = 0";
 const STORE: &str = "
-    INSERT INTO event (seq, task, plugin, attempt, at, kind, fraction, detail, ready_at)
+    INSERT INTO event (seq, task, plugin, attempt, at, kind, fraction, ready_at, detail)
     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::float8[],
-        $8::text[], $9::bigint[])";
+        $8::bigint[], $9::text[])";
 const SINCE: &str = "
     SELECT seq, task, plugin, attempt, at, kind, fraction, detail, ready_at FROM event WHERE seq >= $1 ORDER BY seq";
 const PRUNE: &str = "
@@ -30,48 +32,61 @@ const PRUNE: &str = "
         RETURNING events_pruned)
     DELETE FROM event USING kept WHERE seq < kept.events_pruned";
 
-/// Stores the events of a batch, or reserves more numbers when half of them are used.
-pub(crate) async fn reserve(batch: &mut Batch<'_>) -> Result<()> {
-    if batch.has_others {
-        return store(batch).await;
-    }
-    let next = i64::try_from(batch.live_runs.event_bus.next()).unwrap_or(i64::MAX);
-    if batch.writer_state.events_reserved - next > BLOCK / 2 {
-        return Ok(());
-    }
-    batch.writer_state.events_reserved += BLOCK;
-    batch.connection.execute(RESERVE, &[&batch.writer_state.events_reserved]).await?;
-    Ok(())
+/// The numbers of the events of a batch.
+#[must_use = "they are to be written"]
+pub(crate) struct Numbers {
+    /// Those of the events to store.
+    stored: Range<i64>,
+    /// From where on numbers are free, if that changes.
+    reserved: Option<i64>,
 }
 
-async fn store(batch: &mut Batch<'_>) -> Result<()> {
-    let events = &batch.effects.events;
-    if events.is_empty() {
-        return Ok(());
+impl Numbers {
+    /// Gives the events of a batch their numbers if they are to be stored, or reserves more when half of them are used.
+    pub(crate) fn take(batch: &mut Batch<'_>) -> Self {
+        let first = batch.writer_state.events_reserved;
+        let mut stored = first..first;
+        if batch.has_others {
+            stored.end += i64::try_from(batch.effects.events.len()).unwrap_or(i64::MAX);
+            batch.writer_state.events_reserved = stored.end;
+        } else {
+            let next = i64::try_from(batch.live_runs.event_bus.next()).unwrap_or(i64::MAX);
+            if first - next <= BLOCK / 2 {
+                batch.writer_state.events_reserved += BLOCK;
+            }
+        }
+        let reserved = batch.writer_state.events_reserved;
+        Self { stored, reserved: (reserved != first).then_some(reserved) }
     }
-    let first = batch.writer_state.events_reserved;
-    let next = first + i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let stored: Vec<_> = events.iter().map(|event| StoredKind::new(&event.kind)).collect();
-    batch
-        .connection
-        .execute(
-            STORE,
-            &[
-                &(first..next).collect::<Vec<_>>(),
-                &events.iter().map(|event| uuid(event.task)).collect::<Vec<_>>(),
-                &events.iter().map(|event| event.plugin.as_str()).collect::<Vec<_>>(),
-                &events.iter().map(|event| i64::from(event.attempt)).collect::<Vec<_>>(),
-                &events.iter().map(|event| nanos(event.time)).collect::<Vec<_>>(),
-                &events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(),
-                &stored.iter().map(|stored| stored.fraction).collect::<Vec<_>>(),
-                &stored.iter().map(|stored| stored.detail.as_deref()).collect::<Vec<_>>(),
-                &stored.iter().map(|stored| stored.ready_at).collect::<Vec<_>>(),
-            ],
-        )
-        .await?;
-    batch.writer_state.events_reserved = next;
-    batch.connection.execute(RESERVE, &[&next]).await?;
-    Ok(())
+
+    /// Stores the events and which numbers are free.
+    pub(crate) fn writes<'a>(&self, events: &'a [EventPayload]) -> Vec<Write<'a>> {
+        let Some(reserved) = self.reserved else { return Vec::new() };
+        let mut writes = vec![Write { sql: RESERVE, values: vec![Box::new(reserved)] }];
+        if !self.stored.is_empty() {
+            writes.push(store(self.stored.clone(), events));
+        }
+        writes
+    }
+}
+
+fn store(numbers: Range<i64>, events: &[EventPayload]) -> Write<'_> {
+    let column = || events.iter();
+    let stored: Vec<_> = column().map(|event| StoredKind::new(&event.kind)).collect();
+    Write {
+        sql: STORE,
+        values: vec![
+            Box::new(numbers.collect::<Vec<_>>()),
+            Box::new(column().map(|event| uuid(event.task)).collect::<Vec<_>>()),
+            Box::new(column().map(|event| event.plugin.as_str()).collect::<Vec<_>>()),
+            Box::new(column().map(|event| i64::from(event.attempt)).collect::<Vec<_>>()),
+            Box::new(column().map(|event| nanos(event.time)).collect::<Vec<_>>()),
+            Box::new(column().map(|event| event.kind.as_str()).collect::<Vec<_>>()),
+            Box::new(stored.iter().map(|stored| stored.fraction).collect::<Vec<_>>()),
+            Box::new(stored.iter().map(|stored| stored.ready_at).collect::<Vec<_>>()),
+            Box::new(stored.into_iter().map(|stored| stored.detail).collect::<Vec<_>>()),
+        ],
+    }
 }
 
 /// What a kind of event has beside its name.

@@ -4,20 +4,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wasmill_model::TaskId;
+use wasmill_model::{NewTask, TaskId};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
+use crate::delivery::deliveries;
 use crate::queue::end_rows::EndRows;
 use crate::queue::new_rows::NewRows;
 
 /// The rows of all commands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Gathered<'a> {
     pub(crate) new: NewRows<'a>,
     pub(crate) ends: EndRows<'a>,
-    /// Waiting tasks as of the last commit.
-    pub(crate) waiting: u64,
+    /// Waiting tasks as far as this host knows.
+    waiting: u64,
+    /// The smallest limit of waiting tasks of those who add some.
+    waiting_max: u64,
 }
 
 /// What was written; each command takes its own out.
@@ -27,8 +30,28 @@ pub(crate) struct Written {
     pub(crate) ended: HashSet<i64>,
 }
 
-impl Gathered<'_> {
+impl<'a> Gathered<'a> {
+    pub(crate) fn new(waiting: u64) -> Self {
+        Self { new: NewRows::default(), ends: EndRows::default(), waiting, waiting_max: u64::MAX }
+    }
+
+    /// Adds a new task if it is sure that the queue has room for it: others may have stored some meanwhile, see
+    /// [`Gathered::fits`].
+    pub(crate) fn push_new(&mut self, task: &'a NewTask, waiting_max: u64) {
+        if self.waiting.saturating_add(self.new.len() as u64) < waiting_max {
+            self.new.push(task, None, task.webhook.as_ref().map(deliveries::bits));
+            self.waiting_max = self.waiting_max.min(waiting_max);
+        }
+    }
+
+    /// Returns true if the queue had room for all new tasks, with so many waiting before them.
+    pub(crate) fn fits(&self, waiting: u64) -> bool {
+        self.new.len() == 0 || waiting.saturating_add(self.new.len() as u64) <= self.waiting_max
+    }
+
+    /// Writes them; the ends do not wait for the answers about the new tasks.
     pub(crate) async fn write(&self, connection: &Connection) -> Result<Written> {
-        Ok(Written { new: self.new.insert(connection).await?, ended: self.ends.write(connection).await? })
+        let (new, ended) = tokio::try_join!(self.new.insert(connection), self.ends.write(connection))?;
+        Ok(Written { new, ended })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmill_store::rules::key_usage::{KeyChange, KeyDelta, KeyUsage};
 
-use crate::connection::database::Connection;
+use crate::connection::database::{Connection, Write};
 use crate::connection::fault::Result;
 use crate::read::rows::{get, limit_key};
 use crate::writer::batch::Batch;
@@ -53,17 +53,17 @@ pub(crate) async fn recount(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Stores the changes of a batch within its transaction.
-pub(crate) async fn write(connection: &Connection, key_delta: &KeyDelta) -> Result<()> {
+/// Stores the changes of a batch.
+pub(crate) fn write(key_delta: &KeyDelta) -> Option<Write<'_>> {
     let changes = key_delta.changes();
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<_> = changes.iter().map(|(key, _)| *key).collect();
-    let waiting: Vec<_> = changes.iter().map(|(_, change)| change.waiting).collect();
-    let stored_bytes: Vec<_> = changes.iter().map(|(_, change)| change.stored_bytes).collect();
-    connection.execute(COUNT, &[&keys, &waiting, &stored_bytes]).await?;
-    Ok(())
+    (!changes.is_empty()).then(|| Write {
+        sql: COUNT,
+        values: vec![
+            Box::new(changes.iter().map(|(key, _)| *key).collect::<Vec<_>>()),
+            Box::new(changes.iter().map(|(_, change)| change.waiting).collect::<Vec<_>>()),
+            Box::new(changes.iter().map(|(_, change)| change.stored_bytes).collect::<Vec<_>>()),
+        ],
+    })
 }
 
 /// Counts the result and the log of a task that has just ended.

@@ -8,7 +8,7 @@ use wasmill_model::{PluginName, Timestamp};
 use wasmill_store::PluginCounts;
 use wasmill_store::rules::plugin_counts::CountDelta;
 
-use crate::connection::database::Connection;
+use crate::connection::database::{Connection, Write};
 use crate::connection::fault::Result;
 use crate::read::rows::{number, parsed, state};
 
@@ -46,24 +46,19 @@ pub(crate) async fn recount(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Stores the count changes of a batch within its transaction.
-pub(crate) async fn write(connection: &Connection, count_delta: &CountDelta) -> Result<()> {
+/// Stores the count changes of a batch.
+pub(crate) fn write(count_delta: &CountDelta) -> Option<Write<'_>> {
     let changes = count_delta.changes();
-    if changes.is_empty() {
-        return Ok(());
-    }
-    connection
-        .execute(
-            COUNT,
-            &[
-                &changes.iter().map(|change| change.plugin.as_str()).collect::<Vec<_>>(),
-                &changes.iter().map(|change| change.state.as_str()).collect::<Vec<_>>(),
-                &changes.iter().map(|change| change.tasks).collect::<Vec<_>>(),
-                &changes.iter().map(|change| change.removed).collect::<Vec<_>>(),
-            ],
-        )
-        .await?;
-    Ok(())
+    let column = || changes.iter();
+    (!changes.is_empty()).then(|| Write {
+        sql: COUNT,
+        values: vec![
+            Box::new(column().map(|change| change.plugin.as_str()).collect::<Vec<_>>()),
+            Box::new(column().map(|change| change.state.as_str()).collect::<Vec<_>>()),
+            Box::new(column().map(|change| change.tasks).collect::<Vec<_>>()),
+            Box::new(column().map(|change| change.removed).collect::<Vec<_>>()),
+        ],
+    })
 }
 
 /// Returns, for each plugin with waiting tasks that are not blocked, when the first of them became or becomes

@@ -14,37 +14,47 @@ use wasmill_store::live::LiveRuns;
 use super::{Batcher, COMMIT_TIMEOUT};
 use crate::cluster::catch_up::Current;
 use crate::cluster::membership::{self, Registration};
-use crate::cluster::turn::{self, Turn};
+use crate::cluster::turn::{TransactionNumber, Turn};
 use crate::connection::database::Connection;
 use crate::connection::fault::{Error, Result};
 use crate::read::rows::nanos;
 use crate::writer::batch::Batch;
-use crate::writer::{events, key_usage, plugin_counts};
+use crate::writer::events::Numbers;
+use crate::writer::gathered::{Gathered, Written};
+use crate::writer::{key_usage, plugin_counts};
 
 const POLL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Batcher {
-    /// Begins a transaction: takes the turn, and catches up with what others have written. Returns its number among the
-    /// transactions of all hosts.
+    /// Begins a transaction: takes the turn, writes these rows, and catches up with what others have written. Returns its
+    /// number among the transactions of all hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if others have taken the room of the rows.
     pub(super) async fn begin(
         &mut self,
         connection: &Connection,
         number: i64,
         is_durable: bool,
-    ) -> Result<i64> {
-        let asked = Instant::now();
-        let turn = Turn::begin(connection, is_durable, self.others.is_any()).await?;
-        self.stats.waited_for_turn(asked.elapsed());
-        if !turn::fence(connection, self.host, self.epoch, number).await? {
-            return Err(Error::Fenced);
-        }
+        rows: &Gathered<'_>,
+    ) -> Result<(i64, Written)> {
+        let number = TransactionNumber { host: self.host, epoch: self.epoch, batch: number };
+        Turn::prepare(connection).await?;
+        let (asked, has_others) = (Instant::now(), self.others.is_any());
+        let begin = async {
+            let turn = Turn::begin(connection, is_durable, has_others, Some(number)).await?;
+            self.stats.waited_for_turn(asked.elapsed());
+            Ok(turn)
+        };
+        let (turn, written) = tokio::try_join!(biased; begin, rows.write(connection))?;
         if turn.writes != self.writes + 1 {
             self.catch_up(connection, turn).await?;
             self.writes = turn.writes - 1;
         }
         self.others.set_hosts(turn.hosts);
         self.writer_state.events_reserved = turn.events_reserved;
-        Ok(turn.writes)
+        if rows.fits(self.writer_state.waiting) { Ok((turn.writes, written)) } else { Err(Error::Full) }
     }
 
     /// Reads what other hosts have changed, and publishes it here.
@@ -96,7 +106,8 @@ impl Batcher {
         let sent = boot_time();
         // Never zero, and never negative, as a person may read it.
         let id = (Uuid::new_v4().as_u64_pair().0 >> 1).max(1).cast_signed();
-        let turn = Turn::begin(connection, true, true).await?;
+        Turn::prepare(connection).await?;
+        let turn = Turn::begin(connection, true, true, None).await?;
         if turn.hosts == 0 {
             plugin_counts::recount(connection).await?;
             key_usage::recount(connection).await?;
@@ -126,10 +137,13 @@ impl Batcher {
             own: &self.others.own,
         };
         let recovery = membership::register(&mut batch, registration, now).await?;
-        events::reserve(&mut batch).await?;
-        let commit = connection.durably(connection.batch("COMMIT"));
-        timeout(COMMIT_TIMEOUT, commit).await.unwrap_or(Err(Error::Silent))?;
+        let numbers = Numbers::take(&mut batch);
         let Batch { writer_state, mut effects, has_others, .. } = batch;
+        let mut last = numbers.writes(&effects.events);
+        last.extend(plugin_counts::write(&effects.count_delta));
+        let commit = connection.durably(connection.commit(&last));
+        timeout(COMMIT_TIMEOUT, commit).await.unwrap_or(Err(Error::Silent))?;
+        drop(last);
         (self.host, self.epoch, self.batch, self.durable, self.writes) = (id, 0, 0, 0, turn.writes);
         (self.writer_state, self.is_revoked) = (writer_state, false);
         self.others.set_hosts(if has_others { 2 } else { 1 });
@@ -185,7 +199,8 @@ impl Batcher {
         let Some(connection) = self.connection.take().filter(|_| !self.is_revoked) else { return };
         self.others.lease.end();
         let left = async {
-            Turn::begin(&connection, true, true).await?;
+            Turn::prepare(&connection).await?;
+            Turn::begin(&connection, true, true, None).await?;
             membership::leave(&connection, self.host).await?;
             connection.batch("COMMIT").await
         };
