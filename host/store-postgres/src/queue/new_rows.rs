@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use tokio_postgres::Row;
-use uuid::Uuid;
 use wasmill_model::{NewTask, ScheduleName, Tag, TaskId};
 use wasmill_store::rules::submit::files_bytes;
 
@@ -92,9 +91,12 @@ impl<'a> NewRows<'a> {
         Ok(stored)
     }
 
+    /// Returns the values of a column, one for each task.
+    fn column<T>(&self, value: impl Fn(&'a NewTask) -> T) -> Vec<T> {
+        self.tasks.iter().map(|row| value(row.task)).collect()
+    }
+
     async fn insert_tasks(&self, connection: &Connection) -> Result<Vec<Row>> {
-        let rows = || self.tasks.iter();
-        let tasks = || self.tasks.iter().map(|row| row.task);
         let ready_at = |task: &NewTask| nanos(task.ready_at());
         let wait = |task: &NewTask| {
             let wait = ready_at(task) - nanos(task.created_at);
@@ -104,52 +106,40 @@ impl<'a> NewRows<'a> {
             let tags: Vec<_> = task.tags.iter().map(Tag::as_str).collect();
             (!tags.is_empty()).then(|| tags.join("\u{1f}"))
         };
+        let files_in =
+            |task: &NewTask| (!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed());
         connection
             .query(
                 TASKS,
                 &[
-                    &tasks().map(|task| uuid(task.id)).collect::<Vec<Uuid>>(),
-                    &tasks().map(|task| task.plugin.as_str()).collect::<Vec<_>>(),
-                    &tasks().map(|task| task.first_state().as_str()).collect::<Vec<_>>(),
-                    &tasks().map(|task| nanos(task.created_at)).collect::<Vec<_>>(),
-                    &tasks().map(ready_at).collect::<Vec<_>>(),
-                    &tasks()
-                        .map(|task| ready_at(task).saturating_sub(task.priority.head_start_nanos()))
-                        .collect::<Vec<_>>(),
-                    &tasks().map(wait).collect::<Vec<_>>(),
-                    &tasks().map(|task| i64::from(task.attempts_max)).collect::<Vec<_>>(),
-                    &tasks().map(|task| millis(task.timeout)).collect::<Vec<_>>(),
-                    &tasks()
-                        .map(|task| task.input.as_ref().map(|input| size(input.len())))
-                        .collect::<Vec<_>>(),
-                    &tasks()
-                        .map(|task| task.backoff.map(|backoff| millis(backoff.first)))
-                        .collect::<Vec<_>>(),
-                    &tasks().map(|task| task.backoff.map(|backoff| backoff.factor)).collect::<Vec<_>>(),
-                    &tasks().map(|task| task.backoff.map(|backoff| millis(backoff.max))).collect::<Vec<_>>(),
-                    &tasks().map(|task| task.backoff.map(|backoff| backoff.jitter)).collect::<Vec<_>>(),
-                    &tasks().map(|task| i64::from(task.priority.get())).collect::<Vec<_>>(),
-                    &tasks().map(|task| group_text(task.group.as_ref())).collect::<Vec<_>>(),
-                    &tasks()
-                        .map(|task| task.unique.as_ref().map(|unique| unique.key.as_str()))
-                        .collect::<Vec<_>>(),
-                    &tasks().map(tags).collect::<Vec<_>>(),
-                    &tasks().map(|task| task.schedule.as_ref().map(ScheduleName::as_str)).collect::<Vec<_>>(),
-                    &tasks().map(|task| task.retry_of.map(uuid)).collect::<Vec<_>>(),
-                    &rows().map(|row| row.pending_dependencies).collect::<Vec<_>>(),
-                    &rows().map(|row| row.webhook_on).collect::<Vec<_>>(),
-                    &tasks().map(|task| task.trace.as_ref().map(ToString::to_string)).collect::<Vec<_>>(),
-                    &tasks().map(|task| task.submitted_by.as_deref()).collect::<Vec<_>>(),
-                    &tasks()
-                        .map(|task| task.unique.as_ref().map_or("", |unique| unique.space.as_str()))
-                        .collect::<Vec<_>>(),
-                    &tasks().map(|task| task.limited_by.as_ref().map(|key| &*key.name)).collect::<Vec<_>>(),
-                    &tasks()
-                        .map(|task| (!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed()))
-                        .collect::<Vec<_>>(),
-                    &tasks()
-                        .map(|task| task.input.as_ref().map(|input| input.as_bytes()))
-                        .collect::<Vec<_>>(),
+                    &self.column(|task| uuid(task.id)),
+                    &self.column(|task| task.plugin.as_str()),
+                    &self.column(|task| task.first_state().as_str()),
+                    &self.column(|task| nanos(task.created_at)),
+                    &self.column(ready_at),
+                    &self.column(|task| ready_at(task).saturating_sub(task.priority.head_start_nanos())),
+                    &self.column(wait),
+                    &self.column(|task| i64::from(task.attempts_max)),
+                    &self.column(|task| millis(task.timeout)),
+                    &self.column(|task| task.input.as_ref().map(|input| size(input.len()))),
+                    &self.column(|task| task.backoff.map(|backoff| millis(backoff.first))),
+                    &self.column(|task| task.backoff.map(|backoff| backoff.factor)),
+                    &self.column(|task| task.backoff.map(|backoff| millis(backoff.max))),
+                    &self.column(|task| task.backoff.map(|backoff| backoff.jitter)),
+                    &self.column(|task| i64::from(task.priority.get())),
+                    &self.column(|task| group_text(task.group.as_ref())),
+                    &self.column(|task| task.unique.as_ref().map(|unique| unique.key.as_str())),
+                    &self.column(tags),
+                    &self.column(|task| task.schedule.as_ref().map(ScheduleName::as_str)),
+                    &self.column(|task| task.retry_of.map(uuid)),
+                    &self.tasks.iter().map(|row| row.pending_dependencies).collect::<Vec<_>>(),
+                    &self.tasks.iter().map(|row| row.webhook_on).collect::<Vec<_>>(),
+                    &self.column(|task| task.trace.as_ref().map(ToString::to_string)),
+                    &self.column(|task| task.submitted_by.as_deref()),
+                    &self.column(|task| task.unique.as_ref().map_or("", |unique| unique.space.as_str())),
+                    &self.column(|task| task.limited_by.as_ref().map(|key| &*key.name)),
+                    &self.column(files_in),
+                    &self.column(|task| task.input.as_ref().map(String::as_bytes)),
                 ],
             )
             .await
