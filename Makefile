@@ -92,6 +92,7 @@ lint: setup ## Check formatting, lints, doc comments and the licences of depende
 	@if command -v python3 >/dev/null 2>&1; then .ci/import-circles -v host/*/src && .ci/unused-dependencies host/*/ tests; \
 	  else echo "make: imports and unused dependencies not checked, python3 is missing"; fi
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked -p wasmill --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; \
 	  else echo "make: licences not checked, cargo-deny is missing: cargo install --locked cargo-deny"; fi

@@ -3,6 +3,8 @@
 mod audit;
 mod keys;
 mod limits;
+mod login;
+mod openid;
 mod policy;
 mod proxies;
 mod sessions;

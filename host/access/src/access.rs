@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use wasmill_model::{Clock, KeySpace, NewTask, Reach, Timestamp};
 
+use crate::attempt::{AttemptSecrets, SignInAttempt};
 use crate::keys::{Key, Keys};
 use crate::meter::OverRate;
-use crate::people::NamedPerson;
+use crate::people::{NamedPerson, Realm};
 use crate::scope::Scope;
-use crate::session::{Session, SessionSecret};
+use crate::session::{Session, SessionSecret, Whose};
 use crate::throttle::Throttle;
 
 /// The keys in force, and whether they are asked for. Cheap to clone.
@@ -27,6 +28,8 @@ struct Shared {
     is_stale: AtomicBool,
     /// Signs sessions. Random until the one of the data folder is read.
     session_secret: RwLock<Arc<SessionSecret>>,
+    /// The issuer whose people may have sessions.
+    realm: OnceLock<Realm>,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
 }
@@ -38,7 +41,7 @@ struct Shared {
 pub struct Identity {
     key: Option<Arc<Key>>,
     session: Option<SessionRef>,
-    /// Whom a trusted proxy has signed in.
+    /// Whom a trusted proxy or an issuer has signed in.
     person: Option<Arc<NamedPerson>>,
 }
 
@@ -120,7 +123,7 @@ pub enum Refusal {
     OverRate(OverRate),
     /// It is of a session that has ended, or that this server has not issued.
     SessionEnded,
-    /// No entry is about the person whom a trusted proxy names.
+    /// No entry is about the person whom a trusted proxy or an issuer names.
     UnknownPerson,
     /// Its address has presented too many wrong keys.
     Throttled {
@@ -139,6 +142,7 @@ impl Access {
             needs_key,
             is_stale: AtomicBool::new(false),
             session_secret: RwLock::new(Arc::new(SessionSecret::random())),
+            realm: OnceLock::new(),
             throttle: Throttle::default(),
             clock,
         }))
@@ -249,8 +253,7 @@ impl Access {
         }
         let (secret, now) = (self.session_secret(), self.0.clock.now());
         let session = Session::open(text, &secret).ok_or(Refusal::SessionEnded)?;
-        let keys = self.0.keys.borrow();
-        let key = keys.by_id(&session.key_id).filter(|key| session.is_of(key));
+        let key = session.key(&self.0.keys.borrow(), self.0.realm.get().copied());
         let key = key.filter(|key| session.lasts(key, now)).ok_or(Refusal::SessionEnded)?;
         if key.is_expired(now) {
             return Err(Refusal::Expired);
@@ -258,10 +261,67 @@ impl Access {
         key.last_used.set(now, peer);
         key.take().map_err(Refusal::OverRate)?;
         let renewed = session.renewed(now);
-        let ends = renewed.as_ref().unwrap_or(&session).ends(key);
+        let ends = renewed.as_ref().unwrap_or(&session).ends(&key);
+        let person = session.person().cloned().map(Arc::new);
         let session = Some(SessionRef { secret: Arc::clone(&secret), ends });
-        let identity = Identity { key: Some(Arc::clone(key)), session, person: None };
+        let identity = Identity { key: Some(key), session, person };
         Ok(SessionCheck { identity, renewed: renewed.map(|renewed| renewed.seal(&secret)) })
+    }
+
+    /// Takes sessions of people whom this issuer has signed in; once, at the start.
+    pub fn set_realm(&self, realm: Realm) {
+        // A second one would be another issuer of the same server, which there is not.
+        let _ = self.0.realm.set(realm);
+    }
+
+    /// Begins an attempt to sign in at the issuer: returns its text, and its secrets.
+    pub fn begin_attempt(&self, next: Option<&str>) -> (String, AttemptSecrets) {
+        let (secret, attempt) = (self.session_secret(), SignInAttempt::begin(next, self.0.clock.now()));
+        (attempt.seal(&secret), attempt.secrets(&secret))
+    }
+
+    /// Reads an attempt that this server has begun within the last ten minutes.
+    pub fn open_attempt(&self, text: &[u8]) -> Option<(SignInAttempt, AttemptSecrets)> {
+        let secret = self.session_secret();
+        let attempt = SignInAttempt::open(text, &secret, self.0.clock.now())?;
+        let secrets = attempt.secrets(&secret);
+        Some((attempt, secrets))
+    }
+
+    /// Fails if an address has sent too many wrong keys, or answers of no attempt.
+    ///
+    /// # Errors
+    ///
+    /// Says how long it has to wait.
+    pub fn check_throttle(&self, peer: IpAddr) -> Result<(), Refusal> {
+        let wait = self.0.throttle.wait_secs(peer, self.0.clock.now());
+        wait.map_or(Ok(()), |retry_after_secs| Err(Refusal::Throttled { retry_after_secs }))
+    }
+
+    /// Counts an answer that signed nobody in, as a wrong key.
+    pub fn count_wrong(&self, peer: IpAddr) {
+        self.0.throttle.count(peer, self.0.clock.now());
+    }
+
+    /// Signs in a person whom the issuer names: returns the text of a session, or `None` if no key is needed.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a person whom no entry of the keys files is about, and one over the rate of the entry.
+    pub fn sign_in_person(
+        &self,
+        named: NamedPerson,
+        peer: IpAddr,
+    ) -> Result<(Identity, Option<String>), Refusal> {
+        // Of the groups, those that entries name: a cookie has no room for hundreds.
+        let named = self.0.keys.borrow().known_groups(named);
+        let identity = self.check_person(named.clone(), peer)?;
+        let realm = self.0.realm.get().copied().filter(|_| identity.key.is_some());
+        let begin = |realm| {
+            let session = Session::of(Whose::Person(named, realm), self.0.clock.now());
+            session.seal(&self.session_secret())
+        };
+        Ok((identity, realm.map(begin)))
     }
 
     /// Puts another signing secret in force, which ends all sessions of the one before.
@@ -294,11 +354,11 @@ impl Access {
         let Some(key) = identity.key() else {
             return if self.is_open() { TimeLeft::Unbounded } else { TimeLeft::None };
         };
-        if let Some(person) = &identity.person {
-            let is_same = keys.person(person).is_some_and(|current| has_same_rights(&current, key));
-            return if is_same { TimeLeft::Unbounded } else { TimeLeft::None };
-        }
-        let Some(current) = keys.current(key).filter(|current| has_same_rights(current, key)) else {
+        let current = match &identity.person {
+            Some(person) => keys.person(person),
+            None => keys.current(key),
+        };
+        let Some(current) = current.filter(|current| has_same_rights(current, key)) else {
             return TimeLeft::None;
         };
         let session = identity.session.as_ref();

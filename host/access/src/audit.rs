@@ -1,7 +1,7 @@
 //! Who did what: one JSON line for each request that changes something, submits aside, which name their key in the task.
 //!
 //! A thread of its own writes the lines. A request passes its line on and continues: a full disk or a slow one costs lines,
-//! which are counted, and never a request.
+//! which are counted, and never a request, unless the settings ask for a line before each change.
 
 mod file;
 mod keys;
@@ -31,6 +31,9 @@ const BATCH_MAX: usize = 512;
 /// How long a server that stops waits for its last lines.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a request waits for a line that has to be written before it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Where the lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditTarget {
@@ -50,6 +53,8 @@ pub struct Audit {
 #[derive(Debug)]
 enum Message {
     Line(AuditLine),
+    /// A line whose sender waits until it is written; the channel is dropped if it cannot be.
+    Awaited(AuditLine, oneshot::Sender<()>),
     /// Everything before it has been written once this is dropped.
     Flush(oneshot::Sender<()>),
 }
@@ -79,6 +84,16 @@ impl Audit {
         }
     }
 
+    /// Hands a line over, and returns true once it is written; false if it cannot be, or not within two seconds.
+    pub async fn write(&self, line: AuditLine) -> bool {
+        let (done, written) = oneshot::channel();
+        if self.queue.try_send(Message::Awaited(line, done)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(())))
+    }
+
     /// Returns how many lines could not be written since the start.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
@@ -97,22 +112,32 @@ impl Audit {
 /// Writes lines until every sender is gone.
 fn write(lines: &Receiver<Message>, mut file: Option<AuditFile>, lost: &AtomicU64) {
     while let Ok(first) = lines.recv() {
-        let mut batch = Vec::new();
-        let mut flushes = Vec::new();
+        let (mut batch, mut awaited, mut flushes) = (Vec::new(), Vec::new(), Vec::new());
         for message in std::iter::once(first).chain(lines.try_iter().take(BATCH_MAX)) {
             match message {
                 Message::Line(line) => batch.push(line),
+                Message::Awaited(line, done) => {
+                    batch.push(line);
+                    awaited.push(done);
+                }
                 Message::Flush(done) => flushes.push(done),
             }
         }
-        match &mut file {
-            Some(file) => {
-                if let Err(error) = file.append(&batch) {
-                    lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                    file.warn(&error);
-                }
+        let written = match &mut file {
+            Some(file) => file.append(&batch).inspect_err(|error| file.warn(error)),
+            None => {
+                batch.iter().for_each(log);
+                Ok(())
             }
-            None => batch.iter().for_each(log),
+        };
+        match written {
+            Ok(()) => awaited.into_iter().for_each(|done| {
+                // Fails if the request is gone.
+                let _ = done.send(());
+            }),
+            Err(_) => {
+                lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            }
         }
         drop(flushes);
     }

@@ -12,6 +12,9 @@ use crate::meter::{Meter, OverRate};
 use crate::people::NamedPerson;
 use crate::scope::Scopes;
 
+/// Maximum groups of a person that a session remembers.
+const SESSION_GROUPS_MAX: usize = 8;
+
 /// One key, without its secret.
 #[derive(Debug)]
 pub struct Key {
@@ -165,6 +168,15 @@ impl Keys {
         Person::find(&self.people, named).map(Arc::new)
     }
 
+    /// Returns a person with those groups only that entries are about, in their order, of which the first one counts.
+    pub(crate) fn known_groups(&self, named: NamedPerson) -> NamedPerson {
+        let groups = self.people.iter().filter_map(|person| match &person.whom {
+            Whom::Group(group) => named.groups.contains(group).then(|| group.clone()),
+            Whom::User(_) => None,
+        });
+        NamedPerson { groups: groups.take(SESSION_GROUPS_MAX).collect(), user: named.user }
+    }
+
     /// Returns the entries about people, in the order of the files: of several groups, the first one counts.
     pub fn people(&self) -> &[Person] {
         &self.people
@@ -175,6 +187,11 @@ impl Keys {
         let mut keys: Vec<_> = self.by_id.values().collect();
         keys.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         keys
+    }
+
+    /// Returns the key of a text, expired or not.
+    pub fn get(&self, text: &[u8]) -> Option<&Key> {
+        self.find(text).map(|key| &**key)
     }
 
     /// Returns how many tasks of a group may run at once, for the groups of keys with that limit; the smallest one counts.
@@ -226,8 +243,8 @@ impl Keys {
     }
 
     /// Returns what this set says of the same key.
-    pub(crate) fn current(&self, key: &Key) -> Option<&Key> {
-        self.by_id.get(&key.id).map(|current| &**current).filter(|current| current.hash == key.hash)
+    pub(crate) fn current(&self, key: &Key) -> Option<Arc<Key>> {
+        self.by_id.get(&key.id).filter(|current| current.hash == key.hash).cloned()
     }
 
     /// Keeps the times of last use of the keys that stay, and what they have used of their rate.

@@ -1,22 +1,25 @@
-//! Sessions of browsers: a signed text that stands for a key, which the browser keeps in a cookie.
+//! Sessions of browsers: a signed text that stands for a key or a person, which the browser keeps in a cookie.
 //!
-//! Nothing is stored: a session is in force while its signature is right, its key is, and its time is not over. So no
-//! table grows, a restart signs nobody out, a revoked or rotated key ends its sessions at once, and another signing
-//! secret ends all.
+//! Nothing is stored: a session is in force while its signature is right, its key or the entry of its person is, and its
+//! time is not over. So no table grows, a restart signs nobody out, a revoked or rotated key ends its sessions at once,
+//! and another signing secret ends all.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use hmac::{Hmac, Mac as _};
+use serde_json::json;
 use sha2::Sha256;
 use tempfile::NamedTempFile;
 use wasmill_model::{TimeDelta, Timestamp};
 
 use crate::key::KeyHash;
-use crate::keys::Key;
+use crate::keys::{Key, Keys};
+use crate::people::{NamedPerson, Realm};
 use crate::scope::Scope;
 
 /// How long a session lasts, however much it is used.
@@ -38,7 +41,9 @@ const SECRET_BYTES: usize = 32;
 /// Bytes of the hash of its key that a session names: another key of the same id is another key.
 const HASH_BYTES: usize = 8;
 
-const VERSION: &str = "v1";
+/// What the text of a session begins with: that of a key, and that of a person.
+const OF_KEY: &str = "v1";
+const OF_PERSON: &str = "p1";
 
 /// The secret that signs sessions. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -119,7 +124,7 @@ impl SessionSecret {
         }
     }
 
-    fn sign(&self, text: &str) -> Hmac<Sha256> {
+    pub(crate) fn sign(&self, text: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(text.as_bytes());
         mac
@@ -137,11 +142,35 @@ pub(crate) fn session_file(data: &Path) -> PathBuf {
     data.join(FILE)
 }
 
+/// Returns a text with its signature.
+pub(crate) fn sealed(signed: &str, secret: &SessionSecret) -> String {
+    let signature = BASE64URL_NOPAD.encode(&secret.sign(signed).finalize().into_bytes());
+    format!("{signed}~{signature}")
+}
+
+/// Returns the text without its signature; `None` unless this secret has signed it.
+pub(crate) fn unsealed<'a>(text: &'a [u8], secret: &SessionSecret) -> Option<&'a str> {
+    let text = str::from_utf8(text).ok()?;
+    let (signed, signature) = text.rsplit_once('~')?;
+    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
+    // In constant time.
+    secret.sign(signed).verify_slice(&signature).ok()?;
+    Some(signed)
+}
+
+/// Whose a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// That of a key: its id, and a part of its hash.
+    Key(String, [u8; HASH_BYTES]),
+    /// That of a person whom an issuer has signed in, which the realm stands for.
+    Person(NamedPerson, Realm),
+}
+
 /// What a session says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
-    pub(crate) key_id: String,
-    hash: [u8; HASH_BYTES],
+    pub(crate) whose: Whose,
     issued: i64,
     /// About when it was last used.
     seen: i64,
@@ -150,39 +179,64 @@ pub(crate) struct Session {
 impl Session {
     /// Begins a session of this key.
     pub(crate) fn begin(key: &Key, now: Timestamp) -> Self {
+        Self::of(Whose::Key(key.id.to_string(), part_of(&key.hash)), now)
+    }
+
+    /// Begins a session of a person.
+    pub(crate) fn of(whose: Whose, now: Timestamp) -> Self {
         let now = now.timestamp();
-        Self { key_id: key.id.to_string(), hash: part_of(&key.hash), issued: now, seen: now }
+        Self { whose, issued: now, seen: now }
     }
 
     /// Reads a session; `None` unless this secret has signed it.
     pub(crate) fn open(text: &[u8], secret: &SessionSecret) -> Option<Self> {
-        let text = str::from_utf8(text).ok()?;
-        let (signed, signature) = text.rsplit_once('~')?;
-        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
-        // In constant time.
-        secret.sign(signed).verify_slice(&signature).ok()?;
-        let mut parts = signed.split('~');
-        let (version, key_id, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut parts = unsealed(text, secret)?.split('~');
+        let (kind, who, mark) = (parts.next()?, parts.next()?, parts.next()?);
         let (issued, seen, None) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next())
         else {
             return None;
         };
-        let hash = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
-        (version == VERSION).then(|| Self { key_id: key_id.to_owned(), hash, issued, seen })
+        let mark = HEXLOWER.decode(mark.as_bytes()).ok()?.try_into().ok()?;
+        let whose = match kind {
+            OF_KEY => Whose::Key(who.to_owned(), mark),
+            OF_PERSON => {
+                let named = BASE64URL_NOPAD.decode(who.as_bytes()).ok()?;
+                let (user, groups) = serde_json::from_slice(&named).ok()?;
+                Whose::Person(NamedPerson { user, groups }, Realm(mark))
+            }
+            _ => return None,
+        };
+        Some(Self { whose, issued, seen })
     }
 
     /// Returns its text, signed.
     pub(crate) fn seal(&self, secret: &SessionSecret) -> String {
-        let Self { key_id, hash, issued, seen } = self;
-        // Characters of ids never contain the separator.
-        let signed = format!("{VERSION}~{key_id}~{}~{issued}~{seen}", HEXLOWER.encode(hash));
-        let signature = BASE64URL_NOPAD.encode(&secret.sign(&signed).finalize().into_bytes());
-        format!("{signed}~{signature}")
+        let Self { whose, issued, seen } = self;
+        // Characters of ids, and of base64, never contain the separator.
+        let (kind, who, mark) = match whose {
+            Whose::Key(id, hash) => (OF_KEY, id.clone(), hash),
+            Whose::Person(NamedPerson { user, groups }, realm) => {
+                let named = json!([user, groups]).to_string();
+                (OF_PERSON, BASE64URL_NOPAD.encode(named.as_bytes()), &realm.0)
+            }
+        };
+        sealed(&format!("{kind}~{who}~{}~{issued}~{seen}", HEXLOWER.encode(mark)), secret)
     }
 
-    /// Returns true if it is of this key.
-    pub(crate) fn is_of(&self, key: &Key) -> bool {
-        self.hash == part_of(&key.hash)
+    /// Returns the key that it is of, or what the person may do that it is of.
+    pub(crate) fn key(&self, keys: &Keys, realm: Option<Realm>) -> Option<Arc<Key>> {
+        match &self.whose {
+            Whose::Key(id, hash) => keys.by_id(id).filter(|key| *hash == part_of(&key.hash)).cloned(),
+            Whose::Person(named, own) => keys.person(named).filter(|_| realm == Some(*own)),
+        }
+    }
+
+    /// Returns the person that it is of.
+    pub(crate) fn person(&self) -> Option<&NamedPerson> {
+        match &self.whose {
+            Whose::Person(named, _) => Some(named),
+            Whose::Key(..) => None,
+        }
     }
 
     /// Returns when it ends unless it is used again.

@@ -1,6 +1,7 @@
 //! What endpoints of all resources share: bodies, parameters, streams, limits and headers.
 
 pub(crate) mod accept;
+pub(crate) mod audited;
 pub(crate) mod authorize;
 pub(crate) mod body;
 pub(crate) mod body_budget;

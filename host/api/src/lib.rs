@@ -41,7 +41,8 @@ pub use server::{
 };
 pub use service::check::{Check, CheckState};
 pub use service::check_reports::{CheckFn, Doctor};
-pub use state::{Api, ApiConfig, ApiParts, DashboardConfig};
+pub use service::identity_provider::{IdentityError, IdentityProvider};
+pub use state::{Api, ApiConfig, ApiParts, AuditConfig, DashboardConfig};
 pub use task::inbox_factory;
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use view::task::usage_view;

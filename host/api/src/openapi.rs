@@ -12,6 +12,6 @@ mod schemas;
 
 pub(crate) use self::document::document;
 pub(crate) use self::operation::Operation;
-pub(crate) use self::request::{Bounds, Needs, Param, RequestSpec, RequestSpecs};
+pub(crate) use self::request::{Bounds, Needs, Param, RequestSpec, RequestSpecs, is_submit};
 pub(crate) use self::response::ResponseSpec;
 pub(crate) use self::schemas::Schemas;

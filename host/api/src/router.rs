@@ -99,6 +99,7 @@ fn server(routes: Routes) -> Routes {
         .add(WATCH, Bounds::Refused, queue::hosts::spec(), queue::hosts::hosts)
         .add(ADMIN, Bounds::Refused, service::doctor::spec(), service::doctor::doctor)
         .add(ADMIN, Bounds::Refused, service::keys::spec(), service::keys::keys)
+        .add(Needs::Key, Bounds::Handler, service::own_key::spec(), service::own_key::own_key)
         .add(METRICS, Bounds::Refused, metrics::get::spec(), metrics::get::get)
         .add(Needs::Nothing, Bounds::Nothing, service::health::healthz_spec(), service::health::healthz)
         .add(Needs::Nothing, Bounds::Nothing, service::health::readyz_spec(), service::health::readyz)
@@ -215,6 +216,7 @@ mod tests {
             "resumeSchedule",
             "runSchedule",
             "getStats",
+            "getOwnKey",
         ];
         assert_eq!(within, BTreeSet::from(expected));
     }

@@ -50,8 +50,10 @@ use crate::problem::kind;
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const ACCEPT_WARNING: Duration = Duration::from_secs(60);
 
-/// Maximum size of a request head, and of the response bytes buffered for a slow client.
-const BUFFER_BYTES: usize = 64 << 10;
+/// Maximum size of a request head, of one read of a body, and of the response bytes buffered for a slow client.
+///
+/// hyper keeps a head that is not complete in this buffer, so it is also what a client that never completes one costs.
+const BUFFER_BYTES: usize = 16 << 10;
 
 /// How long a response is still written after the client has closed its side.
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
@@ -224,7 +226,11 @@ async fn serve(
             let _handling = exchange.enter_handler();
             let request = request.map(|body| RequestBody::new(body, Arc::clone(&exchange)));
             let mut response = match should_be_tls {
-                false => shared.respond(request, peer).await,
+                false => {
+                    let mut response = shared.respond(request, peer).await;
+                    shared.access_policy.add_hsts(response.headers_mut());
+                    response
+                }
                 true => https_needed(request.uri().path()),
             };
             let kind = response.headers().get(CONTENT_TYPE);

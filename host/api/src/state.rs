@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::plugin::PluginSharing;
 use crate::queue::history::History;
 use crate::service::check_reports::Doctor;
+use crate::service::identity_provider::IdentityProvider;
 use crate::tls::Tls;
 
 /// Limits and defaults of the API.
@@ -41,6 +42,17 @@ pub struct ApiConfig {
     pub group_tag: Option<String>,
     /// What the dashboard shows of this installation.
     pub dashboard: DashboardConfig,
+    /// What the audit tells.
+    pub audit: AuditConfig,
+}
+
+/// What the audit tells besides changes, and whether these need it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuditConfig {
+    /// Whether a change is refused unless its line is written before it begins.
+    pub is_required: bool,
+    /// Whether reads of what tasks were given and have returned are told, too.
+    pub tells_reads: bool,
 }
 
 /// What the dashboard shows of this installation.
@@ -68,6 +80,8 @@ pub struct ApiParts {
     pub access: Access,
     /// Takes what changes something.
     pub audit: Audit,
+    /// Who signs people in elsewhere, if anybody does.
+    pub identity_provider: Option<Arc<dyn IdentityProvider>>,
     /// The certificate, if the server speaks https.
     pub tls: Option<Tls>,
     /// The task store.

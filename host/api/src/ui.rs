@@ -26,12 +26,13 @@ mod task;
 mod tasks;
 
 pub(crate) use compression::compress;
-pub(crate) use page::Rendered;
+pub(crate) use page::{Rendered, empty_site, html};
 pub(crate) use problem::{is_page, problem_page};
 pub(crate) use rest::Dashboard;
 
 use crate::openapi::{Bounds, Needs, Operation};
 use crate::routes::Routes;
+use crate::service::sign_in_elsewhere;
 
 /// Adds the pages. What a page needs is checked by the operations that it calls.
 pub(crate) fn routes(routes: Routes) -> Routes {
@@ -61,6 +62,8 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .add(Needs::Key, Bounds::Page, live::spec(), live::events)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/hosts"), live::hosts)
         .add(Needs::Nothing, Bounds::Nothing, page::login_spec(), page::login)
+        .add(Needs::Nothing, Bounds::Nothing, sign_in_elsewhere::begin_spec(), sign_in_elsewhere::begin)
+        .add(Needs::Nothing, Bounds::Nothing, sign_in_elsewhere::callback_spec(), sign_in_elsewhere::callback)
         .add(Needs::Key, Bounds::Page, admin::doctor_spec(), admin::doctor)
         .add(Needs::Key, Bounds::Page, page::spec("/ui/keys"), admin::keys)
         .add(Needs::Key, Bounds::Page, act::spec(), act::ask)

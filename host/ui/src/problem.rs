@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::part::text::{block, visible};
-use crate::shell::login::form;
+use crate::shell::login::{elsewhere, form};
 use crate::shell::{Page, Place};
 
 /// What a problem document says.
@@ -28,8 +28,8 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// Shows a problem in place of a page.
-pub fn page(problem: &Problem, root: &'static str) -> Page {
+/// Shows a problem in place of a page. `provider` is the name of who signs people in elsewhere, if that would help.
+pub fn page(problem: &Problem, root: &'static str, provider: Option<&str>) -> Page {
     Page {
         title: problem.title.clone(),
         place: Place::None,
@@ -39,7 +39,10 @@ pub fn page(problem: &Problem, root: &'static str) -> Page {
         main: html! {
             h1 { (visible(&problem.title)) }
             (alert(problem))
-            @if problem.status == 401 { (form(root, None, None)) }
+            @if problem.status == 401 {
+                @if let Some(provider) = provider { (elsewhere(root, provider, None)) }
+                (form(root, None, None))
+            }
             p { a.button href={ (root) "ui/" } { "Overview" } " " a.button href={ (root) "ui/tasks" } { "Tasks" } }
         },
     }

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum};
-use wasmill_api::Listen;
 use wasmill_model::{PluginName, parse_duration};
 
 use crate::cli::author::{DEV_EXAMPLES, DevArgs, TEST_EXAMPLES, TestArgs};
@@ -21,11 +20,11 @@ use crate::cli::key::KeyCommand;
 use crate::cli::run::{RunArgs, SubmitArgs};
 use crate::cli::schedule::ScheduleCommand;
 use crate::cli::server::{
-    CancelArgs, DeleteArgs, EventArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
-    StatusArgs, TaskArgs, WatchArgs,
+    CancelArgs, DeleteArgs, EventArgs, HealthArgs, ListTasksArgs, LoginArgs, LogoutArgs, LogsArgs,
+    ResultArgs, RetryArgs, ServerArgs, StatsArgs, StatusArgs, TaskArgs, WatchArgs,
 };
 use crate::exit::Exit;
-use crate::settings::{ForAudit, ForBackup, ForMigrate, ForTrust, Given, LISTEN};
+use crate::settings::{ForAudit, ForBackup, ForMigrate, ForTrust, Given};
 use crate::terminal::style::Color;
 
 const EXAMPLES: &str = "\
@@ -221,7 +220,15 @@ pub(crate) enum Command {
     ///
     /// It reads the files of the audit, and needs no server.
     Audit(AuditArgs),
-    /// Create, list, rotate and revoke the keys that a server asks for
+    /// Store a key for a server, which later commands send there; needs no key in the environment then
+    ///
+    /// The key is that of --key-file, of the variable WASMILL_KEY, or of stdin; a terminal asks for it without showing it.
+    /// It is asked of the server what the key may do, and a key that is refused is not stored. The file is
+    /// ~/.config/wasmill/keys, for its owner alone.
+    Login(LoginArgs),
+    /// Forget the stored key for a server
+    Logout(LogoutArgs),
+    /// Create, list, check, rotate and revoke the keys that a server asks for
     #[command(subcommand)]
     Key(KeyCommand),
     /// List, check, create and upload plugins
@@ -429,18 +436,4 @@ pub(crate) struct BackupArgs {
     /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct HealthArgs {
-    /// Address that a server on this machine listens on, unless --server names one; 0.0.0.0 is checked at 127.0.0.1
-    #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN)]
-    pub(crate) listen: Listen,
-
-    /// The certificate file of that server: if there is one, it is asked over https, whatever name it is for
-    #[arg(long, env, value_name = "FILE")]
-    pub(crate) tls_cert: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
 }

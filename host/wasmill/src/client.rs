@@ -6,6 +6,8 @@ mod address;
 mod events;
 mod header;
 mod key;
+mod key_list;
+mod private_file;
 mod problem;
 pub(crate) mod trace_context;
 mod views;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use anyhow::Result;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use wasmill_api::Listen;
@@ -26,6 +28,8 @@ use wasmill_runtime::connector;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::events::Events;
+pub(crate) use self::key::given_key;
+pub(crate) use self::key_list::{forget as forget_key, store as store_key};
 pub(crate) use self::views::{
     Host, LogLine, PluginStats, StateCounts, Stats, Task, elapsed_since, time_until,
 };
@@ -120,13 +124,24 @@ impl ClientResponse {
 impl Client {
     /// Creates a client of the server given on the command line.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self> {
-        let address: Address = args.server.parse().map_err(|why: String| cli_error(Exit::Usage, why))?;
-        let mut headers = header::read(&args.header).map_err(|why| cli_error(Exit::Usage, why))?;
+        Self::create(args, |address| key::read(address, args.key_file.as_deref()))
+    }
+
+    /// Creates a client of that server which sends this key.
+    pub(crate) fn with_key(args: &ServerArgs, key: &str) -> Result<Self> {
+        Self::create(args, |_| key::header(key).map(Some))
+    }
+
+    fn create(
+        args: &ServerArgs,
+        key: impl FnOnce(&Address) -> Result<Option<HeaderValue>, String>,
+    ) -> Result<Self> {
+        let usage = |why| cli_error(Exit::Usage, why);
+        let address: Address = args.server.parse().map_err(usage)?;
+        let mut headers = header::read(&args.header).map_err(usage)?;
         // A proxy in front of the server may take credentials of its own.
         if !headers.contains_key(AUTHORIZATION) {
-            let key = key::read(&address, args.key_file.as_deref());
-            let key = key.map_err(|why| cli_error(Exit::Usage, why))?;
-            headers.extend(key.map(|key| (AUTHORIZATION, key)));
+            headers.extend(key(&address).map_err(usage)?.map(|key| (AUTHORIZATION, key)));
         }
         let roots = args.ca.as_deref().filter(|_| address.endpoint.tls);
         let connector = connector(roots, ConnectionQuota::Own).map_err(|why| {
@@ -149,6 +164,11 @@ impl Client {
             None => connector.with_any_certificate(),
         };
         Self { address, connector: Arc::new(connector), headers: HeaderMap::new() }
+    }
+
+    /// Returns the address of the server.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Sends a GET request.

@@ -31,7 +31,7 @@ pub(crate) use self::logs::logs;
 pub(crate) use self::result::result;
 pub(crate) use self::retry::retry;
 pub(crate) use self::schedule::schedule;
-pub(crate) use self::server::{attention, health, hosts, stats};
+pub(crate) use self::server::{attention, health, hosts, login, logout, stats};
 pub(crate) use self::status::status;
 pub(crate) use self::submit::submit;
 pub(crate) use self::watch::watch;

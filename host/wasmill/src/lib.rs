@@ -72,7 +72,9 @@ fn run_command(command: Command) -> Result<Exit> {
         Command::Doctor(args) => Ok(doctor::doctor(args)),
         Command::Schedule(command) => commands::schedule(&command),
         Command::Audit(args) => local::audit::audit(args).map(done),
-        Command::Key(command) => key::key(command).map(done),
+        Command::Login(args) => commands::login(&args),
+        Command::Logout(args) => commands::logout(&args),
+        Command::Key(command) => key::key(command),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => local::completions::completions(shell).map(done),
         Command::Compile { request } => {

@@ -5,6 +5,7 @@ mod banner;
 pub(crate) mod capacity;
 mod checked;
 pub(crate) mod loader_config;
+mod openid;
 pub(crate) mod protected;
 mod sessions;
 mod supervisor;
@@ -98,6 +99,7 @@ async fn run(
         config: Arc::new(checked.api_config),
         access: checked.access.clone(),
         audit: audit.clone(),
+        identity_provider: checked.identity_provider,
         tls: checked.tls.clone(),
         store: store.clone(),
         scheduler: scheduler.clone(),

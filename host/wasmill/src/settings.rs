@@ -5,11 +5,13 @@
 //! file, which takes precedence over the default. Every value is parsed by the field's parser, wherever it is from.
 
 mod check;
+mod choices;
 mod database_url;
 mod file;
 mod given;
 mod layer;
 mod log_filter;
+mod openid;
 mod resolve;
 mod secrets;
 pub(crate) mod value;
@@ -18,16 +20,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
 use wasmill_api::{HostName, IdentityHeader, Listen, Network, Origin, ServerConfig};
 use wasmill_egress::AllowedDestination;
 use wasmill_model::{FileLimits, Limits, SLOTS_DEFAULT, parse_duration, shown_size};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
+pub(crate) use self::choices::{AuthMode, LogFormat, SigningAlgorithm, TrustMode, UserClaim};
 pub(crate) use self::database_url::DatabaseUrl;
 pub(crate) use self::given::{ForAudit, ForBackup, ForKeys, ForMigrate, ForRun, ForTrust, Given};
 use self::log_filter::{LOG, parse_log_filter};
+use self::openid::OpenIdSettings;
 use self::secrets::SecretSettings;
 pub(crate) use self::ui::Colour;
 use self::ui::{parse_trace_url, parse_ui_name};
@@ -70,6 +74,13 @@ pub(crate) struct Settings {
     /// PEM file with the private key of `tls_cert` [default: none]
     #[arg(long, env, value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
+
+    /// Tell browsers to use https alone for the host name of this server, for this long after each answer; needs
+    /// `tls_cert` [default: none]
+    ///
+    /// Browsers cannot be told otherwise before that time is over, on any port of the name. Begin with minutes.
+    #[arg(long, env, value_name = "TIME", value_parser = duration(Duration::from_secs(1)..))]
+    pub(crate) hsts: Option<Duration>,
 
     /// Folder of the embedded database and of compiled plugins; `serve` creates it if it is missing
     #[arg(long, env, value_name = "DIR", default_value = "./data")]
@@ -291,6 +302,20 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "FILE")]
     pub(crate) audit_file: Option<PathBuf>,
 
+    /// Refuse changes, submits aside, that the audit cannot write down before they begin; BOOL is true, yes, on or 1, or
+    /// the opposite
+    ///
+    /// A change then has two lines: one without an outcome before it, and one with the outcome.
+    #[arg(long, env, value_name = "BOOL", num_args = 0..=1, default_value = "false",
+        default_missing_value = "true", action = ArgAction::Set, value_parser = parse_bool)]
+    pub(crate) audit_required: bool,
+
+    /// Write down, too, who reads inputs, results, logs, checkpoints and other contents of tasks; BOOL is true, yes, on or
+    /// 1, or the opposite
+    #[arg(long, env, value_name = "BOOL", num_args = 0..=1, default_value = "false",
+        default_missing_value = "true", action = ArgAction::Set, value_parser = parse_bool)]
+    pub(crate) audit_reads: bool,
+
     /// Host names of this server, separated by commas, such as tasks.example.org; requests for other names are
     /// rejected, except IP addresses, names without a dot and localhost [default: none]
     #[arg(long, env, value_name = "HOST", value_delimiter = ',')]
@@ -314,6 +339,9 @@ pub(crate) struct Settings {
     /// Header in which they name the groups of the user, separated by commas, such as X-Forwarded-Groups [default: none]
     #[arg(long, env, value_name = "HEADER")]
     pub(crate) proxy_groups_header: Option<IdentityHeader>,
+
+    #[command(flatten)]
+    pub(crate) openid: OpenIdSettings,
 
     /// Maximum open connections of one client address, or of one /64 of IPv6; further ones are closed at once. Loopback
     /// and addresses of `trust_proxy` are not limited
@@ -384,47 +412,6 @@ pub(crate) struct Settings {
     /// Format of the log on stderr
     #[arg(long, env, value_name = "FORMAT", default_value = "human")]
     pub(crate) log_format: LogFormat,
-}
-
-/// Who may use the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AuthMode {
-    /// Everyone on this machine until there is a key; on other addresses than loopback, keys are needed
-    Auto,
-    /// Keys are needed
-    Keys,
-    /// Everyone who reaches the port may do everything
-    None,
-}
-
-/// Which files may be plugins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TrustMode {
-    /// Every file
-    Any,
-    /// Those that trusted.toml of the plugins folder names with their SHA-256; `wasmill plugin trust` lists them
-    Listed,
-    /// Those with a signature of minisign beside them, such as fetch.wasm.minisig
-    Signed,
-}
-
-impl TrustMode {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::Listed => "listed",
-            Self::Signed => "signed",
-        }
-    }
-}
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    Human,
-    /// One JSON object per line, for machines
-    Json,
 }
 
 pub(crate) mod similar;

@@ -2,6 +2,7 @@
 //!
 //! Used by commands with output for people. Knows neither servers nor tasks.
 
+pub(crate) mod hidden;
 pub(crate) mod status_line;
 pub(crate) mod style;
 pub(crate) mod text;

@@ -114,6 +114,8 @@ async fn a_full_disk_stops_the_audit_and_not_the_work() {
     let id = client.submit(&sleep(1)).await;
     client.until(&id, "completed").await;
     assert!(server.log().contains("failed to write the audit"), "{}", server.log());
+    let attention = client.get("/attention").await;
+    assert!(attention.text.contains("20 lines of the audit could not be written"), "{}", attention.text);
 }
 
 #[tokio::test]
@@ -199,4 +201,82 @@ async fn counts_digests_and_changes_of_keys_are_told() {
     assert!(of("keysBad")["outcome"].is_null());
     let table = wasmill(server.folder(), &["audit"]);
     assert!(table.out.contains("(3 tasks)") && table.out.contains("keyGone"), "{}", table.out);
+}
+
+#[tokio::test]
+async fn without_a_line_nothing_is_changed_if_the_settings_say_so() {
+    let server = Server::start(&["--audit-file", "/dev/full", "--audit-required"]);
+    let client = server.client();
+    for (method, path) in [
+        (Method::POST, "/pause"),
+        (Method::POST, "/drain"),
+        (Method::POST, "/task/cancel?all=true"),
+        (Method::DELETE, "/schedules/nightly"),
+    ] {
+        let refused = client.send(method, path, None).await.expect("an answer");
+        assert_eq!((refused.status.as_u16(), refused.str("code")), (503, "audit-unavailable"), "{path}");
+        assert!(refused.headers.contains_key("retry-after"));
+    }
+    // A form of the dashboard does what its operation does.
+    let pages = client.clone().undocumented();
+    let form = Some(("application/x-www-form-urlencoded", b"action=pause".to_vec()));
+    let pressed = pages.send(Method::POST, "/ui/do", form).await.expect("an answer");
+    assert!(pressed.text.contains("audit-unavailable"), "{}", pressed.text);
+    assert_eq!(client.get("/stats").await.json["paused"], false);
+    let id = client.submit(&sleep(1)).await;
+    client.until(&id, "completed").await;
+    let lost = "\nwasmill_audit_lost_total 5.0\n";
+    assert!(client.get("/metrics").await.text.contains(lost), "{}", client.get("/metrics").await.text);
+}
+
+#[tokio::test]
+async fn a_required_audit_tells_each_change_before_it_begins() {
+    let mut server = Server::start(&["--audit-required"]);
+    let client = server.client();
+    let id = client.submit(&sleep(600_000)).await;
+    assert_eq!(client.delete(&format!("/task/{id}")).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(client.post("/task/cancel?all=maybe", &json!({})).await.status.as_u16(), 422);
+    assert!(server.terminate().success(), "{}", server.log());
+    let told: Vec<_> = lines(&server, &[])
+        .iter()
+        .map(|line| (line["did"].as_str().expect("an operation").to_owned(), line["outcome"].clone()))
+        .collect();
+    let line = |did: &str, outcome: Value| (did.to_owned(), outcome);
+    let expected = [
+        line("deleteTask", Value::Null),
+        line("deleteTask", json!(204)),
+        line("cancelTasks", Value::Null),
+        line("cancelTasks", json!(422)),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn reads_of_contents_are_told_if_the_settings_say_so() {
+    let mut server = Server::start(&["--audit-reads"]);
+    let key = server.create_key("ada", &["--scope", "admin"]);
+    let client = server.client().with_key(&key);
+    let id = client.submit(&sleep(1)).await;
+    client.until(&id, "completed").await;
+    let paths = ["result", "input", "logs", "activity"].map(|part| format!("/task/{id}/{part}"));
+    for path in &paths {
+        client.get(path).await;
+    }
+    client.get("/task?limit=1").await;
+    // These show no contents.
+    for path in ["/stats", "/plugins", "/healthz", &format!("/task/{id}/why")] {
+        client.get(path).await;
+    }
+    let pages = client.undocumented();
+    assert_eq!(pages.get(&format!("/ui/task/{id}/input")).await.status, StatusCode::OK);
+    assert!(server.terminate().success(), "{}", server.log());
+    let lines = lines(&server, &["--who", "ada"]);
+    let told = |path: &str| lines.iter().filter(|line| line["path"] == path).count();
+    for path in &paths {
+        assert!(told(path) >= 1, "{path}: {lines:?}");
+    }
+    assert_eq!((told("/task?limit=1"), told("/stats"), told("/plugins")), (1, 0, 0), "{lines:?}");
+    // The page asked for it in the name of its reader.
+    assert!(told(&format!("/task/{id}/input")) == 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line["did"] != ""), "{lines:?}");
 }

@@ -374,6 +374,10 @@ async fn every_answer_has_its_headers() {
         let referrer = if is_page { "same-origin" } else { "no-referrer" };
         assert_eq!(header("referrer-policy"), referrer, "{method} {path}");
         pages_seen += usize::from(is_page);
+        let isolated = [("cross-origin-opener-policy", "same-origin"), ("permissions-policy", "camera=()")];
+        for (name, expected) in isolated.iter().filter(|_| is_page) {
+            assert!(header(name).starts_with(expected), "{method} {path}: {name}");
+        }
         assert_eq!(header("x-frame-options"), "DENY");
         let policy = header("content-security-policy");
         assert!(
@@ -385,4 +389,60 @@ async fn every_answer_has_its_headers() {
         assert!(!answer.headers.contains_key("server"), "{method} {path}");
     }
     assert_eq!(pages_seen, pages.len());
+}
+
+/// Posts a task in pieces with a pause after each, and returns the answer, and after how long it came.
+async fn slow_body(server: SocketAddr, length: usize, piece: usize, pause: Duration) -> (String, Duration) {
+    let (start, mut stream) = (Instant::now(), TcpStream::connect(server).await.expect("a connection"));
+    let (mut reader, mut writer) = stream.split();
+    let text = format!("{{\"plugin\":\"noop\",\"input\":\"{}\"}}", "x".repeat(length));
+    let head = format!(
+        "POST /task HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        text.len()
+    );
+    writer.write_all(head.as_bytes()).await.expect("sent");
+    let sent = async {
+        for piece in text.as_bytes().chunks(piece) {
+            // Fails once the server has had enough.
+            if writer.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        // A connection that is reset has ended, too.
+        _ = reader.read_to_end(&mut answer) => {}
+        () = sent => {}
+    }
+    (String::from_utf8_lossy(&answer).into_owned(), start.elapsed())
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_ended_and_one_that_is_merely_slow_is_not() {
+    let server = Server::start(&[]);
+    let address = server.address();
+    let client = server.client();
+    let second = Duration::from_secs(1);
+    let (trickling, stopped, slow, bursts) = tokio::join!(
+        slow_body(address, 10_000, 10, second),
+        slow_body(address, 10_000, 9_000, second * 60),
+        // 15 seconds, at twice the floor.
+        slow_body(address, 30_000, 2_000, second),
+        slow_body(address, 30_000, 14_000, second * 7),
+    );
+    for (answer, after) in [trickling, stopped] {
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("body-too-slow"), "{answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+        assert!(after >= Duration::from_secs(9) && after < Duration::from_secs(25), "{after:?}");
+    }
+    for (answer, after) in [slow, bursts] {
+        assert!(answer.starts_with("HTTP/1.1 201 "), "after {after:?}: {answer}");
+        assert!(after > Duration::from_secs(13), "{after:?}");
+    }
+    // Nothing of what was ended is stored.
+    assert_eq!(client.get("/task").await.json.as_array().map(Vec::len), Some(2));
 }

@@ -338,3 +338,36 @@ fn a_unix_socket_serves_commands_and_replaces_one_that_nobody_listens_on() {
     assert!(refused.code != 0 && refused.err.contains("no socket"), "{}", refused.err);
     assert_eq!(std::fs::read_to_string(&path).expect("a file"), "precious");
 }
+
+#[tokio::test]
+async fn browsers_are_told_to_stay_with_https_only_if_the_settings_say_so() {
+    let authority = Authority::new();
+    for (args, expected) in
+        [(&[][..], None), (&["--hsts", "1h"], Some("strict-transport-security: max-age=3600\r\n"))]
+    {
+        let (server, _) = serve(&authority, args);
+        for path in ["/healthz", "/ui/login", "/nothing", "/task"] {
+            let mut stream = authority.connect(server.address()).await.expect("a connection");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut answer = Vec::new();
+            // Some servers end without a farewell.
+            let _ = stream.read_to_end(&mut answer).await;
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+            match expected {
+                None => assert!(!answer.contains("strict-transport-security"), "{answer}"),
+                Some(header) => assert!(answer.contains(header), "{path}: {answer}"),
+            }
+        }
+        // Nobody is told in plain text, which anybody on the way could have written.
+        let mut stream = TcpStream::connect(server.address()).await.expect("a connection");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.contains("https-needed") && !answer.contains("strict-transport-security"), "{answer}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = wasmill(folder.path(), &["serve", "--listen", "127.0.0.1:0", "--hsts", "1h"]);
+    assert!(refused.code == 2 && refused.err.contains("--hsts needs --tls-cert"), "{}", refused.err);
+}

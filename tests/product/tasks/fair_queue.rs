@@ -190,3 +190,53 @@ async fn stored_and_finished_tasks_are_counted_by_state_and_plugin() {
     let shown = ask(&server, &["stats"]);
     assert!(shown.out.contains("2 (1 failed, 0 cancelled) stored, 4 (1 failed"), "{shown:?}");
 }
+
+#[tokio::test]
+async fn the_bound_of_a_plugin_holds_however_many_come_at_once() {
+    let server = Server::start_with_manifest("limits.waiting = 25", &[]);
+    let client = server.client();
+    ready(&client).await;
+    client.post("/pause", &json!({})).await;
+    let requests: Vec<_> = (0..1_000)
+        .map(|number| {
+            let client = client.clone();
+            // One in ten brings two tasks, which are stored together or not at all.
+            let task = json!({"plugin": "misbehave", "input": {"do": "noop"}});
+            tokio::spawn(async move {
+                match number % 10 {
+                    0 => (2, client.post("/task/batch", &json!([task, task])).await),
+                    _ => (1, client.post("/task", &task).await),
+                }
+            })
+        })
+        .collect();
+    let mut stored = 0;
+    for request in requests {
+        let (tasks, answer) = request.await.expect("an answer");
+        match answer.status {
+            StatusCode::CREATED => stored += tasks,
+            StatusCode::TOO_MANY_REQUESTS => assert_eq!(answer.str("code"), "plugin-queue-full"),
+            _ => panic!("{}", answer.text),
+        }
+    }
+    // A pair does not fit into the last place, and a single task does.
+    assert_eq!((stored, server.query("SELECT count(*) FROM task")), (25, vec!["25".to_owned()]));
+    client.submit(&json!({"plugin": "noop"})).await;
+    // A place that is free again is taken once.
+    let all = client.get("/task?plugin=misbehave&limit=1").await;
+    let id = all.json[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(client.delete(&format!("/task/{id}")).await.status, StatusCode::NO_CONTENT);
+    let again: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                client.post("/task", &json!({"plugin": "misbehave", "input": {"do": "noop"}})).await.status
+            })
+        })
+        .collect();
+    let mut created = 0;
+    for request in again {
+        created += usize::from(request.await.expect("an answer") == StatusCode::CREATED);
+    }
+    assert_eq!(created, 1);
+}

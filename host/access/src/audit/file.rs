@@ -65,7 +65,7 @@ impl AuditFile {
     pub(super) fn warn(&mut self, error: &io::Error) {
         if self.warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARNING) {
             let path = self.path.display();
-            tracing::warn!(%error, %path, "failed to write the audit; requests are served all the same (logged at most once a minute)");
+            tracing::warn!(%error, %path, "failed to write the audit; requests are served all the same, unless --audit-required (logged at most once a minute)");
             self.warned_at = Some(Instant::now());
         }
     }

@@ -24,7 +24,7 @@ pub struct AuditLine {
     pub did: String,
     /// The path with its query.
     pub path: String,
-    /// The status of the response; `None` for what the server saw by itself.
+    /// The status of the response; `None` for what the server saw by itself, and for a change that begins.
     pub outcome: Option<u16>,
     /// What the operation adds.
     #[serde(flatten)]
@@ -62,14 +62,14 @@ pub struct Who {
 }
 
 impl AuditLine {
-    /// Describes a request that was answered.
+    /// Describes a request that was answered, or one that begins.
     pub fn new(
         time: Timestamp,
         sender: &Identity,
         from: Option<IpAddr>,
         did: &str,
         path: &str,
-        outcome: u16,
+        outcome: Option<u16>,
     ) -> Self {
         // A key does not belong into a URL, and what does not belong there is not kept.
         let path = if path.contains("wmk_") { path.split('?').next().unwrap_or_default() } else { path };
@@ -79,7 +79,7 @@ impl AuditLine {
             from: from.map(|from| from.to_canonical()),
             did: did.to_owned(),
             path: path.chars().take(PATH_CHARS_MAX).collect(),
-            outcome: Some(outcome),
+            outcome,
             details: AuditDetails::default(),
         }
     }

@@ -68,3 +68,19 @@ fn lines_without_details_are_those_of_earlier_versions() {
     assert!(text.ends_with(r#""outcome":200,"count":412}"#), "{text}");
     assert_eq!(serde_json::from_str::<AuditLine>(&text).unwrap(), counted);
 }
+
+#[tokio::test]
+async fn a_line_that_is_awaited_is_in_the_file_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let audit = Audit::start(AuditTarget::File(path.clone())).unwrap();
+    for number in 0..100 {
+        assert!(audit.write(line(number)).await);
+        assert_eq!(outcomes(&path).last(), Some(&number), "without a flush");
+    }
+    let full = Audit::start(AuditTarget::File("/dev/full".into())).unwrap();
+    full.tell(line(1));
+    assert!(!full.write(line(2)).await && !full.write(line(3)).await);
+    assert_eq!((audit.lost(), full.lost()), (0, 3));
+    assert!(Audit::start(AuditTarget::Log).unwrap().write(line(1)).await);
+}

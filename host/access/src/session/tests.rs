@@ -44,7 +44,13 @@ fn only_its_own_secret_opens_a_session_and_no_byte_may_change() {
 fn a_session_is_of_one_key_and_lasts_twelve_hours() {
     let reader = key(Scope::Read, 1);
     let session = Session::begin(&reader, at(0));
-    assert!(session.is_of(&reader) && !session.is_of(&key(Scope::Read, 2)), "another key of the same id");
+    let keys_with = |key: Key| {
+        let mut keys = Keys::default();
+        assert!(keys.add(key, true));
+        keys
+    };
+    let of = |session: &Session, hash| session.key(&keys_with(key(Scope::Read, hash)), None).is_some();
+    assert!(of(&session, 1) && !of(&session, 2), "another key of the same id");
     assert!(session.lasts(&reader, at(12 * 3_600 - 1)) && !session.lasts(&reader, at(12 * 3_600)));
     assert!(session.lasts(&reader, at(-60)) && !session.lasts(&reader, at(-61)), "the clock was set back");
     let renewed = session.renewed(at(11 * 3_600)).expect("it is old");
@@ -74,4 +80,21 @@ fn a_secret_is_made_once_and_read_again() {
     assert!(SessionSecret::load(folder.path()).unwrap_err().to_string().contains("delete it"));
     std::fs::remove_file(session_file(folder.path())).unwrap();
     assert!(SessionSecret::load(folder.path()).unwrap() != secret, "another one, which ends all sessions");
+}
+
+#[test]
+fn a_session_of_a_person_fits_into_a_cookie_and_is_of_one_issuer() {
+    let secret = SessionSecret::random();
+    let named = NamedPerson { user: "\"~".repeat(64), groups: vec!["~".repeat(128); 8] };
+    let realm = Realm::new("https://id.example.org", "wasmill");
+    let session = Session::of(Whose::Person(named.clone(), realm), at(0));
+    let text = session.seal(&secret);
+    assert_eq!(Session::open(text.as_bytes(), &secret), Some(session.clone()));
+    assert!(text.len() < 3_000, "{}", text.len());
+    assert!(text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)), "{text}");
+    assert_eq!(session.person(), Some(&named));
+    assert!(session.key(&Keys::default(), Some(realm)).is_none(), "no entry is about them");
+    for (issuer, client) in [("https://id.example.org/", "wasmill"), ("https://id.example.org", "other")] {
+        assert_ne!(Realm::new(issuer, client), realm);
+    }
 }

@@ -13,16 +13,18 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use wasmill_access::{Access, AuditDetails, AuditLine, Identity, OverRate, Refusal, Scope, SessionCheck};
+use wasmill_access::{Access, AuditDetails, Identity, OverRate, Refusal, Scope, SessionCheck};
 use wasmill_model::TaskId;
 
+use crate::http::audited::{Audited, audit_unavailable};
 use crate::http::session_cookie;
 use crate::http::sse::EVENT_STREAM;
-use crate::openapi::{Bounds, Needs, RequestSpec, RequestSpecs};
+use crate::openapi::{Bounds, Needs, RequestSpec, RequestSpecs, is_submit};
 use crate::plugin::lookup::unknown_plugin;
 use crate::problem::Problem;
 use crate::problem::kind;
 use crate::server::access_policy::{self, Proxied};
+use crate::service::identity_provider::SignsIn;
 use crate::state::Api;
 use crate::task::lookup::unknown_task;
 
@@ -66,9 +68,11 @@ pub(crate) async fn authorize(
     let access = authorizer.api.access.clone();
     let spec = authorizer.spec(&request);
     let (needs, bounds) = spec.map_or((Needs::Nothing, Bounds::Nothing), |spec| (spec.needs, spec.bounds));
-    let audited =
-        spec.filter(|spec| is_audited(request.method(), spec)).map(|spec| Audited::of(spec, &request));
+    let audited = spec.and_then(|spec| authorizer.audited(spec, &request));
     if access.is_open() || needs == Needs::Nothing {
+        if let Err(problem) = authorizer.announce(audited.as_ref(), &Identity::default()).await {
+            return problem.into_response();
+        }
         let response = next.run(request).await;
         authorizer.tell(audited, &Identity::default(), &response);
         return end_with_key(response, &access, None);
@@ -86,7 +90,7 @@ pub(crate) async fn authorize(
                 "a key must be in the header Authorization, not in the URL, which ends up in logs",
             );
         }
-        Err(refusal) => return refusal_response(refusal),
+        Err(refusal) => return authorizer.refuse(refusal, needs),
     };
     if is_session && !access_policy::is_safe(request.method()) && !says_where_from(request.headers()) {
         let response = anonymous_change().into_response();
@@ -99,6 +103,9 @@ pub(crate) async fn authorize(
         let response = problem.into_response();
         authorizer.tell(audited, &identity, &response);
         return response;
+    }
+    if let Err(problem) = authorizer.announce(audited.as_ref(), &identity).await {
+        return problem.into_response();
     }
     request.extensions_mut().insert(Sender(identity.clone()));
     let response = next.run(request);
@@ -140,35 +147,45 @@ fn end_with_key(response: Response, access: &Access, identity: Option<Identity>)
     })
 }
 
-/// Returns true for what the audit tells: every change but a submit, whose new task names the key.
-fn is_audited(method: &Method, spec: &RequestSpec) -> bool {
-    let is_change = !matches!(*method, Method::GET | Method::HEAD);
-    let is_submit = spec.needs == Needs::Scope(Scope::Submit) && spec.bounds != Bounds::Task;
-    is_change && !is_submit && spec.needs != Needs::Nothing
-}
-
-/// What the audit says of a request that is not answered yet.
-struct Audited {
-    did: &'static str,
-    path: String,
-    from: Option<IpAddr>,
-}
-
-impl Audited {
-    fn of(spec: &RequestSpec, request: &Request) -> Self {
-        let path = request.uri().path_and_query().map_or("", |path| path.as_str()).to_owned();
-        let from = request.extensions().get::<Peer>().map(|peer| peer.0);
-        Self { did: spec.id, path, from }
-    }
-}
-
 impl Authorizer {
+    /// Returns what the audit says of a request: every change but a submit, whose new task names the key, and reads if the
+    /// settings ask for them. The operations that a page calls are told, and not the page.
+    fn audited(&self, spec: &RequestSpec, request: &Request) -> Option<Audited> {
+        let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_told = match is_change {
+            true => !is_submit(spec.needs, spec.bounds) && spec.needs != Needs::Nothing,
+            false => self.api.config.audit.tells_reads && spec.shows_contents(),
+        };
+        let from = request.extensions().get::<Peer>().map(|peer| peer.0);
+        (is_told && !spec.id.is_empty()).then(|| Audited::of(spec.id, is_change, request.uri(), from))
+    }
+
+    /// Refuses a request; the reader of a page learns where else to sign in.
+    fn refuse(&self, refusal: Refusal, needs: Needs) -> Response {
+        let mut response = refusal_response(refusal);
+        let provider = self.api.identity_provider.as_ref().filter(|_| needs == Needs::Key);
+        if let Some(provider) = provider {
+            response.extensions_mut().insert(SignsIn(provider.name().to_owned()));
+        }
+        response
+    }
+
+    /// Writes down that a change begins, if the settings ask for that.
+    async fn announce(&self, audited: Option<&Audited>, sender: &Identity) -> Result<(), Problem> {
+        let is_required = self.api.config.audit.is_required;
+        let Some(change) = audited.filter(|audited| is_required && audited.is_change) else {
+            return Ok(());
+        };
+        let line = change.line(self.api.clock.now(), sender, None);
+        if self.api.audit.write(line).await { Ok(()) } else { Err(audit_unavailable()) }
+    }
+
     /// Tells the audit of a request that was answered.
     fn tell(&self, audited: Option<Audited>, sender: &Identity, response: &Response) {
-        if let Some(Audited { did, path, from }) = audited {
-            let (now, outcome) = (self.api.clock.now(), response.status().as_u16());
+        if let Some(audited) = audited {
+            let line = audited.line(self.api.clock.now(), sender, Some(response.status().as_u16()));
             let details = response.extensions().get::<AuditDetails>().cloned().unwrap_or_default();
-            self.api.audit.tell(AuditLine::new(now, sender, from, did, &path, outcome).with(details));
+            self.api.audit.tell(line.with(details));
         }
     }
 
@@ -347,7 +364,7 @@ pub(crate) fn refusal_problem(refusal: Refusal) -> Problem {
         Refusal::Missing => (
             kind::KEY_MISSING,
             "this server asks for a key: send the header Authorization: Bearer wmk_…; commands read it from \
-             WASMILL_KEY or --key-file",
+             WASMILL_KEY, from --key-file, or from where `wasmill login` has stored it",
         ),
         Refusal::Unknown => {
             (kind::KEY_UNKNOWN, "no key of this server has this text; it may have been revoked")
@@ -356,7 +373,7 @@ pub(crate) fn refusal_problem(refusal: Refusal) -> Problem {
         Refusal::Expired => (kind::KEY_EXPIRED, "the key has expired; `wasmill key rotate` makes a new one"),
         Refusal::UnknownPerson => (
             kind::UNKNOWN_PERSON,
-            "the proxy has signed in nobody whom a [[person]] of the keys file is about, or names more than one user",
+            "no [[person]] of the keys file is about whom the proxy or the issuer names, or the proxy names more than one user",
         ),
         Refusal::SessionEnded => (kind::SESSION_ENDED, "the session has ended; sign in again"),
         Refusal::Throttled { retry_after_secs } => {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, header};
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::http::body_budget::{BodyBudget, overloaded};
 use crate::problem::Problem;
@@ -17,6 +18,12 @@ use crate::problem::kind;
 
 /// How long a body waits for the body budget.
 const BUDGET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a client has to send of a body each second, once it has used up its patience.
+const FLOOR_BYTES_PER_SEC: f64 = 1_024.0;
+
+/// How long a client may send less than that.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// UTF-8 byte order mark. JSON does not allow it, and parsers may ignore it (RFC 8259, section 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -195,7 +202,7 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     max: BodyMax,
-    timeout: Duration,
+    time_max: Duration,
 ) -> Result<Bytes, Problem> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -207,20 +214,43 @@ async fn read(
         return Err(body_too_large(max));
     }
     let reading = read_frames(config, body, max);
-    tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(body_too_slow()))
+    timeout(time_max, reading).await.unwrap_or_else(|_| Err(body_too_slow()))
+}
+
+/// How long a client may still take to send the next bytes of a body.
+///
+/// Each byte earns it a share of a second, and no client has more than its patience. So one that sends at the floor is
+/// never ended, however large the body, and one that stops is ended soon, however fast it was.
+struct Pace {
+    ends: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { ends: now + PATIENCE }
+    }
+
+    /// Notes bytes that arrived, and were taken in later: the wait for memory is not the client's.
+    fn note(&mut self, bytes: usize, arrived: Instant, taken: Instant) {
+        let earned = Duration::from_secs_f64(bytes as f64 / FLOOR_BYTES_PER_SEC);
+        self.ends = (self.ends + earned + (taken - arrived)).min(taken + PATIENCE);
+    }
 }
 
 async fn read_frames(config: &BodyConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
     let mut reservation = config.budget.reserve();
     let expected = body.size_hint().lower();
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
-    while let Some(frame) = body.frame().await {
+    let mut pace = Pace::new(Instant::now());
+    while let Some(frame) = timeout_at(pace.ends, body.frame()).await.map_err(|_| body_below_floor())? {
+        let arrived = Instant::now();
         let Ok(data) = frame.map_err(|_| unreadable_body())?.into_data() else { continue };
         if first.len() + joined.len() + data.len() > max.bytes {
             return Err(body_too_large(max));
         }
         let granted = reservation.grow(data.len() as u64);
-        tokio::time::timeout(BUDGET_TIMEOUT, granted).await.map_err(|_| overloaded())?;
+        timeout(BUDGET_TIMEOUT, granted).await.map_err(|_| overloaded())?;
+        pace.note(data.len(), arrived, Instant::now());
         // Most bodies arrive in one frame, which needs no copy.
         if first.is_empty() && joined.is_empty() {
             first = data;
@@ -278,6 +308,14 @@ fn body_too_slow() -> Problem {
     Problem::of(kind::BODY_TOO_SLOW, detail)
 }
 
+fn body_below_floor() -> Problem {
+    let detail = format!(
+        "the body arrived at less than {FLOOR_BYTES_PER_SEC} bytes a second for {} s",
+        PATIENCE.as_secs()
+    );
+    Problem::of(kind::BODY_TOO_SLOW, detail)
+}
+
 fn unsupported_media_type() -> Problem {
     let detail = "send the body as JSON, with the header 'Content-Type: application/json'";
     Problem::of(kind::NOT_JSON, detail)
@@ -297,4 +335,40 @@ fn not_a_form() -> Problem {
 fn not_wasm() -> Problem {
     let detail = "send the plugin file with the header 'Content-Type: application/wasm'";
     Problem::of(kind::NOT_WASM, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns when a client is ended that sends so many bytes at each of so many seconds.
+    fn ended_after(pieces: impl IntoIterator<Item = (u64, usize)>) -> Option<u64> {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        for (second, bytes) in pieces {
+            let now = start + Duration::from_secs(second);
+            if now > pace.ends {
+                return Some((pace.ends - start).as_secs());
+            }
+            pace.note(bytes, now, now);
+        }
+        None
+    }
+
+    #[test]
+    fn a_body_may_be_large_but_not_slower_than_the_floor() {
+        assert_eq!(ended_after((1..100_000).map(|second| (second, 1_024))), None, "at the floor");
+        assert_eq!(ended_after((1..100_000).map(|second| (second * 9, 9 << 10))), None, "in bursts");
+        assert_eq!(ended_after((1..1_000).map(|second| (second, 1))), Some(10), "byte by byte");
+        assert_eq!(ended_after((1..1_000).map(|second| (second, 512))), Some(20), "at half of it");
+        assert_eq!(ended_after([(1, 100 << 20), (30, 1)]), Some(11), "it has stopped");
+    }
+
+    #[test]
+    fn waiting_for_memory_does_not_count() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.note(0, start + Duration::from_secs(8), start + Duration::from_secs(13));
+        assert_eq!(pace.ends, start + Duration::from_secs(15));
+    }
 }

@@ -30,7 +30,8 @@ pub(crate) async fn reject_undocumented(
     next: Next,
 ) -> Response {
     let spec = documented.request_spec(&request);
-    match Params::read(request.uri().query(), &spec.params) {
+    let query = request.uri().query().filter(|_| !spec.takes_any_query);
+    match Params::read(query, &spec.params) {
         Ok(params) => request.extensions_mut().insert(params),
         Err(errors) => return Problem::invalid_request(errors).into_response(),
     };
@@ -53,6 +54,7 @@ impl DocumentedRequests {
             bounds: Bounds::Nothing,
             params: Vec::new(),
             has_body: false,
+            takes_any_query: false,
         };
         let method = match *request.method() {
             Method::GET | Method::HEAD => "get",

@@ -8,12 +8,13 @@ use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use wasmill_access::Scope;
 
-use super::request::{Bounds, Needs, Param, RequestSpec};
+use super::request::{Bounds, Needs, Param, RequestSpec, is_submit};
 use super::response::{self, ResponseSpec};
 use super::schemas::{SchemaOf, Schemas};
 use crate::openapi::schema::{IdSchema, NameSchema, ScheduleNameSchema, plain};
 use crate::problem::kind::{
-    ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, KEY_CHECK, OUT_OF_REACH, ProblemKind,
+    ANY_OPERATION, AUDIT_UNAVAILABLE, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, KEY_CHECK, OUT_OF_REACH,
+    ProblemKind,
 };
 
 /// The body of an operation without one: empty, or an empty object.
@@ -51,6 +52,7 @@ pub(crate) struct Operation {
     pub(crate) path: &'static str,
     /// Whether it is a page of the dashboard, which the document leaves out.
     pub(crate) is_page: bool,
+    takes_any_query: bool,
     /// Set by the route table.
     needs: Needs,
     bounds: Bounds,
@@ -107,6 +109,11 @@ impl Operation {
         self.query(name, "", &json!({"type": "string"}))
     }
 
+    /// Takes whatever a page of another server adds to the query.
+    pub(crate) fn any_query(self) -> Self {
+        Self { takes_any_query: true, ..self }
+    }
+
     /// Adds a query parameter of a page that may repeat.
     pub(crate) fn parameters(self, name: &str) -> Self {
         self.query(name, "", &json!({"type": "array"}))
@@ -128,6 +135,7 @@ impl Operation {
             method,
             path,
             is_page: false,
+            takes_any_query: false,
             needs: Needs::Nothing,
             bounds: Bounds::Nothing,
             id,
@@ -145,6 +153,9 @@ impl Operation {
     pub(crate) fn guarded(mut self, needs: Needs, bounds: Bounds) -> Self {
         if needs != Needs::Nothing {
             self.problems.extend(KEY_CHECK);
+            if self.method != "get" && !is_submit(needs, bounds) {
+                self.problems.push(AUDIT_UNAVAILABLE);
+            }
         }
         if bounds == Bounds::Refused || (bounds == Bounds::Plugin && self.method != "get") {
             self.problems.push(OUT_OF_REACH);
@@ -231,7 +242,8 @@ impl Operation {
             is_list: parameter["schema"]["type"] == "array",
         };
         let (params, has_body) = (queries.map(param).collect(), self.body.is_some());
-        RequestSpec { id: self.id, needs: self.needs, bounds: self.bounds, params, has_body }
+        let (needs, bounds, takes_any_query) = (self.needs, self.bounds, self.takes_any_query);
+        RequestSpec { id: self.id, needs, bounds, params, has_body, takes_any_query }
     }
 
     /// Returns the OpenAPI object of the operation.

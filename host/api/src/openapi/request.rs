@@ -35,6 +35,11 @@ impl Needs {
     }
 }
 
+/// Returns true for operations whose new tasks name the key, so that the audit need not.
+pub(crate) fn is_submit(needs: Needs, bounds: Bounds) -> bool {
+    needs == Needs::Scope(Scope::Submit) && bounds != Bounds::Task
+}
+
 /// How an operation keeps a key within its reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bounds {
@@ -75,6 +80,16 @@ pub(crate) struct RequestSpec {
     pub(crate) params: Vec<Param>,
     /// Whether a body is read; otherwise it must be empty.
     pub(crate) has_body: bool,
+    /// Whether the query may have any parameters, which others choose.
+    pub(crate) takes_any_query: bool,
+}
+
+impl RequestSpec {
+    /// Returns true if the answer to a read may have what tasks were given, have written or have returned.
+    pub(crate) fn shows_contents(&self) -> bool {
+        let lists = ["listTasks", "followAll", "followTask"];
+        matches!(self.needs, Needs::Task(Scope::Read) | Needs::Scope(Scope::Read)) || lists.contains(&self.id)
+    }
 }
 
 /// A parameter of an operation.

@@ -54,7 +54,11 @@ kinds! {
     SESSION_ENDED: UNAUTHORIZED "session-ended", "Session ended",
         "the session of the browser has ended, or is of another server";
     UNKNOWN_PERSON: FORBIDDEN "unknown-person", "Unknown person",
-        "a trusted proxy names somebody whom no `[[person]]` of the keys file is about";
+        "a trusted proxy or an issuer names somebody whom no `[[person]]` of the keys file is about";
+    SIGN_IN_FAILED: FORBIDDEN "sign-in-failed", "Sign-in failed",
+        "the issuer of identities has signed nobody in, or what the browser brings back does not count";
+    ISSUER_UNAVAILABLE: SERVICE_UNAVAILABLE "issuer-unavailable", "Issuer unavailable", retry after 5,
+        "the issuer of identities does not answer";
     NOT_PERMITTED: FORBIDDEN "not-permitted", "Not permitted",
         "the key lacks a scope, which the detail names";
     OUT_OF_REACH: FORBIDDEN "out-of-reach", "Out of reach",
@@ -167,6 +171,8 @@ kinds! {
         "the plugins folder cannot be written";
     SWAP_ENABLED: SERVICE_UNAVAILABLE "swap-enabled", "Swap enabled", retry after 60,
         "swap was enabled while the server ran; restart it";
+    AUDIT_UNAVAILABLE: SERVICE_UNAVAILABLE "audit-unavailable", "Audit unavailable", retry after 5,
+        "the audit cannot be written, and the server runs with `--audit-required`";
     STORE_UNAVAILABLE: SERVICE_UNAVAILABLE "store-unavailable", "Database unavailable", retry after 1,
         "the database cannot be read or written";
 }

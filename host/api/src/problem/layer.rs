@@ -34,8 +34,11 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
         let title = status.canonical_reason().unwrap_or("Error");
         Problem::new(status, "http", title, title.to_lowercase())
     });
-    let mut finished =
-        if is_page { ui::problem_page(&problem, uri.path()) } else { problem.to_response(uri.path()) };
+    let mut finished = if is_page {
+        ui::problem_page(&problem, uri.path(), response.extensions().get())
+    } else {
+        problem.to_response(uri.path())
+    };
     // Such as `Allow`, which a 405 requires.
     keep_headers(response.headers(), finished.headers_mut());
     finished

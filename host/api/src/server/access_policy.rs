@@ -17,6 +17,7 @@ mod proxy_identity;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{
@@ -79,6 +80,8 @@ pub struct AccessPolicy {
     pub proxy_identity: Option<ProxyIdentity>,
     /// Whether this server serves its pages over TLS.
     pub serves_tls: bool,
+    /// For how long browsers may reach the name of this server over TLS only, from each answer on; `None` says nothing.
+    pub hsts: Option<Duration>,
 }
 
 /// A host name without a port.
@@ -235,6 +238,14 @@ impl AccessPolicy {
         // foreign server at the same name.
         let may_use_tls = self.serves_tls || self.is_public_host(host.name) || self.is_trusted_proxy(peer);
         may_use_tls && origin.strip_prefix(b"https://").is_some_and(is_host)
+    }
+
+    /// Adds what browsers are to remember (RFC 6797): the caller has encrypted the connection.
+    pub(crate) fn add_hsts(&self, headers: &mut HeaderMap) {
+        let max_age = self.hsts.map(|time| HeaderValue::try_from(format!("max-age={}", time.as_secs())));
+        if let Some(Ok(max_age)) = max_age {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, max_age);
+        }
     }
 
     /// Returns true if the connections of this address are limited: not those of this machine, and not those of a

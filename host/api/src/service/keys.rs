@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use wasmill_access::{Identity, Key, Scope};
-use wasmill_model::{Group, PluginPattern, Tag, Timestamp};
+use wasmill_model::{Group, PluginPattern, Reach, Tag, Timestamp};
 
 use crate::http::authorize::Sender;
 use crate::openapi::{Operation, ResponseSpec};
@@ -48,17 +48,15 @@ struct KeyView {
 
 impl KeyView {
     fn new(key: &Key, sender: &Identity, now: Timestamp) -> Self {
-        let some = |names: Vec<String>| (!names.is_empty()).then_some(names);
         let last = key.last_used().get();
+        let [plugins, groups, tags] = reach_names(&key.reach);
         Self {
             id: key.id.to_string(),
             name: key.name.clone(),
             scopes: key.scopes.iter().map(Scope::as_str).collect(),
-            plugins: some(
-                key.reach.plugins().iter().map(|plugin| PluginPattern::as_str(plugin).to_owned()).collect(),
-            ),
-            groups: some(key.reach.groups().iter().map(|group| Group::as_str(group).to_owned()).collect()),
-            tags: some(key.reach.tags().iter().map(|tag| Tag::as_str(tag).to_owned()).collect()),
+            plugins,
+            groups,
+            tags,
             rate: key.rate.map(|rate| rate.to_string()),
             refused: key.refused(),
             expires: key.expires.map(Rfc3339),
@@ -68,6 +66,15 @@ impl KeyView {
             this: sender.id().is_some_and(|id| *id == key.id),
         }
     }
+}
+
+/// Returns the plugins, groups and tags of a reach; `None` for all.
+pub(super) fn reach_names(reach: &Reach) -> [Option<Vec<String>>; 3] {
+    let plugins: Vec<_> = reach.plugins().iter().map(PluginPattern::as_str).collect();
+    let groups: Vec<_> = reach.groups().iter().map(Group::as_str).collect();
+    let tags: Vec<_> = reach.tags().iter().map(Tag::as_str).collect();
+    let some = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    [plugins, groups, tags].map(|names| Some(some(names)).filter(|names| !names.is_empty()))
 }
 
 pub(crate) async fn keys(

@@ -56,7 +56,7 @@ pub(crate) async fn sign_in(State(api): State<Api>, request: Request<Body>) -> R
     match signed_in {
         Ok((identity, session)) => {
             let (now, path) = (api.clock.now(), parts.uri.path());
-            let outcome = StatusCode::SEE_OTHER.as_u16();
+            let outcome = Some(StatusCode::SEE_OTHER.as_u16());
             api.audit.tell(AuditLine::new(now, &identity, Some(peer), SIGN_IN, path, outcome));
             let cookie = session.and_then(|session| session_cookie::set(&session, api.tls.is_some()));
             tracing::info!(%peer, "a browser has signed in");

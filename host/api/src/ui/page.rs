@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use wasmill_access::{Identity, Scope};
@@ -25,6 +25,9 @@ pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-sr
     connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types wasmill";
 
+/// A page needs none of these, so nothing that is slipped into one gets them.
+const PERMISSIONS: &str = "camera=(), microphone=(), geolocation=(), usb=(), payment=(), display-capture=()";
+
 /// Parameters of every page: whether only its content is wanted, and what was just done, with numbers.
 const COMMON: [&str; 4] = ["fragment", "did", "n", "left"];
 
@@ -39,10 +42,11 @@ pub(crate) async fn to_overview() -> impl IntoResponse {
 }
 
 /// `GET /ui/login`: asks for a key.
-pub(crate) async fn login(params: Params) -> Response {
+pub(crate) async fn login(State(api): State<Api>, params: Params) -> Response {
     let param = |name: &str| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
     let next = param("next").filter(|next| is_own_path(next));
-    html(wasmill_ui::shell::login::page(param("error"), next).whole(&empty_site()))
+    let provider = api.identity_provider.as_ref().map(|provider| provider.name());
+    html(wasmill_ui::shell::login::page(param("error"), next, provider).whole(&empty_site()))
 }
 
 pub(crate) fn login_spec() -> Operation {
@@ -223,6 +227,9 @@ pub(crate) fn html(text: impl Into<Body>) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         // Forms then name the origin that they come from.
         (header::REFERRER_POLICY, "same-origin"),
+        // A page that opened this one, or that this one opened, cannot hold on to its window.
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS),
     ];
     let mut response = (headers, text.into()).into_response();
     response.extensions_mut().insert(Rendered);

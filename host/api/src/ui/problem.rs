@@ -5,6 +5,7 @@ use axum::response::Response;
 use wasmill_ui::problem::{FieldError, Problem as Shown, page};
 
 use crate::problem::Problem;
+use crate::service::identity_provider::SignsIn;
 use crate::ui::page::{empty_site, html};
 
 /// The operations below `/ui` that are part of the interface.
@@ -18,10 +19,11 @@ pub(crate) fn is_page(method: &Method, path: &str) -> bool {
 }
 
 /// Shows a problem as a page for this path.
-pub(crate) fn problem_page(problem: &Problem, path: &str) -> Response {
+pub(crate) fn problem_page(problem: &Problem, path: &str, signs_in: Option<&SignsIn>) -> Response {
     let shown = shown(problem);
     let status = problem.status();
-    let mut response = html(page(&shown, root(path)).whole(&empty_site()));
+    let provider = signs_in.map(|SignsIn(name)| name.as_str());
+    let mut response = html(page(&shown, root(path), provider).whole(&empty_site()));
     *response.status_mut() = status;
     if let Some(seconds) = problem.retry_after_secs() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

@@ -1,5 +1,6 @@
 //! Options of `wasmill key`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -18,6 +19,11 @@ pub(crate) enum KeyCommand {
     Create(CreateKeyArgs),
     /// List the keys of the data folder and of --keys-file with their last use, and the people of these files
     List(ListKeysArgs),
+    /// Show whose a key is, what it may do, and whether it is in force; exit with 0 if it is, else with 1
+    ///
+    /// Looks it up in keys.toml of the data folder and in --keys-file, without a server. The key is that of --key-file, of
+    /// the variable WASMILL_KEY, or of stdin; its checksum tells a typo.
+    Check(CheckKeyArgs),
     /// Replace a key: print a new one of the same name and scopes, and end the old one after the overlap
     Rotate(RotateKeyArgs),
     /// End a key at once, also for open streams
@@ -77,6 +83,20 @@ pub(crate) struct CreateKeyArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ListKeysArgs {
     /// Print the keys as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) given: Given<ForKeys>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckKeyArgs {
+    /// File with the key to check
+    #[arg(long, value_name = "FILE", env)]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// Print what it may do as JSON
     #[arg(long)]
     pub(crate) json: bool,
 

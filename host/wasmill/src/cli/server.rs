@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use wasmill_api::Listen;
 use wasmill_model::{IdPrefix, parse_duration};
 
 use crate::settings::{LISTEN, count};
@@ -29,6 +30,37 @@ pub(crate) struct ServerArgs {
     /// shown. The environment variable holds one header per line and keeps values out of process lists
     #[arg(long, value_name = "NAME: VALUE", env = "HEADERS", hide_env_values = true, value_delimiter = '\n')]
     pub(crate) header: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LoginArgs {
+    /// Print what the key may do as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogoutArgs {
+    /// URL of the server
+    #[arg(long, value_name = "URL", env, default_value = format!("http://{LISTEN}"))]
+    pub(crate) server: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HealthArgs {
+    /// Address that a server on this machine listens on, unless --server names one; 0.0.0.0 is checked at 127.0.0.1
+    #[arg(long, env, value_name = "ADDRESS", default_value = LISTEN)]
+    pub(crate) listen: Listen,
+
+    /// The certificate file of that server: if there is one, it is asked over https, whatever name it is for
+    #[arg(long, env, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// Filter for tasks; all conditions must match.

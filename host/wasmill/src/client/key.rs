@@ -2,61 +2,58 @@
 //!
 //! It is never shown, not even in errors.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, stdin};
+use std::path::Path;
 
 use hyper::header::HeaderValue;
 use wasmill_access::check_key;
-use wasmill_runtime::read_text;
+use wasmill_runtime::read_bounded;
 
 use super::Address;
+use super::key_list;
+use super::private_file::{FILE_BYTES_MAX, read_private};
 use crate::environment::KEY;
-
-/// Maximum size of a file with keys.
-const FILE_BYTES_MAX: u64 = 64 << 10;
+use crate::terminal::hidden::read_hidden;
 
 /// Returns the header with the key for a server: of `--key-file`, of the variable, or of the user's list of keys.
 pub(super) fn read(server: &Address, file: Option<&Path>) -> Result<Option<HeaderValue>, String> {
     if let Some(path) = file {
-        let text = read_file(path).map_err(|why| format!("key file {}: {why}", path.display()))?;
+        let text = read_private(path).map_err(|why| format!("key file {}: {why}", path.display()))?;
         return header(&text).map(Some).map_err(|why| format!("key file {}: {why}", path.display()));
     }
     if let Some(text) = std::env::var_os(KEY).filter(|text| !text.is_empty()) {
         let text = text.into_string().map_err(|_| format!("{KEY} is not UTF-8"))?;
         return header(&text).map(Some).map_err(|why| format!("{KEY}: {why}"));
     }
-    let Some(path) = user_file().filter(|path| path.exists()) else { return Ok(None) };
-    let named = |why: String| format!("keys in {}: {why}", path.display());
-    let text = read_file(&path).map_err(named)?;
-    of_server(&text, server).map(header).transpose().map_err(named)
+    key_list::read(server)?
+        .map(|key| header(&key))
+        .transpose()
+        .map_err(|why| format!("stored key of {server}: {why}"))
 }
 
-/// Returns the key of a list that belongs to a server.
-fn of_server<'a>(text: &'a str, server: &Address) -> Option<&'a str> {
-    let mut lines = text.lines().filter_map(|line| line.trim().split_once(char::is_whitespace));
-    lines.find(|(url, _)| url.parse::<Address>().is_ok_and(|url| url == *server)).map(|(_, key)| key.trim())
+/// Returns the key that a command is given to look at or to store: of a file, of the variable, or of stdin.
+///
+/// # Errors
+///
+/// Fails with what is wrong if there is none, or it could not be sent.
+pub(crate) fn given_key(file: Option<&Path>) -> Result<String, String> {
+    let text = match (file, std::env::var_os(KEY).filter(|text| !text.is_empty())) {
+        (Some(path), _) => read_private(path).map_err(|why| format!("key file {}: {why}", path.display()))?,
+        (None, Some(text)) => text.into_string().map_err(|_| format!("{KEY} is not UTF-8"))?,
+        (None, None) if stdin().is_terminal() => {
+            read_hidden("key: ").map_err(|error| format!("failed to read the key: {error}"))?
+        }
+        (None, None) => {
+            let bytes = read_bounded(stdin().lock(), FILE_BYTES_MAX);
+            let bytes = bytes.map_err(|error| format!("failed to read the key from stdin: {error}"))?;
+            String::from_utf8(bytes).map_err(|_| "the key on stdin is not UTF-8".to_owned())?
+        }
+    };
+    header(&text).map_err(|why| format!("the key: {why}"))?;
+    Ok(text.trim().to_owned())
 }
 
-/// Returns `wasmill/keys` of the user's configuration.
-fn user_file() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))?;
-    Some(config.join("wasmill/keys"))
-}
-
-fn read_file(path: &Path) -> Result<String, String> {
-    let found = path.metadata().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => error.to_string(),
-    })?;
-    if found.is_file() && found.mode() & 0o077 != 0 && found.uid() == rustix::process::geteuid().as_raw() {
-        return Err("others may read it; chmod 600 it".to_owned());
-    }
-    read_text(path, FILE_BYTES_MAX).map_err(|error| error.to_string())
-}
-
-fn header(text: &str) -> Result<HeaderValue, String> {
+pub(super) fn header(text: &str) -> Result<HeaderValue, String> {
     let text = text.trim();
     if text.starts_with("wmk_") {
         check_key(text).map_err(|error| error.to_string())?;
@@ -72,20 +69,9 @@ fn header(text: &str) -> Result<HeaderValue, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use wasmill_access::SecretKey;
 
     use super::*;
-
-    #[test]
-    fn a_list_has_a_key_for_each_server() {
-        let text = "http://127.0.0.1:8080  one\n\nhttps://tasks.example.org/wasmill/ two\n";
-        let of = |server: &str| of_server(text, &server.parse().unwrap());
-        assert_eq!(of("127.0.0.1:8080"), Some("one"));
-        assert_eq!(of("https://tasks.example.org/wasmill"), Some("two"));
-        assert_eq!(of("https://tasks.example.org"), None);
-    }
 
     #[test]
     fn a_damaged_key_is_told_before_it_is_sent_and_is_not_shown() {
@@ -95,13 +81,5 @@ mod tests {
             let error = header(damaged).unwrap_err();
             assert!(damaged.is_empty() || !error.contains(damaged), "{error}");
         }
-    }
-
-    #[test]
-    fn a_file_that_others_may_read_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(read_file(file.path()).is_ok());
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(read_file(file.path()).unwrap_err().contains("chmod 600"));
     }
 }

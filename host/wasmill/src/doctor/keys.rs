@@ -49,6 +49,8 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
     }];
     checks.extend(ending(&keys));
     checks.extend(spoofable(settings, &keys));
+    let secret = settings.openid.openid_client_secret_file.as_deref();
+    checks.extend(secret.and_then(|path| readable("client secret", path)));
     checks.extend(
         [Some(files.own()), files.given()]
             .into_iter()
@@ -61,16 +63,21 @@ pub(super) fn checks(settings: &Settings) -> Vec<Check> {
 /// Says who may claim to be anyone, if headers of a proxy name the users, and whether the entries about people count.
 fn spoofable(settings: &Settings, keys: &Keys) -> Vec<Check> {
     let people = keys.people().len();
+    let mut checks: Vec<_> = signs_in(settings, people).into_iter().collect();
     let Some(header) = &settings.proxy_user_header else {
+        if !checks.is_empty() {
+            return checks;
+        }
         let unused = Check::warn(
             PEOPLE,
-            format!("the keys files say what {people} people may do, and no proxy names anyone"),
-            "nobody signs in by a proxy",
-            "--proxy-user-header HEADER and --trust-proxy ADDRESS",
+            format!(
+                "the keys files say what {people} people may do, and neither proxy nor issuer names anyone"
+            ),
+            "nobody signs in as one of them",
+            "--proxy-user-header HEADER and --trust-proxy ADDRESS, or --openid-issuer URL",
         );
         return if people > 0 { vec![unused] } else { Vec::new() };
     };
-    let mut checks = Vec::new();
     if people == 0 {
         let fix = "add a [[person]] to the keys file";
         checks.push(Check::warn(PEOPLE, "no keys file is about people", "nobody signs in by a proxy", fix));
@@ -93,6 +100,23 @@ fn spoofable(settings: &Settings, keys: &Keys) -> Vec<Check> {
         checks.push(Check::ok(PEOPLE, format!("{people} entries are about people whom a proxy signs in")));
     }
     checks
+}
+
+/// Says at which issuer people sign in, and what it has to allow.
+fn signs_in(settings: &Settings, people: usize) -> Option<Check> {
+    let issuer = settings.openid.openid_issuer.as_deref()?;
+    let redirect = settings.openid.redirect_uri();
+    let found =
+        format!("{people} entries are about people who sign in at {issuer}, which has to allow {redirect}");
+    Some(match people {
+        0 => Check::warn(
+            PEOPLE,
+            format!("people sign in at {issuer}, and no keys file is about people"),
+            "nobody may do anything who has signed in there",
+            "add a [[person]] to the keys file",
+        ),
+        _ => Check::ok(PEOPLE, found),
+    })
 }
 
 /// Names the keys that have ended, or will soon.

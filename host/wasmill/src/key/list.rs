@@ -64,7 +64,7 @@ fn name(name: &str) -> String {
 }
 
 /// Returns scopes, reach and limits in words.
-fn rights(key: &Key) -> String {
+pub(super) fn rights(key: &Key) -> String {
     let rate = key.rate.map(|rate| rate.to_string());
     let limits = Some(key.limits.to_string()).filter(|limits| !limits.is_empty());
     let most: Vec<_> = rate.into_iter().chain(limits).collect();
@@ -98,7 +98,7 @@ fn person_json(person: &Person) -> Value {
     shown
 }
 
-fn add_rights(shown: &mut Value, key: &Key) {
+pub(super) fn add_rights(shown: &mut Value, key: &Key) {
     shown["scopes"] = key.scopes.iter().map(Scope::as_str).collect();
     shown["rate"] = json!(key.rate.map(|rate| rate.to_string()));
     add_reach(shown, &key.reach);

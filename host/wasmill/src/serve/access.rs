@@ -26,6 +26,10 @@ pub(crate) fn needs_keys(settings: &Settings) -> Option<String> {
     let listen = &settings.listen;
     match settings.auth {
         AuthMode::None => None,
+        _ if settings.openid.openid_issuer.is_some() => Some(
+            "--openid-issuer signs people in, and there is no key and no [[person]] in a keys file that says what they may do"
+                .to_owned(),
+        ),
         AuthMode::Auto if listen.is_local() => None,
         AuthMode::Auto => Some(format!("{listen} can be reached from other machines, and there is no key")),
         AuthMode::Keys => Some("--auth keys asks for keys, and there is none".to_owned()),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tokio::sync::Notify;
 use wasmill_access::Access;
-use wasmill_api::{ApiConfig, BodyBudget, BodyConfig, DashboardConfig, Listen, Listener, Tls};
+use wasmill_api::{
+    ApiConfig, AuditConfig, BodyBudget, BodyConfig, DashboardConfig, IdentityProvider, Listen, Listener, Tls,
+};
 use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{LoaderConfig, Runtime};
 use wasmill_scheduler::SchedulerConfig;
@@ -17,6 +19,7 @@ use wasmill_webhooks::WebhookConfig;
 use super::access::prepare_access;
 use super::capacity::{runtime_config, slots};
 use super::loader_config::loader_config;
+use super::openid::identity_provider;
 use super::webhook_config::webhook_config;
 use crate::built_in::BUILT_IN;
 use crate::database::Database;
@@ -31,6 +34,8 @@ pub(super) struct Checked {
     pub(super) access: Access,
     /// Follows the files of keys.
     pub(super) follow_keys: Option<BoxFuture<'static, ()>>,
+    /// Who signs people in elsewhere, if anybody does.
+    pub(super) identity_provider: Option<Arc<dyn IdentityProvider>>,
     /// The certificate, if there is one.
     pub(super) tls: Option<Tls>,
     pub(super) listener: Listener,
@@ -58,6 +63,7 @@ impl Checked {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Before the port is open.
         let (access, follow_keys) = prepare_access(settings, &clock).map_err(exit::settings_error)?;
+        let identity_provider = identity_provider(settings, &access, &clock).map_err(exit::settings_error)?;
         // Who debugs the server attaches to it.
         if !access.is_open() && settings.debug_listen.is_none() {
             process::close_memory();
@@ -86,6 +92,7 @@ impl Checked {
         Ok(Self {
             access,
             follow_keys,
+            identity_provider,
             tls,
             listener,
             debug_listener,
@@ -152,5 +159,6 @@ fn api_config(settings: &Settings, body_budget: &BodyBudget) -> Result<ApiConfig
             colour: settings.ui_colour.as_str(),
             trace_url: settings.trace_url.clone(),
         },
+        audit: AuditConfig { is_required: settings.audit_required, tells_reads: settings.audit_reads },
     })
 }

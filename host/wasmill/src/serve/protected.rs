@@ -37,6 +37,8 @@ pub(super) fn protected_paths(settings: &Settings) -> Vec<ProtectedPath> {
     protected.extend(settings.tls_key.iter().map(|file| path(file, "the file tls_key", true)));
     protected.extend(settings.audit_file.iter().map(|file| path(file, "the file audit_file", true)));
     protected.extend(settings.keys_file.iter().map(|file| path(file, "the file keys_file", true)));
+    let secrets = settings.openid.openid_client_secret_file.iter();
+    protected.extend(secrets.map(|file| path(file, "the file openid_client_secret_file", true)));
     let secrets = settings.secrets.secrets();
     protected.extend(secrets.files().map(|file| path(file, "the file of a secret", true)));
     protected.extend(settings.plugin_keys.iter().map(|file| path(file, "the file plugin_keys", false)));

@@ -76,6 +76,7 @@ impl Settings {
         self.check_tls()?;
         self.check_trust()?;
         self.check_proxy()?;
+        self.openid.check(self.auth)?;
         if let Some(debug) = &self.debug_listen {
             ensure!(
                 debug.is_local() || self.debug_remote,
@@ -113,6 +114,10 @@ impl Settings {
     }
 
     fn check_tls(&self) -> Result<()> {
+        ensure!(
+            self.hsts.is_none() || self.tls_cert.is_some(),
+            "--hsts needs --tls-cert: browsers take it from encrypted answers only; a proxy that encrypts sends its own"
+        );
         let (given, missing) = match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => ("--tls-cert", "--tls-key"),
             (None, Some(_)) => ("--tls-key", "--tls-cert"),

@@ -93,6 +93,8 @@ impl Settings {
             ("allow_upload", self.allow_upload.to_string()),
             ("secrets", self.secrets.names().collect::<Vec<_>>().join(",")),
             ("plugin_trust", self.plugin_trust.as_str().to_owned()),
+            ("openid_issuer", optional(self.openid.openid_issuer.clone())),
+            ("openid_client_id", optional(self.openid.openid_client_id.clone())),
             ("webhook_attempts", self.webhook_attempts.to_string()),
             ("webhook_backoff", time(self.webhook_backoff)),
             ("webhook_timeout", time(self.webhook_timeout)),
@@ -113,6 +115,7 @@ impl Settings {
                 .clone()
                 .map(|user| ProxyIdentity { user, groups: self.proxy_groups_header.clone() }),
             serves_tls: self.tls_cert.is_some(),
+            hsts: self.hsts,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::view::time::Rfc3339;
 pub(super) const ITEMS_MAX: usize = 100;
 
 /// All codes.
-pub(super) const CODES: [&str; 24] = [
+pub(super) const CODES: [&str; 25] = [
     "database-unavailable",
     "lease-lost",
     "disk-full",
@@ -20,6 +20,7 @@ pub(super) const CODES: [&str; 24] = [
     "queue-full",
     "memory-short",
     "streams-used-up",
+    "audit-lost",
     "host-gone",
     "keys-stale",
     "key-expired",

@@ -58,6 +58,16 @@ pub(super) async fn check(api: &Api, sender: &Identity, items: &mut Items) {
     check_certificate(api, items);
     if sender.may(Scope::Admin) {
         check_keys(api, items);
+        check_audit(api, items);
+    }
+}
+
+fn check_audit(api: &Api, items: &mut Items) {
+    let lost = api.audit.lost();
+    if lost > 0 {
+        let detail = format!("{lost} lines of the audit could not be written since the start");
+        let action = "free the disk of --audit-file; the log has the error";
+        items.add(ItemView::warning("audit-lost", detail, action).count(lost).link("/metrics"));
     }
 }
 

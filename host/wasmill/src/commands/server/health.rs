@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use hyper::Method;
 use wasmill_api::Listen;
 
-use crate::cli::HealthArgs;
+use crate::cli::server::HealthArgs;
 use crate::client::{Client, ClientRequest, block_on};
 use crate::environment;
 use crate::output::out;
