@@ -11,10 +11,12 @@ const wrap = document.getElementById("log-wrap");
 const read = document.getElementById("log-read");
 
 let last = Number(log.dataset.last), done = "done" in log.dataset, paused = false;
+let stored = Number(log.dataset.stored), found = Number(log.dataset.found), saying = 0;
 let source, release, timer, waiting = [], frame = 0, unseen = 0, following = true, lastTop = 0;
 
 const blocks = () => log.children;
 function hidden(text) {
+  if (/^[ -~]*$/.test(text)) return text;
   return text
     .replace(/[\u0000-\u001f]/g, char => String.fromCharCode(0x2400 + char.charCodeAt(0)))
     .replace(/\u007f/g, "\u2421")
@@ -56,11 +58,42 @@ function pieces(text) {
     if (found.at(-1)?.[0] === name) found.at(-1)[1] += piece;
     else found.push([name, piece]);
   }
-  return found.map(([name, piece]) => [name, hidden(piece)]);
+  return found;
+}
+
+// Which lines are shown. The page that was loaded has chosen by the same rules, which part/ansi.rs has as well.
+const MARKS = 16;
+const chosen = {stream: "", attempt: "", find: ""};
+function lower(text) {
+  if (/^[\0-\x7f]*$/.test(text)) return text.toLowerCase();
+  return [...text].map(char => char.toLowerCase().length === char.length ? char.toLowerCase() : char).join("");
+}
+function fits(line) {
+  return (!chosen.stream || line.stream === chosen.stream)
+    && (!chosen.attempt || line.attempt === Number(chosen.attempt))
+    && (!chosen.find || lower(pieces(line.text).map(([, text]) => text).join("")).includes(chosen.find));
+}
+// Splits pieces where they have what was looked for.
+function mark(pieces) {
+  if (!chosen.find) return pieces;
+  const parts = [];
+  let left = MARKS;
+  for (const [name, text] of pieces) {
+    const folded = lower(text);
+    let from = 0;
+    for (let at; left > 0 && (at = folded.indexOf(chosen.find, from)) >= 0; left--) {
+      if (at > from) parts.push([name, text.slice(from, at)]);
+      parts.push([name, text.slice(at, at + chosen.find.length), "mark"]);
+      from = at + chosen.find.length;
+    }
+    if (from < text.length) parts.push([name, text.slice(from)]);
+  }
+  return parts;
 }
 function write(line) {
   const stream = line.stream === "stderr" ? "err" : "out";
-  return [["", `${hidden(line.time.slice(11, 23))} ${line.attempt} ${stream}  `], ...pieces(line.text), ["", `${line.cut ? " \u2026" : ""}\n`]];
+  const said = mark(pieces(line.text)).map(([name, text, element]) => [name, hidden(text), element]);
+  return [["", `${line.time.slice(11, 23)} ${line.attempt} ${stream}  `], ...said, ["", `${line.cut ? " \u2026" : ""}\n`]];
 }
 // Appends lines to a block: text that has no style is one node.
 function put(block, lines) {
@@ -70,13 +103,13 @@ function put(block, lines) {
     else if (plain) block.append(plain);
     plain = "";
   };
-  for (const [name, text] of lines.flat()) {
-    if (!name) { plain += text; continue; }
+  for (const [name, text, element] of lines.flat()) {
+    if (!name && !element) { plain += text; continue; }
     flush();
-    const span = document.createElement("span");
-    span.className = name;
-    span.textContent = text;
-    block.append(span);
+    const made = document.createElement(element ?? "span");
+    if (name) made.className = name;
+    made.textContent = text;
+    block.append(made);
   }
   flush();
 }
@@ -88,7 +121,7 @@ function draw() {
   const lines = waiting;
   waiting = [];
   if (!lines.length) return;
-  if (empty) empty.hidden = true;
+  empty.hidden = true;
   while (lines.length) {
     let block = log.lastElementChild;
     if (!block || !block.classList.contains("block") || Number(block.dataset.lines ?? BLOCK) >= BLOCK) {
@@ -127,6 +160,10 @@ function gap(missed) { add([["", `\u2014 ${missed} lines were dropped \u2014\n`]
 function line(line) {
   if (line.seq <= last) return;
   last = line.seq;
+  stored += 1;
+  if (!fits(line)) return said();
+  found += 1;
+  said();
   add(write(line));
 }
 
@@ -174,6 +211,66 @@ async function poll() {
   } catch { /* the state line says so */ }
   if (!paused && !document.hidden) timer = setTimeout(poll, 1000);
 }
+
+// --- Choosing lines ---
+
+const choice = document.getElementById("log-filter");
+const total = document.getElementById("log-count");
+const isChosen = () => Object.values(chosen).some(Boolean);
+function said() {
+  if (!isChosen() || saying) return;
+  saying = setTimeout(() => { saying = 0; tell(); }, 250);
+}
+function tell() {
+  total.textContent = isChosen() ? `${found.toLocaleString("en")} of ${stored.toLocaleString("en")} lines` : "";
+}
+function take() {
+  const fields = new FormData(choice);
+  for (const name of Object.keys(chosen)) chosen[name] = fields.get(name) ?? "";
+  chosen.find = lower(chosen.find);
+}
+// Reads the log again from its beginning, and follows it from there.
+let reading = 0;
+async function choose() {
+  const turn = ++reading;
+  stop();
+  take();
+  const url = new URL(location.href);
+  for (const [name, value] of new FormData(choice)) value ? url.searchParams.set(name, value) : url.searchParams.delete(name);
+  history.replaceState(history.state, "", url);
+  document.getElementById("log-clear").hidden = !isChosen();
+  document.getElementById("log-older")?.remove();
+  log.replaceChildren();
+  waiting = [];
+  last = stored = found = 0;
+  try {
+    for (let more = true; more;) {
+      const answer = await fetch(`${log.dataset.logs}?after=${last}&limit=10000`, {headers: {accept: "application/json"}});
+      if (turn !== reading) return;
+      const lines = answer.ok ? await answer.json() : [];
+      if (turn !== reading) return;
+      for (const next of lines) line(next);
+      more = lines.length === 10000;
+    }
+  } catch { /* the state line says so */ }
+  clearTimeout(saying);
+  saying = 0;
+  tell();
+  empty.textContent = isChosen() ? "No line is like that." : done ? "The guest has written nothing." : "Nothing yet.";
+  empty.hidden = found > 0;
+  toEnd();
+  start();
+}
+let typing;
+choice.addEventListener("submit", event => { event.preventDefault(); clearTimeout(typing); choose(); });
+choice.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(choose, 250); });
+document.getElementById("log-clear").addEventListener("click", event => {
+  event.preventDefault();
+  for (const field of choice.querySelectorAll("select, input")) field.value = "";
+  choose();
+  choice.querySelector("input").focus();
+});
+take();
 
 wrap.checked = localStorage.getItem("wrap") !== "off";
 const wrapped = () => { log.classList.toggle("wrap", wrap.checked); localStorage.setItem("wrap", wrap.checked ? "on" : "off"); };

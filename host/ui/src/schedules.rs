@@ -1,48 +1,23 @@
-//! Schedules: when each runs next, what its last run became, and a form for another one.
+//! Schedules: when each runs next, what its last run became, and a page with a form for each.
 
+mod form;
 mod runs;
 
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
+pub use self::form::{ScheduleForm, edit};
 use crate::filters::Filters;
 use crate::part::confirm::{ask, button};
 use crate::part::state::badge;
 use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, time};
-use crate::part::{command, unit};
-use crate::problem::{Problem, alert};
+use crate::part::unit;
 use crate::record::{Schedule, Task};
 use crate::shell::{Page, Place, Site};
 
 const ROOT: &str = "../";
-
-/// What was entered into the form.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is the key of this name in the request")]
-pub struct Entered {
-    pub name: String,
-    pub cron: String,
-    pub timezone: String,
-    pub task: String,
-    pub missed: String,
-    pub overlap: bool,
-}
-
-impl Default for Entered {
-    fn default() -> Self {
-        let text = str::to_owned;
-        Self {
-            name: String::new(),
-            cron: String::new(),
-            timezone: text("UTC"),
-            task: text("{\"plugin\": \"io-stub\"}"),
-            missed: text("one"),
-            overlap: false,
-        }
-    }
-}
 
 /// What the page shows.
 #[derive(Clone, Debug, Default)]
@@ -51,24 +26,28 @@ pub struct Schedules {
     pub schedules: Vec<Schedule>,
     /// The newest tasks of the first schedules, by name of the schedule, newest first.
     pub tasks: BTreeMap<String, Vec<Task>>,
-    /// What was entered, and why it was refused.
-    pub entered: Entered,
-    /// Why it was refused.
-    pub problem: Option<Problem>,
 }
 
 /// Shows the page.
 pub fn page(site: &Site, shown: &Schedules) -> Page {
     let main = html! {
-        h1 { "Schedules" }
+        div.row {
+            h1 { "Schedules" }
+            @if site.rights.schedule { a.button.primary href="schedule" { "New schedule" } }
+        }
         div id="schedules" data-live {
             @if shown.schedules.is_empty() { section { p.empty { "There is no schedule. A schedule submits a task at set times." } } }
             @for schedule in &shown.schedules { (card(site, schedule, shown.tasks.get(&schedule.name))) }
         }
-        @if site.rights.schedule { (form(shown)) }
     };
-    let is_live = shown.problem.is_none();
-    Page { title: "Schedules".to_owned(), place: Place::Schedules, root: ROOT, scripts: &[], is_live, main }
+    Page {
+        title: "Schedules".to_owned(),
+        place: Place::Schedules,
+        root: ROOT,
+        scripts: &[],
+        is_live: true,
+        main,
+    }
 }
 
 fn card(site: &Site, schedule: &Schedule, newest: Option<&Vec<Task>>) -> Markup {
@@ -125,31 +104,10 @@ fn buttons(site: &Site, schedule: &Schedule) -> Markup {
                 (button(ROOT, &[("action", action), ("name", name)], label, "small"))
                 (button(ROOT, &[("action", "run-schedule"), ("name", name)], "Run now", "small"))
                 @if schedule.from != "manifest" {
-                    a.button.small href=(Filters::default().href("schedules", &[("edit", name)])) { "Edit" }
+                    a.button.small href=(Filters::default().href("schedule", &[("name", name)])) { "Edit" }
                     (ask(&Filters::default().href("act", &[("action", "delete-schedule"), ("name", name)]), "Delete…", "small danger"))
                 }
             }
-        }
-    }
-}
-
-fn form(shown: &Schedules) -> Markup {
-    let Entered { name, cron, timezone, task, missed, overlap } = &shown.entered;
-    let options = ["skip", "one", "all"];
-    html! {
-        section aria-labelledby="new-title" {
-            h2 id="new-title" { "Create or replace a schedule" }
-            @if let Some(problem) = &shown.problem { (alert(problem)) }
-            form.stack id="new" method="post" action="schedule" {
-                label { span { "Name" } input type="text" name="name" value=(name) required placeholder="nightly" autocomplete="off" spellcheck="false"; }
-                label { span { "When, as a cron expression: minute, hour, day, month, weekday" } input.mono type="text" name="cron" value=(cron) required placeholder="30 2 * * *" autocomplete="off" spellcheck="false"; }
-                label { span { "Time zone" } input type="text" name="timezone" value=(timezone) placeholder="Europe/Berlin" autocomplete="off" spellcheck="false"; }
-                label { span { "Task request, as for POST /task" } textarea name="task" rows="6" spellcheck="false" { (task) } }
-                label { span { "If runs were missed" } select name="missed" { @for option in options { option value=(option) selected[option == missed] { (missed_words(option)) } } } }
-                label.check { span { "A run may start while another runs" } input type="checkbox" name="overlap" value="true" checked[*overlap]; }
-                div.buttons { button.primary type="submit" { "Store" } }
-            }
-            (command::lines("PUT", "/schedules/NAME", Some("{\"cron\": \"30 2 * * *\", \"task\": {\"plugin\": \"io-stub\"}}"), Some("wasmill schedule set NAME '30 2 * * *' io-stub")))
         }
     }
 }
@@ -240,6 +198,6 @@ mod tests {
         assert!(!page(&site, &shown).whole(&site).contains("<script>alert"));
         let reader = Site { rights: Rights { watch: true, ..Rights::default() }, ..Site::default() };
         let html = page(&reader, &shown).whole(&reader);
-        assert!(!html.contains("Run now") && !html.contains("action=\"schedule\""));
+        assert!(!html.contains("Run now") && !html.contains("href=\"schedule"));
     }
 }

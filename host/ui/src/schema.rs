@@ -1,34 +1,45 @@
 //! A form from a JSON Schema, and the JSON that it stands for.
 //!
-//! A field is named by the JSON pointer of its value. What a form cannot show as it was written is a box for JSON in
-//! its place, so no schema is refused and nothing that was entered is lost: form to JSON to form is the same.
+//! A form is laid out from the schema alone, then filled with a value or with what was sent. What it cannot show as it
+//! was written is a box for JSON in its place, so no schema is refused and nothing that was entered is lost: form to
+//! JSON to form is the same.
 
+mod fill;
+mod node;
 mod read;
+mod show;
 #[cfg(test)]
 mod tests;
 
-use maud::{Markup, html};
-use serde_json::{Map, Value};
-
+pub use self::fill::{fill, sent};
+use self::node::Node;
 pub use self::read::read;
-use crate::part::json;
-use crate::part::text::visible;
-use crate::problem::FieldError;
+pub use self::show::show;
 
 /// Nested objects up to this level are fields of their own.
 const LEVELS_MAX: usize = 3;
-/// Fields of a form; what is beyond is a box for JSON.
+/// Fields of a form; an object that has more is a box for JSON.
 const FIELDS_MAX: usize = 100;
 /// Choices of a field; with more, it is a text.
 const CHOICES_MAX: usize = 100;
+/// Variants of a field; with more, it is a box for JSON.
+const VARIANTS_MAX: usize = 20;
+/// A text that may be longer has several lines.
+const LINE_CHARS_MAX: u64 = 200;
 /// Names a field whose value is written as JSON.
 pub(crate) const JSON_PREFIX: &str = "json:";
+/// Names the choice among the variants of a field.
+pub(crate) const PICK_PREFIX: &str = "pick:";
+/// Separates a variant from the field that it is one of, in names.
+const VARIANT: char = '|';
 
 /// One field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// JSON pointer of its value.
     pub at: String,
+    /// Its name in the form: the pointer, and the variants on the way to it.
+    pub name: String,
     /// What it is.
     pub label: String,
     /// What is said about it.
@@ -42,227 +53,150 @@ pub struct Field {
 /// How a value is entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldKind {
-    /// A string; in several lines if it may be long.
-    Text(String, bool),
+    /// A string.
+    Text(String, Shape),
     /// A number as it is written.
     Number(String),
     /// One of these, written as JSON.
     Choice(Vec<String>, Option<String>),
-    /// Strings, one in each line.
-    Lines(String),
+    /// Items of an array, one in each line.
+    Lines(String, Items),
     /// Any JSON.
     Json(String),
     /// Members of an object.
     Group(Vec<Field>),
+    /// Ways to write the value, and which of them is used.
+    Variants(Vec<Field>, Option<usize>),
 }
 
-/// Lays out a form for a schema with this value, as JSON.
-pub fn lay_out(schema: &Value, value: Option<&str>) -> Field {
-    let mut left = FIELDS_MAX;
-    Layout { root: schema, left: &mut left }.field(schema, String::new(), value, true, 0)
+/// What a string is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the format of this name")]
+pub enum Shape {
+    /// One line.
+    Line,
+    /// Several lines.
+    Area,
+    /// What nobody should read over a shoulder.
+    Secret,
+    Date,
+    /// In UTC.
+    DateTime,
+    Email,
+    Uri,
+}
+
+/// What the lines of an array are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the type of this name")]
+pub enum Items {
+    Texts,
+    Numbers,
+}
+
+/// Lays out a form for a schema, with this value, both as JSON; without a value, with the defaults of the schema.
+pub fn lay_out(schema: &str, value: Option<&str>) -> Field {
+    let mut layout = Layout { root: Node(schema), left: FIELDS_MAX };
+    let place = Place { at: String::new(), name: String::new(), required: true, level: 0 };
+    let mut form = layout.field(Node(schema), place);
+    if value.is_some() {
+        fill::set(&mut form, value);
+    }
+    form
+}
+
+/// Where a field is.
+struct Place {
+    at: String,
+    name: String,
+    required: bool,
+    level: usize,
 }
 
 struct Layout<'a> {
-    root: &'a Value,
-    left: &'a mut usize,
+    root: Node<'a>,
+    left: usize,
 }
 
-impl Layout<'_> {
-    fn field(
-        &mut self,
-        schema: &Value,
-        at: String,
-        value: Option<&str>,
-        required: bool,
-        level: usize,
-    ) -> Field {
-        let schema = resolve(self.root, schema);
-        let text = |name: &str| schema[name].as_str().unwrap_or_default().to_owned();
-        let name = at.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
-        let label = if text("title").is_empty() { name } else { text("title") };
-        let help = help(schema);
-        let default = schema.get("default").map(Value::to_string);
-        let shown = value.map(str::to_owned).or(default.filter(|_| value.is_none()));
-        *self.left = self.left.saturating_sub(1);
-        let kind = self.kind(schema, &at, shown.as_deref(), level);
-        let kind = kind.unwrap_or_else(|| FieldKind::Json(shown.unwrap_or_default()));
-        Field { at, label, help, required, kind }
+impl<'a> Layout<'a> {
+    fn field(&mut self, schema: Node<'a>, place: Place) -> Field {
+        let schema = schema.resolve(self.root);
+        self.left = self.left.saturating_sub(1);
+        let own = || fill::member(&place.at);
+        let label = schema.text("title").filter(|title| !title.is_empty()).unwrap_or_else(own);
+        let kind = self.kind(schema, &place);
+        let Place { at, name, required, .. } = place;
+        let mut field = Field { at, name, label, help: schema.help(), required, kind };
+        if let Some(default) = schema.get("default").filter(|default| default.0 != "null") {
+            fill::set_default(&mut field, &default.canonical());
+        }
+        field
     }
 
-    /// Returns the kind for a value, unless only JSON says it.
-    fn kind(&mut self, schema: &Value, at: &str, value: Option<&str>, level: usize) -> Option<FieldKind> {
-        if let Some(options) = options(schema) {
-            let chosen = value.map(str::to_owned);
-            let is_known = chosen.as_ref().is_none_or(|chosen| options.contains(chosen));
-            return is_known.then_some(FieldKind::Choice(options, chosen));
+    fn kind(&mut self, schema: Node<'a>, place: &Place) -> FieldKind {
+        if let Some(options) = schema.options() {
+            // What tells the variants of a value apart is not left to the reader.
+            let is_given = options.len() == 1
+                && schema.get("const").is_some()
+                && (place.required || place.name.contains(VARIANT));
+            let chosen = options.first().filter(|_| is_given).cloned();
+            return FieldKind::Choice(options, chosen);
         }
-        match schema["type"].as_str()? {
-            "string" => text(schema, value),
-            "integer" | "number" => match value {
-                None => Some(FieldKind::Number(String::new())),
-                Some(value) => value
-                    .starts_with(|first: char| first == '-' || first.is_ascii_digit())
-                    .then(|| FieldKind::Number(value.to_owned())),
-            },
-            "array" => lines(resolve(self.root, &schema["items"]), value),
-            "object" if level < LEVELS_MAX && *self.left > 0 => self.group(schema, at, value, level),
-            _ => None,
+        let kind = schema.kind();
+        if kind.as_deref() == Some("object")
+            && let Some(group) = self.group(schema, place)
+        {
+            return group;
+        }
+        if let Some(variants) = schema.variants(self.root).filter(|_| place.level < LEVELS_MAX) {
+            return self.variants(&variants, place);
+        }
+        match kind.as_deref() {
+            Some("string") => FieldKind::Text(String::new(), schema.shape(place.name.contains(VARIANT))),
+            Some("integer" | "number") => FieldKind::Number(String::new()),
+            Some("array") => {
+                let items = schema.get("items").map(|items| items.resolve(self.root));
+                let items = items.and_then(Node::items_kind);
+                items.map_or(FieldKind::Json(String::new()), |items| FieldKind::Lines(String::new(), items))
+            }
+            _ => FieldKind::Json(String::new()),
         }
     }
 
-    fn group(&mut self, schema: &Value, at: &str, value: Option<&str>, level: usize) -> Option<FieldKind> {
-        let properties = schema["properties"].as_object().filter(|properties| !properties.is_empty())?;
-        let members = match value {
-            Some(value) => json::members(value)?,
-            None => Vec::new(),
-        };
-        let is_plain = members.iter().all(|(name, _)| properties.contains_key(name));
-        let mut names: Vec<_> = members.iter().map(|(name, _)| name).collect();
-        names.sort_unstable();
-        names.dedup();
-        // Members that the schema does not name, or names twice, and an object that is there but empty, need JSON.
-        if !is_plain || names.len() != members.len() || (value.is_some() && members.is_empty() && level > 0) {
+    /// Lays out the members of an object, if they are known and few enough.
+    fn group(&mut self, schema: Node<'a>, place: &Place) -> Option<FieldKind> {
+        let properties = schema.get("properties")?.members();
+        if properties.is_empty() || properties.len() > self.left || place.level >= LEVELS_MAX {
             return None;
         }
-        Some(FieldKind::Group(self.fields(schema, properties, at, &members, level)))
+        let required = schema.names("required");
+        let fields = properties.into_iter().map(|(name, property)| {
+            let segment = name.replace('~', "~0").replace('/', "~1");
+            let place = Place {
+                at: format!("{}/{segment}", place.at),
+                name: format!("{}/{}", place.name, segment.replace(VARIANT, "~2")),
+                required: required.contains(&name),
+                level: place.level + 1,
+            };
+            self.field(property, place)
+        });
+        Some(FieldKind::Group(fields.collect()))
     }
 
-    fn fields(
-        &mut self,
-        schema: &Value,
-        properties: &Map<String, Value>,
-        at: &str,
-        members: &[(String, &serde_json::value::RawValue)],
-        level: usize,
-    ) -> Vec<Field> {
-        let is_required = |name: &str| {
-            schema["required"].as_array().is_some_and(|names| names.iter().any(|known| known == name))
-        };
-        let mut fields = Vec::new();
-        for (name, property) in properties {
-            let value = members.iter().find(|(known, _)| known == name).map(|(_, value)| value.get());
-            let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-            fields.push(self.field(property, at, value, is_required(name), level + 1));
+    fn variants(&mut self, variants: &[Node<'a>], place: &Place) -> FieldKind {
+        let inner = |name| Place { at: place.at.clone(), name, required: true, level: place.level + 1 };
+        if let [only] = variants {
+            // What may be null besides is written as JSON when it is.
+            return self.kind(*only, &Place { required: place.required, ..inner(place.name.clone()) });
         }
-        fields
-    }
-}
-
-/// Follows a reference within the schema, at most eight times.
-fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
-    for _ in 0..8 {
-        let Some(pointer) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) else {
-            break;
-        };
-        let Some(next) = root.pointer(pointer) else { break };
-        schema = next;
-    }
-    schema
-}
-
-/// Returns the values of an enumeration, a constant or a boolean, as JSON.
-fn options(schema: &Value) -> Option<Vec<String>> {
-    if schema["type"] == "boolean" {
-        return Some(vec!["true".to_owned(), "false".to_owned()]);
-    }
-    if let Some(value) = schema.get("const") {
-        return Some(vec![value.to_string()]);
-    }
-    let values = schema["enum"].as_array().filter(|values| (1..=CHOICES_MAX).contains(&values.len()))?;
-    Some(values.iter().map(Value::to_string).collect())
-}
-
-fn text(schema: &Value, value: Option<&str>) -> Option<FieldKind> {
-    let length = schema["maxLength"].as_u64().unwrap_or(0);
-    let is_long = length > 200 || schema.get("contentMediaType").is_some();
-    let Some(value) = value else { return Some(FieldKind::Text(String::new(), is_long)) };
-    let text: String = serde_json::from_str(value).ok()?;
-    // A browser changes line ends, and a field that is empty is left out.
-    let changes = text.contains('\r') || text.contains('\0') || text.is_empty();
-    let is_long = is_long || text.contains('\n');
-    (!changes && json::string(&text) == value).then_some(FieldKind::Text(text, is_long))
-}
-
-/// Returns the kind for an array of strings.
-fn lines(items: &Value, value: Option<&str>) -> Option<FieldKind> {
-    if items["type"] != "string" || items.get("enum").is_some() {
-        return None;
-    }
-    let Some(value) = value else { return Some(FieldKind::Lines(String::new())) };
-    let items: Vec<String> = serde_json::from_str(value).ok()?;
-    let is_line =
-        |item: &String| !item.is_empty() && item.trim() == item && !item.contains(['\n', '\r', '\0']);
-    if !items.iter().all(is_line) || items.is_empty() || serde_json::to_string(&items).ok()? != value {
-        return None;
-    }
-    Some(FieldKind::Lines(items.join("\n")))
-}
-
-fn help(schema: &Value) -> String {
-    let mut parts: Vec<String> = schema["description"].as_str().map(str::to_owned).into_iter().collect();
-    for (name, words) in
-        [("minimum", "at least"), ("maximum", "at most"), ("format", "format"), ("pattern", "pattern")]
-    {
-        match &schema[name] {
-            Value::String(text) => parts.push(format!("{words} {text}")),
-            Value::Number(number) => parts.push(format!("{words} {number}")),
-            _ => {}
+        if variants.len() > VARIANTS_MAX || self.left == 0 {
+            return FieldKind::Json(String::new());
         }
-    }
-    if schema["type"] == "array" {
-        parts.push("one in each line".to_owned());
-    }
-    if let Some(example) = schema["examples"].as_array().and_then(|examples| examples.first()) {
-        parts.push(format!("such as {example}"));
-    }
-    parts.join("; ")
-}
-
-/// Shows a form, with the errors of its fields beside them. `under` is the pointer of the whole in the request.
-pub fn show(field: &Field, under: &str, errors: &[FieldError]) -> Markup {
-    let pointer = format!("{under}{}", field.at);
-    let own: Vec<_> = errors.iter().filter(|error| error.pointer.as_deref() == Some(&pointer)).collect();
-    if let FieldKind::Group(fields) = &field.kind {
-        let inner = html! {
-            @if !field.help.is_empty() { p.note { (visible(&field.help)) } }
-            @for error in &own { p.error { (visible(&error.detail)) } }
-            @for field in fields { (show(field, under, errors)) }
-        };
-        return if field.at.is_empty() {
-            html! { div.stack { (inner) } }
-        } else {
-            html! { fieldset.stack { legend { (visible(&field.label)) } (inner) } }
-        };
-    }
-    let id = format!("f{}", field.at);
-    let described = format!("{id}-about");
-    html! {
-        div.field {
-            label for=(id) { span { (visible(&field.label)) @if field.required { " *" } @if matches!(field.kind, FieldKind::Json(_)) { " (JSON)" } } }
-            (control(field, &id, &described, !own.is_empty()))
-            div id=(described) {
-                @if !field.help.is_empty() { p.note { (visible(&field.help)) } }
-                @for error in &own { p.error { (visible(&error.detail)) } }
-            }
-        }
-    }
-}
-
-fn control(field: &Field, id: &str, described: &str, is_wrong: bool) -> Markup {
-    let invalid = is_wrong.then_some("true");
-    let at = &field.at;
-    html! {
-        @match &field.kind {
-            FieldKind::Text(text, false) => input type="text" id=(id) name=(at) value=(text) aria-describedby=(described) aria-invalid=[invalid] autocomplete="off";,
-            FieldKind::Number(text) => input type="text" inputmode="decimal" id=(id) name=(at) value=(text) aria-describedby=(described) aria-invalid=[invalid] autocomplete="off";,
-            // The first line end of a text area is not part of its value.
-            FieldKind::Text(text, true) | FieldKind::Lines(text) => textarea id=(id) name=(at) aria-describedby=(described) aria-invalid=[invalid] { "\n" (text) },
-            FieldKind::Json(text) => textarea.mono id=(id) name={ (JSON_PREFIX) (at) } aria-describedby=(described) aria-invalid=[invalid] spellcheck="false" { "\n" (text) },
-            FieldKind::Choice(options, chosen) => select id=(id) name=(at) aria-describedby=(described) aria-invalid=[invalid] {
-                @if !field.required || chosen.is_none() { option value="" { "–" } }
-                @for option in options { option value=(option) selected[chosen.as_ref() == Some(option)] { (visible(option.trim_matches('"'))) } }
-            },
-            FieldKind::Group(_) => {},
-        }
+        let fields = variants.iter().enumerate().map(|(index, variant)| {
+            let mut field = self.field(*variant, inner(format!("{}{VARIANT}{index}", place.name)));
+            field.label = variant.variant_label(self.root, index);
+            field
+        });
+        FieldKind::Variants(fields.collect(), place.required.then_some(0))
     }
 }

@@ -1,19 +1,22 @@
 //! The form that submits a task: made from the schema of its plugin, or as JSON. Both are one state.
 
-use maud::{Markup, html};
-use serde_json::Value;
+mod request;
 
+use maud::{Markup, html};
+
+pub use self::request::Request;
+use self::request::MORE;
 use crate::part::command;
 use crate::part::confirm::hidden;
 use crate::part::text::visible;
-use crate::problem::{Problem, alert};
-use crate::schema::{Field, FieldKind, lay_out, show};
+use crate::problem::{FieldError, Problem, alert};
+use crate::schema::show;
 use crate::shell::{Page, Place, Site};
 
 const ROOT: &str = "../";
 
 /// Options of a task besides its input: name, label, hint.
-pub const OPTIONS: [(&str, &str, &str); 8] = [
+pub const OPTIONS: [(&str, &str, &str); 9] = [
     ("timeout", "Timeout", "10m"),
     ("max_attempts", "Attempts", "3"),
     ("delay", "Delay", "30s"),
@@ -22,6 +25,7 @@ pub const OPTIONS: [(&str, &str, &str); 8] = [
     ("unique_key", "Unique key", "report-7"),
     ("group", "Group", "tenant 42"),
     ("webhook", "Webhook", "https://example.com/hook"),
+    (MORE, "Other keys of the request, as JSON", "{\"backoff\": {\"first\": \"1s\"}}"),
 ];
 
 /// What the page shows.
@@ -29,33 +33,12 @@ pub const OPTIONS: [(&str, &str, &str); 8] = [
 pub struct Submit {
     /// Names of the plugins that can run.
     pub plugins: Vec<String>,
-    /// The chosen one.
-    pub plugin: String,
-    /// Its schema.
-    pub schema: Option<Value>,
-    /// The input as JSON; empty for none.
-    pub input: String,
-    /// What was entered for the options.
-    pub options: Vec<(String, String)>,
-    /// Whether the input is shown as JSON although there is a schema.
-    pub as_json: bool,
+    /// What is entered.
+    pub request: Request,
     /// Makes it one task, however often the form is sent.
     pub once: String,
     /// Why it was refused.
     pub problem: Option<Problem>,
-}
-
-impl Submit {
-    fn option(&self, name: &str) -> &str {
-        self.options.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
-    }
-
-    /// Returns the fields of the input, if a form is shown.
-    pub fn fields(&self) -> Option<Field> {
-        let input = Some(self.input.trim()).filter(|input| !input.is_empty());
-        let form = lay_out(self.schema.as_ref().filter(|_| !self.as_json)?, input);
-        matches!(form.kind, FieldKind::Group(_)).then_some(form)
-    }
 }
 
 /// Shows the page.
@@ -65,7 +48,7 @@ pub fn page(site: &Site, submit: &Submit) -> Page {
         @if let Some(problem) = &submit.problem { (alert(problem)) }
         @if !site.rights.submit { p.empty { "This key may not submit tasks." } }
         @else if submit.plugins.is_empty() { p.empty { "No plugin is ready." } }
-        @else { (choose(submit)) (form(submit)) }
+        @else { (form(submit)) }
     };
     Page {
         title: "Submit a task".to_owned(),
@@ -77,84 +60,134 @@ pub fn page(site: &Site, submit: &Submit) -> Page {
     }
 }
 
-/// The choice of a plugin loads its form.
-fn choose(submit: &Submit) -> Markup {
-    html! {
-        form.filters method="get" action="submit" {
-            label {
-                span { "Plugin" }
-                select name="plugin" { @for name in &submit.plugins { option value=(name) selected[*name == submit.plugin] { (visible(name)) } } }
-            }
-            div.buttons { button type="submit" { "Choose" } }
-        }
-    }
-}
-
 fn form(submit: &Submit) -> Markup {
-    let errors = submit.problem.as_ref().map(|problem| problem.errors.as_slice()).unwrap_or_default();
-    let wrong = |pointer: &str| {
-        errors
-            .iter()
-            .find(|error| error.pointer.as_deref() == Some(pointer))
-            .map(|error| error.detail.as_str())
-    };
-    let fields = submit.fields();
-    let can_switch = submit.schema.is_some();
+    let Submit { plugins, request, once, problem } = submit;
+    let (body, command) = lines(request);
     html! {
         form.card.stack method="post" action="submit" {
-            (hidden("plugin", &submit.plugin))
-            (hidden("once", &submit.once))
-            (hidden("shown", if fields.is_some() { "form" } else { "json" }))
-            div.row {
-                h2 { "Input" }
-                @if can_switch {
-                    div.buttons {
-                        @if fields.is_some() { button.small type="submit" name="view" value="json" formnovalidate { "As JSON" } }
-                        @else { button.small type="submit" name="view" value="form" formnovalidate { "As a form" } }
-                    }
-                }
-            }
-            @match &fields {
-                Some(fields) => (show(fields, "/input", errors)),
-                None => {
-                    label { span { "JSON" } textarea name="input" rows="10" spellcheck="false" aria-invalid=[wrong("/input").map(|_| "true")] { "\n" (submit.input) } }
-                    @for error in errors.iter().filter(|error| error.pointer.as_deref().is_some_and(|at| at.starts_with("/input"))) {
-                        p.error { code { (visible(error.pointer.as_deref().unwrap_or_default())) } " " (visible(&error.detail)) }
-                    }
-                },
-            }
-            details open[OPTIONS.iter().any(|(name, ..)| !submit.option(name).is_empty())] {
-                summary { "Options" }
-                div.options {
-                    @for (name, label, hint) in OPTIONS {
-                        div {
-                            label { span { (label) } input type="text" name={ "option-" (name) } value=(submit.option(name)) placeholder=(hint) autocomplete="off" aria-invalid=[wrong(&format!("/{name}")).map(|_| "true")]; }
-                            @if let Some(error) = wrong(&format!("/{name}")) { p.error { (visible(error)) } }
-                        }
-                    }
-                }
-            }
-            (command::lines("POST", "/task", Some(&request(submit)), Some(&format!("wasmill submit {} --input '{}'", submit.plugin, "{}"))))
+            (default_button("Submit"))
+            (hidden("once", once))
+            (fields(plugins, request, problem.as_ref(), ""))
+            (command::lines("POST", "/task", Some(&body), Some(&command)))
             div.buttons { button.primary type="submit" { "Submit" } }
         }
     }
 }
 
-fn request(submit: &Submit) -> String {
-    let input = if submit.input.trim().is_empty() { "null" } else { submit.input.trim() };
-    format!("{{\"plugin\":{},\"input\":{input}}}", crate::part::json::string(&submit.plugin))
+/// The button that Enter in a field presses, which would else be the first of those that change the form.
+pub(crate) fn default_button(label: &str) -> Markup {
+    html! { button.sr type="submit" tabindex="-1" aria-hidden="true" { (label) } }
+}
+
+/// The fields of a task request, of which `under` is the pointer in what is sent.
+pub(crate) fn fields(plugins: &[String], request: &Request, problem: Option<&Problem>, under: &str) -> Markup {
+    let errors = problem.map(|problem| problem.errors.as_slice()).unwrap_or_default();
+    html! {
+        (choose(plugins, &request.plugin))
+        (input(request, errors, &format!("{under}/input")))
+        (options(request, errors, under))
+    }
+}
+
+/// The choice of a plugin shows its form; what was entered stays.
+fn choose(plugins: &[String], chosen: &str) -> Markup {
+    let is_known = plugins.iter().any(|name| name == chosen);
+    html! {
+        (hidden("laid-out", chosen))
+        div.choose {
+            label {
+                span { "Plugin" }
+                select name="plugin" {
+                    @if !is_known { option value=(chosen) selected { (visible(chosen)) " (not ready)" } }
+                    @for name in plugins { option value=(name) selected[name == chosen] { (visible(name)) } }
+                }
+            }
+            button type="submit" name="view" value="plugin" formnovalidate { "Choose" }
+        }
+    }
+}
+
+fn input(request: &Request, errors: &[FieldError], under: &str) -> Markup {
+    let form = request.form();
+    let can_switch = request.schema.is_some();
+    let own = || errors.iter().filter(|error| error.pointer.as_deref().is_some_and(|at| at.starts_with(under)));
+    html! {
+        (hidden("shown", if form.is_some() { "form" } else { "json" }))
+        div.row {
+            h2 { "Input" }
+            @if can_switch {
+                div.buttons {
+                    @if form.is_some() { button.small type="submit" name="view" value="json" formnovalidate { "As JSON" } }
+                    @else { button.small type="submit" name="view" value="form" formnovalidate { "As a form" } }
+                }
+            }
+        }
+        @match &form {
+            Some(form) => (show(form, under, errors)),
+            None => {
+                @if let Some((kept, was)) = request.kept() { (hidden("kept", kept)) (hidden("was", was)) }
+                label { span { "JSON" } textarea name="input" rows="10" spellcheck="false" aria-invalid=[own().next().map(|_| "true")] { "\n" (request.input) } }
+                @for error in own() {
+                    p.error { code { (visible(error.pointer.as_deref().unwrap_or_default())) } " " (visible(&error.detail)) }
+                }
+            },
+        }
+    }
+}
+
+fn options(request: &Request, errors: &[FieldError], under: &str) -> Markup {
+    let wrong = |name: &str| {
+        let pointer = format!("{under}/{name}");
+        // The whole of a webhook is its address here.
+        let is_of = |at: &str| at == pointer || (name == "webhook" && at.starts_with(&pointer));
+        errors.iter().find(|error| error.pointer.as_deref().is_some_and(is_of)).map(|error| error.detail.as_str())
+    };
+    html! {
+        details open[OPTIONS.iter().any(|(name, ..)| !request.option(name).is_empty() || wrong(name).is_some())] {
+            summary { "Options" }
+            div.options {
+                @for (name, label, hint) in OPTIONS {
+                    @let (field, wrong) = (format!("option-{name}"), wrong(name));
+                    div.wide[name == MORE] {
+                        label {
+                            span { (label) }
+                            @if name == MORE { textarea.mono name=(field) placeholder=(hint) rows="3" spellcheck="false" aria-invalid=[wrong.map(|_| "true")] { "\n" (request.option(name)) } }
+                            @else { input type="text" name=(field) value=(request.option(name)) placeholder=(hint) autocomplete="off" aria-invalid=[wrong.map(|_| "true")]; }
+                        }
+                        @if let Some(error) = wrong { p.error { (visible(error)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the body of the request, and the command that sends the same input.
+fn lines(request: &Request) -> (String, String) {
+    let body = request.to_json().unwrap_or_else(|_| "{}".to_owned());
+    let input = Some(request.input.trim()).filter(|input| !input.is_empty());
+    let input = input.map(|input| format!(" --input {}", command::quote(input))).unwrap_or_default();
+    (body, format!("wasmill submit {}{input}", command::quote(&request.plugin)))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::Rights;
-    use crate::problem::FieldError;
 
     fn site() -> Site {
         Site { rights: Rights::ALL, ..Site::default() }
+    }
+
+    fn submit() -> Submit {
+        let request = Request {
+            plugin: "fetch".into(),
+            schema: Some(r#"{"type": "object", "properties": {"url": {"type": "string"}}}"#.into()),
+            input: r#"{"url":"<https>"}"#.into(),
+            options: vec![("timeout".into(), "soon".into()), (MORE.into(), "{<".into())],
+            ..Request::default()
+        };
+        Submit { plugins: vec!["fetch".into()], request, ..Submit::default() }
     }
 
     #[test]
@@ -164,29 +197,29 @@ mod tests {
             detail: "timeout must be a duration".into(),
             ..FieldError::default()
         };
-        let submit = Submit {
-            plugins: vec!["fetch".into()],
-            plugin: "fetch".into(),
-            schema: Some(json!({"type": "object", "properties": {"url": {"type": "string"}}})),
-            input: r#"{"url":"<https>"}"#.into(),
-            options: vec![("timeout".into(), "soon".into())],
-            problem: Some(Problem { status: 422, errors: vec![error], ..Problem::default() }),
-            ..Submit::default()
-        };
+        let problem = Some(Problem { status: 422, errors: vec![error], ..Problem::default() });
+        let mut submit = Submit { problem, ..submit() };
         let html = page(&site(), &submit).whole(&site());
         assert!(
             html.contains("value=\"&lt;https&gt;\"")
                 && html.contains("value=\"soon\"")
+                && html.contains("\n{&lt;</textarea>")
                 && html.contains("timeout must be a duration")
         );
-        let html = page(&site(), &Submit { as_json: true, ..submit }).whole(&site());
+        submit.request.show_as(true);
+        let html = page(&site(), &submit).whole(&site());
         assert!(html.contains("\n{&quot;url&quot;:&quot;&lt;https&gt;&quot;}</textarea>"));
+    }
+
+    #[test]
+    fn a_plugin_that_is_not_ready_stays_chosen() {
+        let html = page(&site(), &Submit { plugins: vec!["other".into()], ..submit() }).whole(&site());
+        assert!(html.contains("<option value=\"fetch\" selected>fetch (not ready)</option>"), "{html}");
     }
 
     #[test]
     fn who_may_not_submit_sees_no_form() {
         let reader = Site { rights: Rights { watch: true, ..Rights::default() }, ..Site::default() };
-        let submit = Submit { plugins: vec!["fetch".into()], ..Submit::default() };
-        assert!(!page(&reader, &submit).whole(&reader).contains("textarea"));
+        assert!(!page(&reader, &submit()).whole(&reader).contains("textarea"));
     }
 }

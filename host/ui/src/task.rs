@@ -15,6 +15,7 @@ mod webhook;
 
 use maud::{Markup, html};
 
+pub use self::log::{FIND_CHARS_MAX, LogFilter, LogTail, STREAMS};
 pub use self::viewer::{Content, Kind, View, Wanted, kind_of};
 use crate::assets::{self, Asset};
 use crate::filters::Filters;
@@ -22,14 +23,14 @@ use crate::part::state::{bar, of};
 use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, optional, time};
 use crate::part::{command, unit};
-use crate::record::{Activity, Delivery, LogLine, Task, Why};
+use crate::record::{Activity, Delivery, Task, Why};
 use crate::shell::{Page, Place, Site};
 
 /// What a tab shows.
 #[derive(Clone, Debug)]
 pub enum Tab {
-    /// The newest lines of the log, oldest first; whether there are older ones.
-    Log(Vec<LogLine>, bool),
+    /// The end of the log.
+    Log(LogTail),
     /// The result, and how it is shown.
     Result(Option<Content>, Wanted),
     /// The input as it was sent, and how it is shown.
@@ -85,7 +86,7 @@ pub fn page(site: &Site, task: &Task, now: &Now, tab: &Tab) -> Page {
         (timeline::section(task))
         (tabs(task, tab, root))
         @match tab {
-            Tab::Log(lines, has_older) => (log::section(task, lines, *has_older, root)),
+            Tab::Log(tail) => (log::section(task, tail, root)),
             Tab::Result(result, wanted) => (value::result(task, result.as_ref(), *wanted, root)),
             Tab::Input(input, wanted) => (value::input(task, input, *wanted, root)),
             Tab::Checkpoint(saved, wanted) => (value::checkpoint(task, saved.as_ref(), *wanted, root)),

@@ -46,6 +46,7 @@ fn pages(done: &str, webhook: &str) -> Vec<String> {
         format!("/ui/task/{webhook}/webhook"),
         "/ui/plugins".to_owned(),
         "/ui/schedules".to_owned(),
+        "/ui/schedule?name=nightly".to_owned(),
         "/ui/submit?plugin=noop".to_owned(),
         "/ui/live".to_owned(),
         "/ui/hosts".to_owned(),

@@ -52,6 +52,7 @@ async fn every_page_has_the_strict_policy_and_only_relative_links() {
         "/ui/tasks",
         "/ui/plugins",
         "/ui/schedules",
+        "/ui/schedule",
         "/ui/submit",
         "/ui/live",
         "/ui/hosts",
@@ -493,7 +494,11 @@ async fn schedules_are_made_run_and_deleted_by_forms() {
             ("name", "nightly"),
             ("cron", cron),
             ("timezone", "Europe/Berlin"),
-            ("task", "{\"plugin\": \"noop\", \"webhook\": {\"url\": \"http://203.0.113.1/\"}}"),
+            ("plugin", "noop"),
+            ("shown", "json"),
+            ("input", "{\"n\": 1.10}"),
+            ("option-webhook", "http://203.0.113.1/"),
+            ("option-more", "{\"backoff\": {\"first\": \"2s\"}}"),
             ("missed", "one"),
         ]
     };
@@ -509,12 +514,25 @@ async fn schedules_are_made_run_and_deleted_by_forms() {
     );
     let stored = client.get("/schedules/nightly").await;
     assert_eq!(stored.json["task"]["webhook"]["url"], "http://203.0.113.1/");
-    let shown = page(&client, "/ui/schedules?edit=nightly").await;
-    assert!(
-        shown.text.contains("at 02:30 every day") && shown.text.contains("value=\"30 2 * * *\""),
-        "{}",
-        shown.text
-    );
+    assert!(stored.text.contains("1.10") && stored.json["task"]["backoff"]["first"] == "2s", "{}", stored.text);
+    assert!(page(&client, "/ui/schedules").await.text.contains("at 02:30 every day"));
+    // The form of one that is there has the whole of it, and stores the same again.
+    let shown = page(&client, "/ui/schedule?name=nightly").await;
+    for part in ["value=\"30 2 * * *\"", "{&quot;n&quot;: 1.10}", "value=\"http://203.0.113.1/\"", "&quot;backoff&quot;"] {
+        assert!(shown.text.contains(part), "{part}: {}", shown.text);
+    }
+    for (field, wrong, why) in
+        [("option-more", "[]", "must be a JSON object"), ("input", "{", "not valid JSON"), ("option-timeout", "soon", "timeout must")]
+    {
+        let mut fields: Vec<_> = fields("30 2 * * *").into_iter().filter(|(name, _)| *name != field).collect();
+        fields.push((field, wrong));
+        let refused = send(&client, "/ui/schedule", &fields).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}");
+        assert!(refused.text.contains(why) && refused.text.contains("value=\"30 2 * * *\""), "{}", refused.text);
+    }
+    assert_eq!(client.get("/schedules/nightly").await.json["task"], stored.json["task"], "nothing has changed");
+    let other = send(&client, "/ui/schedule", &[&fields("1 1 * * *")[..], &[("laid-out", "misbehave")]].concat()).await;
+    assert!(other.status == StatusCode::OK && other.text.contains("value=\"1 1 * * *\""), "the form of the other plugin");
     for (action, location_is) in
         [("run-schedule", "schedules?did=run-schedule"), ("pause-schedule", "schedules?did=pause")]
     {
@@ -531,12 +549,39 @@ async fn schedules_are_made_run_and_deleted_by_forms() {
 }
 
 #[tokio::test]
+async fn a_log_is_filtered_by_its_url() {
+    let server = Server::start(&[]);
+    let client = pages(&server);
+    let log = misbehave(&json!({"do": "log", "out": "GET one\nGET <b>two</b>", "err": "got 503"}));
+    let id = client.submit(&log).await;
+    client.until(&id, "completed").await;
+    let lines = async |query: &str| {
+        let shown = page(&client, &format!("/ui/task/{id}?{query}")).await;
+        assert_eq!(shown.status, StatusCode::OK, "{}", shown.text);
+        let log = shown.text.split("<div class=\"log\"").nth(1).expect("a log").to_owned();
+        log.split("</section>").next().expect("its end").to_owned()
+    };
+    let all = lines("").await;
+    assert!(all.contains("GET one") && all.contains("got 503"));
+    let errors = lines("stream=stderr").await;
+    assert!(errors.contains("got 503") && !errors.contains("GET"), "{errors}");
+    let found = lines("stream=&attempt=1&find=get+%3CB%3E").await;
+    assert!(found.contains("<mark>GET &lt;b&gt;</mark>two") && !found.contains("one"), "{found}");
+    assert!(lines("find=%3Cscript%3E").await.contains("No line is like that."));
+    assert!(!lines("attempt=7").await.contains("GET"));
+    for query in ["stream=stdin", "attempt=x", "attempt=99999999999", &format!("find={}", "x".repeat(201))] {
+        let refused = page(&client, &format!("/ui/task/{id}?{query}")).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_may_only_read_sees_no_button_and_can_press_none() {
     let server = Server::start(&["--allow-upload"]);
     let key = server.create_key("reader", &["--scope", "watch,read"]);
     let open = pages(&server);
     let client = open.clone().with_key(&key);
-    for path in ["/ui/", "/ui/tasks", "/ui/plugins", "/ui/schedules", "/ui/submit", "/ui/live"] {
+    for path in ["/ui/", "/ui/tasks", "/ui/plugins", "/ui/schedules", "/ui/schedule", "/ui/submit", "/ui/live"] {
         assert_eq!(page(&open, path).await.status, StatusCode::UNAUTHORIZED, "{path}");
         let shown = page(&client, path).await;
         assert_eq!(shown.status, StatusCode::OK, "{path}: {}", shown.text);

@@ -1,12 +1,14 @@
 //! `GET /ui/task/{id}` and its tabs: one task.
 
+pub(crate) mod log;
+
 use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use data_encoding::BASE64;
 use futures_util::future::join_all;
-use wasmill_ui::record::{Activity, Delivery, LogLine, Task};
-use wasmill_ui::task::{Content, Now, Tab, View as Shown, Wanted, page};
+use wasmill_ui::record::{Activity, Delivery, Task};
+use wasmill_ui::task::{Content, LogTail, Now, Tab, View as Shown, Wanted, page};
 
 use crate::http::params::whole_number;
 use crate::openapi::Operation;
@@ -16,10 +18,6 @@ use crate::ui::page::{View, spec as page_spec};
 use crate::ui::rest::{Rest, encoded, read};
 use crate::view::time::Rfc3339;
 
-/// Lines of the log that a page starts with.
-const LINES: usize = 1_000;
-/// Lines that one request reads.
-const READ_LINES: usize = 10_000;
 /// Dependencies whose state is shown.
 const DEPENDS_MAX: usize = 100;
 
@@ -40,7 +38,7 @@ enum Part {
     Record,
 }
 
-pub(crate) async fn log(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn show_log(view: View, Path(id): Path<String>) -> Result<Response, Problem> {
     show(view, &id, Part::Log).await
 }
 
@@ -79,8 +77,8 @@ async fn show(view: View, id: &str, part: Part) -> Result<Response, Problem> {
     let mut task: Task = read(&json)?;
     let tab = match part {
         // A poll patches what is beside the log; `log.js` follows the log itself.
-        Part::Log if turn.is_some() => Tab::Log(Vec::new(), false),
-        Part::Log => log_lines(&view.rest, &path).await?,
+        Part::Log if turn.is_some() => Tab::Log(LogTail::default()),
+        Part::Log => Tab::Log(log::tail(&view.rest, &path, log::filter(&view)?).await?),
         Part::Result => Tab::Result(take_result(&mut task), wanted),
         Part::Input => Tab::Input(input_of(&view.rest, &path).await?, wanted),
         Part::Checkpoint => Tab::Checkpoint(saved(&view.rest, &path).await?, wanted),
@@ -107,23 +105,6 @@ async fn now(view: &View, task: &Task, path: &str) -> Result<Now, Problem> {
         now.activity = Some(Activity { read_at: Rfc3339(view.api.clock.now()).to_string(), ..activity });
     }
     Ok(now)
-}
-
-/// Gets the newest lines. The interface reads from the beginning; the limit of the log bounds that.
-async fn log_lines(rest: &Rest, path: &str) -> Result<Tab, Problem> {
-    let (mut lines, mut has_older) = (Vec::new(), false);
-    loop {
-        let last = lines.last().map_or(0, |line: &LogLine| line.seq);
-        let more: Vec<LogLine> = rest.get(&format!("{path}/logs?after={last}&limit={READ_LINES}")).await?;
-        let is_last = more.len() < READ_LINES;
-        lines.extend(more);
-        let skipped = lines.len().saturating_sub(LINES);
-        has_older |= skipped > 0;
-        lines.drain(..skipped);
-        if is_last {
-            return Ok(Tab::Log(lines, has_older));
-        }
-    }
 }
 
 async fn input_of(rest: &Rest, path: &str) -> Result<Content, Problem> {

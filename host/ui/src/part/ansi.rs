@@ -14,18 +14,82 @@ struct Style {
     is_bold: bool,
 }
 
-/// Shows one line: colours and bold as classes of `ui.css`, no other effect of a terminal, and what else cannot be seen
-/// by its symbol. `log.js` does the same.
-pub fn coloured(line: &str) -> Markup {
-    if !line.contains('\x1b') {
+/// Maximum places in a line that are marked.
+const MARKS_MAX: usize = 16;
+
+/// Shows one line: colours and bold as classes of `ui.css`, no other effect of a terminal, what else cannot be seen by its
+/// symbol, and what was looked for marked. `log.js` does the same.
+pub fn coloured(line: &str, find: &Needle) -> Markup {
+    if !line.contains('\x1b') && find.is_empty() {
         return html! { (visible(line)) };
     }
+    let mut left = MARKS_MAX;
     html! {
         @for (style, text) in pieces(line) {
-            @let class = style.class();
-            @if class.is_empty() { (visible(&text)) } @else { span class=(class) { (visible(&text)) } }
+            @let class = Some(style.class()).filter(|class| !class.is_empty());
+            @for (text, is_marked) in find.split(&text, &mut left) {
+                @if is_marked { mark class=[class] { (visible(text)) } }
+                @else if class.is_some() { span class=[class] { (visible(text)) } }
+                @else { (visible(text)) }
+            }
         }
     }
+}
+
+/// A text to look for; whether letters are capitals makes no difference.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needle(String);
+
+impl Needle {
+    /// Looks for this text; an empty one is nowhere.
+    pub fn new(text: &str) -> Self {
+        Self(fold(text))
+    }
+
+    /// Returns true if there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns true if a line has the text, whatever its colours.
+    pub fn is_in(&self, line: &str) -> bool {
+        let plain: String = pieces(line).into_iter().map(|(_, text)| text).collect();
+        fold(&plain).contains(&self.0)
+    }
+
+    /// Splits a text at the places where it is, as many as are left.
+    fn split<'a>(&self, text: &'a str, left: &mut usize) -> Vec<(&'a str, bool)> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        if !self.is_empty() {
+            let folded = fold(text);
+            let (mut seen, width) = (0, self.0.chars().count());
+            for (at, found) in folded.match_indices(&self.0).take(*left) {
+                // A folded text has the same characters, which may have other lengths.
+                let (before, after) = split_at_char(rest, folded[seen..at].chars().count());
+                let (here, after) = split_at_char(after, width);
+                parts.extend([(before, false), (here, true)]);
+                (seen, rest) = (at + found.len(), after);
+                *left -= 1;
+            }
+        }
+        parts.push((rest, false));
+        parts.retain(|(text, _)| !text.is_empty());
+        parts
+    }
+}
+
+fn split_at_char(text: &str, count: usize) -> (&str, &str) {
+    text.split_at(text.char_indices().nth(count).map_or(text.len(), |(at, _)| at))
+}
+
+/// Writes each character that has one in lower case.
+fn fold(text: &str) -> String {
+    let lower = |char: char| {
+        let mut lower = char.to_lowercase();
+        lower.next().filter(|_| lower.next().is_none()).unwrap_or(char)
+    };
+    text.chars().map(lower).collect()
 }
 
 /// Splits a line where its style changes. Complete control sequences are dropped, and others stay as they are.
@@ -111,7 +175,7 @@ mod tests {
 
     #[test]
     fn colours_are_classes_and_nothing_else_of_a_terminal_happens() {
-        let shown = |line| coloured(line).into_string();
+        let shown = |line| coloured(line, &Needle::default()).into_string();
         assert_eq!(shown("plain <b>"), "plain &lt;b&gt;");
         assert_eq!(
             shown("\x1b[31mred\x1b[0m, \x1b[1;92mgreen\x1b[m."),
@@ -132,8 +196,21 @@ mod tests {
     #[test]
     fn a_line_has_a_bounded_number_of_pieces() {
         let line: String = (0..2_000).map(|n| format!("\x1b[3{}mx", n % 7)).collect();
-        let shown = coloured(&line).into_string();
-        assert!(shown.matches("<span").count() <= PIECES_MAX);
+        let shown = coloured(&line, &Needle::new("x")).into_string();
+        assert!(shown.matches("<span").count() <= PIECES_MAX && shown.matches("<mark").count() <= MARKS_MAX);
         assert_eq!(shown.matches('x').count(), 2_000);
+    }
+
+    #[test]
+    fn what_was_looked_for_is_marked_in_its_colours() {
+        let shown = |line, find| coloured(line, &Needle::new(find)).into_string();
+        assert_eq!(shown("a Timeout, timeout", "TIMEOUT"), "a <mark>Timeout</mark>, <mark>timeout</mark>");
+        assert_eq!(shown("\x1b[31mno route\x1b[0m <b>", "route"), "<span class=\"c1\">no </span><mark class=\"c1\">route</mark> &lt;b&gt;");
+        assert_eq!(shown("\u{130}stanbul \u{c4}pfel", "\u{e4}PFEL"), "\u{130}stanbul <mark>\u{c4}pfel</mark>");
+        assert_eq!(shown("\u{212a}elvin\0", "kel"), "<mark>\u{212a}el</mark>vin\u{2400}");
+        assert_eq!(shown("plain", ""), "plain");
+        let split = "\x1b[31mti\x1b[32mme";
+        assert!(Needle::new("time").is_in(split) && !Needle::new("31m").is_in(split));
+        assert!(Needle::default().is_in("anything"));
     }
 }

@@ -46,6 +46,11 @@ pub(crate) fn object(members: &[(String, String)]) -> String {
     format!("{{{}}}", written.join(","))
 }
 
+/// Writes an array of items that are JSON already.
+pub(crate) fn array(items: &[String]) -> String {
+    format!("[{}]", items.join(","))
+}
+
 /// Writes a string.
 pub(crate) fn string(text: &str) -> String {
     serde_json::Value::from(text).to_string()

@@ -2,7 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::{Field, FieldKind, JSON_PREFIX};
+use super::fill::{is_of_number, member, text};
+use super::{Field, FieldKind, Items, JSON_PREFIX, PICK_PREFIX};
 use crate::part::json;
 use crate::problem::FieldError;
 
@@ -15,39 +16,55 @@ pub fn read<'a>(
     form: &Field,
     entered: &impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Option<String>, FieldError> {
+    value(form, entered, form.at.is_empty())
+}
+
+/// An object without members is one only if somebody has chosen it.
+fn value<'a>(
+    form: &Field,
+    entered: &impl Fn(&str) -> Option<&'a str>,
+    may_be_empty: bool,
+) -> Result<Option<String>, FieldError> {
     // A box for JSON may stand for a field of any kind.
-    if let Some(text) = entered(&format!("{JSON_PREFIX}{}", form.at)) {
+    if let Some(text) = entered(&format!("{JSON_PREFIX}{}", form.name)) {
         let text = text.trim();
         return if text.is_empty() { Ok(None) } else { checked(form, text).map(Some) };
     }
-    let text = || entered(&form.at);
-    let given = || text().filter(|text| !text.is_empty());
+    let given = || entered(&form.name).filter(|text| !text.is_empty());
     Ok(match &form.kind {
         FieldKind::Group(fields) => {
             let mut members = Vec::new();
             for field in fields {
-                let name =
-                    field.at.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
-                members.extend(read(field, entered)?.map(|value| (name, value)));
+                members.extend(value(field, entered, false)?.map(|value| (member(&field.at), value)));
             }
-            (form.at.is_empty() || !members.is_empty()).then(|| json::object(&members))
+            (may_be_empty || !members.is_empty()).then(|| json::object(&members))
         }
-        FieldKind::Text(..) => given().map(|text| json::string(&text.replace("\r\n", "\n"))),
-        // What is not a number is sent as a string, which the schema refuses with words of its own.
-        FieldKind::Number(_) => given().map(|text| number(text.trim()).unwrap_or_else(|| json::string(text))),
+        FieldKind::Variants(variants, _) => {
+            let picked = entered(&format!("{PICK_PREFIX}{}", form.name));
+            match picked.and_then(|picked| variants.get(picked.parse::<usize>().ok()?)) {
+                Some(variant) => value(variant, entered, true)?,
+                None => None,
+            }
+        }
+        FieldKind::Text(_, shape) => given().map(|entered| text(entered, *shape)),
+        FieldKind::Number(_) => given().map(number),
         FieldKind::Choice(..) => given().map(|text| checked(form, text)).transpose()?,
-        FieldKind::Lines(_) => {
-            let lines: Vec<_> =
-                text().unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            (!lines.is_empty()).then(|| serde_json::to_string(&lines).unwrap_or_default())
+        FieldKind::Lines(_, items) => {
+            let lines = given().unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty());
+            let lines: Vec<_> = lines
+                .map(|line| if *items == Items::Numbers { number(line) } else { json::string(line) })
+                .collect();
+            (!lines.is_empty()).then(|| json::array(&lines))
         }
         FieldKind::Json(_) => None,
     })
 }
 
-fn number(text: &str) -> Option<String> {
-    let raw: &RawValue = serde_json::from_str(text).ok()?;
-    raw.get().starts_with(|first: char| first == '-' || first.is_ascii_digit()).then(|| raw.get().to_owned())
+/// What is not a number is sent as a string, which the schema refuses with words of its own.
+fn number(text: &str) -> String {
+    let raw = serde_json::from_str::<&RawValue>(text.trim()).ok();
+    let raw = raw.filter(|raw| raw.get().starts_with(is_of_number));
+    raw.map_or_else(|| json::string(text), |raw| raw.get().to_owned())
 }
 
 fn checked(form: &Field, text: &str) -> Result<String, FieldError> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Rights;
+use crate::record::LogLine;
 use crate::record::{
     Attempt, Failure, HostCall, HttpRequest, Instance, Progress, Reason, Receiver, Run, TcpSocket, Usage,
 };
@@ -108,7 +109,7 @@ fn text_of_strangers_is_text_in_every_field() {
     let delivery = Delivery { url: text(), on: vec![text()], state: text(), ..Delivery::default() };
     let json = serde_json::to_string(&[HOSTILE]).expect("JSON");
     for tab in [
-        Tab::Log(vec![line], true),
+        Tab::Log(LogTail { lines: vec![line], found: 2, stored: 3, ..LogTail::default() }),
         Tab::Result(Some(text().into()), as_view(View::Page)),
         Tab::Result(Some(format!("<html>{HOSTILE}").into()), Wanted::default()),
         Tab::Input(json.clone().into(), Wanted::default()),
@@ -210,10 +211,10 @@ fn bytes_have_a_view_that_fits_them() {
 #[test]
 fn a_running_task_shows_what_it_does_and_for_how_long() {
     let running = Task { state: "running".to_owned(), ..task() };
-    let html = shown(&running, &Tab::Log(Vec::new(), false));
+    let html = shown(&running, &Tab::Log(LogTail::default()));
     assert!(html.contains("What it does now") && html.contains("datetime=\"2026-11-23T07:26:54.000Z\""));
     assert!(html.contains("70 more connections") && html.contains(" 64 times"));
-    assert!(!shown(&task(), &Tab::Log(Vec::new(), false)).contains("What it does now"), "it has ended");
+    assert!(!shown(&task(), &Tab::Log(LogTail::default())).contains("What it does now"), "it has ended");
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn attempts_are_drawn_within_their_box() {
             })
             .collect()
     };
-    let html = shown(&task(), &Tab::Log(Vec::new(), false));
+    let html = shown(&task(), &Tab::Log(LogTail::default()));
     assert_eq!(numbers(&html, "failed"), [360.0], "nine of fifteen seconds");
     assert_eq!(numbers(&html, "wait"), [80.0, 120.0], "two and three seconds");
     assert!(html.contains("waited 2 s") && html.contains("ran 9 s"));
@@ -250,23 +251,60 @@ fn attempts_are_drawn_within_their_box() {
         ],
         ..task()
     };
-    numbers(&shown(&odd, &Tab::Log(Vec::new(), false)), "running");
+    numbers(&shown(&odd, &Tab::Log(LogTail::default())), "running");
     let equal = Task {
         attempts: vec![attempt(1, Some("io"), "2026-11-23T07:26:49Z", Some("2026-11-23T07:26:49Z")); 40],
         ..task()
     };
-    let html = shown(&equal, &Tab::Log(Vec::new(), false));
+    let html = shown(&equal, &Tab::Log(LogTail::default()));
     assert!(html.contains("20 earlier attempts") && !html.contains("NaN"));
 }
 
 #[test]
 fn a_reader_without_scopes_sees_no_button() {
     let site = Site { rights: Rights { watch: true, read: true, ..Rights::default() }, ..Site::default() };
-    let html = page(&site, &task(), &Now::default(), &Tab::Log(Vec::new(), false)).whole(&site);
+    let html = page(&site, &task(), &Now::default(), &Tab::Log(LogTail::default())).whole(&site);
     assert!(
         !html.contains("Retry…")
             && !html.contains("Delete…")
             && !html.contains("Cancel…")
             && !html.contains("Submit similar")
     );
+}
+
+#[test]
+fn a_log_shows_the_lines_that_were_chosen_and_marks_what_was_found() {
+    let line = |seq, attempt, stream: &str, text: &str| LogLine {
+        seq,
+        time: "2026-11-23T07:26:49.603656725Z".to_owned(),
+        attempt,
+        stream: stream.to_owned(),
+        text: text.to_owned(),
+        cut: false,
+    };
+    let all = [
+        line(1, 1, "stdout", "GET one"),
+        line(2, 1, "stderr", "got \x1b[31m503"),
+        line(3, 2, "stderr", "got 200 <b>"),
+        line(4, 2, "stdout", "done"),
+    ];
+    let chosen = |filter: LogFilter| {
+        let mut lines = all.to_vec();
+        filter.apply(&mut lines);
+        (lines.iter().map(|line| line.seq).collect::<Vec<_>>(), lines, filter)
+    };
+    let find = |text: &str| LogFilter { find: text.to_owned(), ..LogFilter::default() };
+    assert_eq!(chosen(LogFilter::default()).0, [1, 2, 3, 4]);
+    assert_eq!(chosen(LogFilter { stream: Some("stderr"), ..LogFilter::default() }).0, [2, 3]);
+    assert_eq!(chosen(LogFilter { attempt: Some(2), ..LogFilter::default() }).0, [3, 4]);
+    assert_eq!(chosen(LogFilter { attempt: Some(1), ..find("GET") }).0, [1]);
+    assert_eq!(chosen(find("[31m")).0, [] as [u64; 0], "colours are no text");
+    let (seqs, lines, filter) = chosen(find("GOT"));
+    assert_eq!(seqs, [2, 3]);
+    let html = shown(&task(), &Tab::Log(LogTail { lines, found: 2, stored: 4, last: 4, filter }));
+    assert!(html.contains("2 of 4 lines") && html.contains("err  <mark>got</mark> 200 &lt;b&gt;\n"), "{html}");
+    assert!(html.contains("<mark>got</mark> <span class=\"c1\">503</span>") && html.contains("data-last=\"4\""));
+    let (_, lines, filter) = chosen(find(HOSTILE));
+    let html = shown(&task(), &Tab::Log(LogTail { lines, stored: 4, filter, ..LogTail::default() }));
+    assert!(html.contains("No line is like that.") && !html.contains("<script>alert"));
 }
