@@ -5,7 +5,7 @@ import {execFileSync} from "node:child_process";
 import {createServer, request as forward} from "node:http";
 import {join} from "node:path";
 import {after, before, test} from "node:test";
-import {COLOURS, PNG, binary, fill, launch, open, pages, start, violations} from "./lib.mjs";
+import {COLOURS, PNG, binary, fill, launch, open, pages, start, violations, visit} from "./lib.mjs";
 
 let server, browser, ids;
 before(async () => {
@@ -17,17 +17,7 @@ after(async () => {
   await server?.stop();
 });
 
-/** Opens a page, and afterwards holds that it has kept to its policy and asked nobody else. */
-async function on(path, act, options) {
-  const {context, page, wrong} = await open(browser, options);
-  try {
-    await page.goto(server.url + path);
-    await act(page, context);
-    assert.deepEqual(wrong, []);
-  } finally {
-    await context.close();
-  }
-}
+const on = (path, act, options) => visit(browser, server.url + path, act, options);
 const settle = (page, ms = 400) => page.waitForTimeout(ms);
 const row = id => `#t-${id}`;
 
@@ -376,14 +366,15 @@ test("colours of a terminal are the same in a page and in a stream", async () =>
   await context.close();
 });
 
-test("a log of 20,000 lines keeps every frame below 50 ms on average", async () => {
-  const worst = [];
+test("a log of 20,000 lines keeps every frame below 50 ms on average", async t => {
+  const [worst, computed] = [[], []];
   for (let run = 0; run < 3; run++) {
     const {context, page} = await open(browser);
     // Lines come faster than any guest writes them.
     await page.addInitScript(() => { window.EventSource = class extends EventTarget { constructor() { super(); window.fed = this; } close() {} }; });
     await page.goto(`${server.url}ui/task/${ids.busy}`);
     await page.waitForFunction(() => window.fed);
+    await browser.startTracing(page, {categories: ["toplevel"]});
     worst.push(await page.evaluate(async () => {
       let most = 0, last = performance.now(), sent = 0;
       await new Promise(done => requestAnimationFrame(function step(now) {
@@ -397,11 +388,18 @@ test("a log of 20,000 lines keeps every frame below 50 ms on average", async () 
       }));
       return most;
     }));
+    // What the main thread computed without a pause, whatever else the machine did meanwhile.
+    const {traceEvents} = JSON.parse((await browser.stopTracing()).toString());
+    const main = new Set(traceEvents.filter(event => event.name === "thread_name" && event.args.name === "CrRendererMain").map(event => `${event.pid} ${event.tid}`));
+    computed.push(Math.max(...traceEvents.filter(event => event.tdur && main.has(`${event.pid} ${event.tid}`)).map(event => event.tdur / 1000)));
     await page.waitForFunction(() => document.querySelector("#log").textContent.includes("line 19999 "));
     assert.ok(await page.evaluate(() => document.querySelectorAll("#log .block").length) <= 50);
     await context.close();
   }
-  const average = worst.reduce((sum, frame) => sum + frame, 0) / worst.length;
+  const mean = numbers => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+  const average = mean(worst);
+  t.diagnostic(`worst frames ${worst.map(Math.round)} ms; longest computing ${computed.map(Math.round)} ms`);
+  assert.ok(mean(computed) <= 50, `computing ${computed.map(Math.round)} ms`);
   // Only a machine that does nothing else shows the figure itself; a page that hangs is seen on any.
   assert.ok(average <= Number(process.env.UI_FRAME_MS ?? 50), `worst frames ${worst.map(Math.round)} ms`);
 });
@@ -484,16 +482,19 @@ test("an upload shows what changes before it is taken, and a schedule is made", 
   await page.click("dialog button[type=submit]");
   await page.locator(".flash").waitFor();
   await page.goto(`${server.url}ui/schedules`);
+  await page.click("text=New schedule");
   await page.fill("#new input[name=name]", "no name");
   await page.fill("#new input[name=cron]", "5 * * * *");
-  await page.click("#new button");
+  await page.click("#new button.primary");
   await page.locator("[role=alert]").waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute("role")), "alert", "why it was refused has the focus");
   assert.equal(await page.inputValue("#new input[name=cron]"), "5 * * * *", "and nothing is lost");
   await page.fill("#new input[name=name]", "hourly");
   await page.fill("#new input[name=cron]", "5 * * * *");
-  await page.fill("#new textarea[name=task]", "{\"plugin\": \"noop\"}");
-  await page.click("#new button");
+  await page.selectOption("#new select[name=plugin]", "noop");
+  await page.click("#new button >> text=Choose");
+  assert.equal(await page.inputValue("#new input[name=name]"), "hourly", "another plugin, and nothing is lost");
+  await page.click("#new button.primary");
   assert.match(await page.textContent("#s-hourly"), /5 minutes after every hour/);
 }));
 
@@ -666,9 +667,9 @@ for (const width of [1280, 360]) {
     await arrive(page, "n");
     await tabTo(page, "select[name=plugin]");
     await page.keyboard.type("misb");
-    await tabTo(page, "form.filters button");
+    await tabTo(page, "button[value=plugin]");
     await arrive(page, "Enter");
-    assert.match(page.url(), /plugin=misbehave/);
+    assert.equal(await page.inputValue("input[name=laid-out]"), "misbehave");
     await tabTo(page, "textarea[name=input]");
     await page.keyboard.type('{"do": "fail", "kind": "io", "message": "no route", "permanent": true}');
     await tabTo(page, "main form summary");
@@ -718,14 +719,19 @@ for (const width of [1280, 360]) {
     await page.locator(`#p-${name}`).waitFor();
     await fits(page);
     await arrive(page, "g", "s");
-    for (const [field, text] of [["input[name=name]", name], ["input[name=cron]", "30 2 * * *"]]) {
+    await tabTo(page, "a[href=schedule]");
+    await arrive(page, "Enter");
+    for (const [field, text] of [["input[name=name]", name], ["input[name=cron]", "30 2 * * *"], ["select[name=plugin]", name]]) {
       await tabTo(page, `#new ${field}`);
       await page.keyboard.type(text);
     }
-    await tabTo(page, "#new textarea[name=task]");
-    await press(page, "Control+a");
-    await page.keyboard.type(`{"plugin": "${name}"}`);
-    await tabTo(page, "#new button.primary");
+    await tabTo(page, "#new button[value=plugin]");
+    await arrive(page, "Enter");
+    await tabTo(page, "#new input[name=option-tags], #new summary");
+    await press(page, "Enter");
+    await tabTo(page, "#new input[name=option-tags]");
+    await page.keyboard.type("by:keys");
+    // Enter in a field stores, and does not press the first button.
     await arrive(page, "Enter");
     assert.match(await page.textContent(`#s-${name}`), /at 02:30 every day/);
     await fits(page);
@@ -745,7 +751,7 @@ test("by touch on a phone: submit, watch, find what failed, retry, upload, sched
   const go = text => Promise.all([page.waitForNavigation(), page.tap(`header nav >> text=${text}`)]);
   await go("Submit");
   await page.selectOption("select[name=plugin]", "misbehave");
-  await Promise.all([page.waitForNavigation(), page.tap("form.filters button")]);
+  await Promise.all([page.waitForNavigation(), page.tap("button[value=plugin]")]);
   await page.fill("textarea[name=input]", '{"do": "fail", "kind": "io", "message": "no route", "permanent": true}');
   await page.tap("main form summary");
   await page.fill("input[name=option-tags]", "touch");
@@ -766,12 +772,13 @@ test("by touch on a phone: submit, watch, find what failed, retry, upload, sched
   await Promise.all([page.waitForNavigation(), page.tap("dialog button.primary")]);
   await page.locator("#p-touched").waitFor();
   await go("Schedules");
+  await Promise.all([page.waitForNavigation(), page.tap("text=New schedule")]);
   await page.fill("#new input[name=name]", "touched");
   await page.fill("#new input[name=cron]", "30 2 * * *");
   await Promise.all([page.waitForNavigation(), page.tap("#new button.primary")]);
   await fits(page);
   // What a finger has to hit is large enough, links within a sentence apart.
-  for (const path of ["ui/", "ui/tasks", `ui/task/${ids.running}`, "ui/plugins", "ui/schedules", "ui/submit"]) {
+  for (const path of ["ui/", "ui/tasks", `ui/task/${ids.running}`, "ui/plugins", "ui/schedules", "ui/schedule", "ui/submit?plugin=form"]) {
     await page.goto(server.url + path);
     const small = await page.$$eval("button, .button, summary, select, input:not([type=hidden])", all => all.filter(element => element.checkVisibility() && element.getBoundingClientRect().height > 1).filter(element => Math.min(element.getBoundingClientRect().height, element.getBoundingClientRect().width) < 23.5).map(element => element.outerHTML.slice(0, 120)));
     assert.deepEqual(small, [], path);

@@ -1,6 +1,7 @@
 // What the tests share: a server with data of strangers in it, a browser that counts what a page does wrong.
 
-import {spawn} from "node:child_process";
+import assert from "node:assert/strict";
+import {execFileSync, spawn} from "node:child_process";
 import {copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync} from "node:fs";
 import {createRequire} from "node:module";
 import {tmpdir} from "node:os";
@@ -21,6 +22,53 @@ export const COLOURS = `${[0, 1, 2, 3, 4, 5, 6, 7].map(n => `\x1b[3${n}mcolour $
 export const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 export const BYTES = Buffer.from(Array.from({length: 9_000}, (_, n) => n * 7 % 256)).toString("base64");
 
+/** A schema with everything that a form has a field for. */
+export const SCHEMA = {
+  type: "object", required: ["do", "to"],
+  properties: {
+    text: {type: "string", title: "Text to send back", maxLength: 4_000},
+    do: {const: "echo", title: "What it does"},
+    day: {type: "string", format: "date"},
+    at: {type: "string", format: "date-time", description: "When it was asked for"},
+    mail: {type: "string", format: "email"},
+    link: {type: "string", format: "uri"},
+    to: {title: "Where to", oneOf: [
+      {title: "A file", type: "object", required: ["kind", "path"], properties: {kind: {const: "file"}, path: {type: "string", examples: ["/out/a.txt"]}}},
+      {title: "A server", type: "object", required: ["kind", "url"], properties: {kind: {const: "http"}, url: {type: "string", format: "uri"}, tries: {type: "integer", minimum: 1, default: 3}}},
+    ]},
+    depth: {type: "integer", minimum: 0, maximum: 5},
+    mode: {enum: ["fast", "thorough"]},
+    sure: {type: "boolean"},
+    names: {type: "array", items: {type: "string"}},
+    more: {type: "array", items: {type: "object"}},
+  },
+};
+
+/** Starts a server of PostgreSQL in a folder of its own; `undefined` if it is not installed. */
+export function startPostgres() {
+  const versions = existsSync("/usr/lib/postgresql") ? readdirSync("/usr/lib/postgresql").sort((a, b) => a - b) : [];
+  const programs = versions.length && `/usr/lib/postgresql/${versions.at(-1)}/bin`;
+  if (!programs || !existsSync(`${programs}/initdb`)) return undefined;
+  const folder = mkdtempSync(join(tmpdir(), "wasmill-pg-"));
+  // It does not run as root.
+  const shell = script => execFileSync("sh", ["-ec", `PATH=${programs}:$PATH; cd ${folder}
+    run() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"; else "$@"; fi; }
+    ${script}`], {stdio: "ignore"});
+  shell(`[ "$(id -u)" != 0 ] || chown -R nobody ${folder}
+    run initdb -D data -A trust -U wasmill --no-sync
+    run sh -c "echo \"unix_socket_directories = '${folder}'\" >> data/postgresql.conf"
+    run sh -c "echo \"listen_addresses = ''\" >> data/postgresql.conf"
+    run sh -c "echo fsync = off >> data/postgresql.conf"
+    run pg_ctl -D data -w -l log start`);
+  return {
+    url: `postgres://wasmill@${folder.replaceAll("/", "%2F")}/postgres`,
+    stop() {
+      shell("run pg_ctl -D data -m immediate stop");
+      rmSync(folder, {recursive: true, force: true});
+    },
+  };
+}
+
 /** Starts a server on a free port, with the guests of the tests as plugins. */
 export async function start(...more) {
   const folder = mkdtempSync(join(tmpdir(), "wasmill-ui-"));
@@ -32,6 +80,9 @@ export async function start(...more) {
     copyFileSync(join(guests, "misbehave.wasm"), join(plugins, `${output}.wasm`));
     writeFileSync(join(plugins, `${output}.toml`), `output = "${output}"\n`);
   }
+  copyFileSync(join(guests, "misbehave.wasm"), join(plugins, "form.wasm"));
+  writeFileSync(join(plugins, "form.toml"), '[input]\nschema = "form.json"\n');
+  writeFileSync(join(plugins, "form.json"), JSON.stringify(SCHEMA));
   writeFileSync(join(plugins, "misbehave.toml"), 'description = "Does what its input says, most of it badly."\n[limits]\nconcurrency = 50\n');
   let child;
   const server = {
@@ -126,7 +177,7 @@ export const pages = ids => [
   `ui/task/${ids.running}`, `ui/task/${ids.failed}`, `ui/task/${ids.hostile}`, `ui/task/${ids.log}`, `ui/task/${ids.colours}`, `ui/task/${ids.completed}/result`,
   `ui/task/${ids.html}/result?as=page`, `ui/task/${ids.svg}/result`, `ui/task/${ids.png}/result`, `ui/task/${ids.bytes}/result?from=4096`, `ui/task/${ids.huge}/result`, `ui/task/${ids.hostile}/input`,
   `ui/task/${ids.saved}/checkpoint`, `ui/task/${ids.blocked}/depends`, `ui/task/${ids.webhook}/webhook`, `ui/task/${ids.hostile}/record`,
-  "ui/find?text=nightly", "ui/find?text=nothing+like+it", "ui/plugins", "ui/plugin?name=noop", "ui/schedules", "ui/submit?plugin=misbehave", "ui/live", "ui/doctor", "ui/keys", "ui/hosts", "ui/nothing",
+  "ui/find?text=nightly", "ui/find?text=nothing+like+it", "ui/plugins", "ui/plugin?name=noop", "ui/schedules", "ui/schedule?plugin=form", "ui/schedule?name=nightly", "ui/submit?plugin=misbehave", "ui/submit?plugin=form", `ui/task/${ids.log}?stream=stdout&find=line+1`, "ui/live", "ui/doctor", "ui/keys", "ui/hosts", "ui/nothing",
 ];
 
 export const launch = (...more) => chromium.launch({
@@ -144,6 +195,18 @@ export async function open(browser, options = {}) {
   page.on("pageerror", error => wrong.push(String(error)));
   page.on("request", request => { const url = new URL(request.url()); if (!["127.0.0.1", "localhost"].includes(url.hostname) && !url.protocol.startsWith("data")) wrong.push(request.url()); });
   return {context, page, wrong};
+}
+
+/** Opens a page, and afterwards holds that it has kept to its policy and asked nobody else. */
+export async function visit(browser, url, act, options) {
+  const {context, page, wrong} = await open(browser, options);
+  try {
+    await page.goto(url);
+    await act(page, context);
+    assert.deepEqual(wrong, []);
+  } finally {
+    await context.close();
+  }
 }
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

@@ -126,7 +126,8 @@ impl<'a> Layout<'a> {
         let label = schema.text("title").filter(|title| !title.is_empty()).unwrap_or_else(own);
         let kind = self.kind(schema, &place);
         let Place { at, name, required, .. } = place;
-        let mut field = Field { at, name, label, help: schema.help(), required, kind };
+        let help = schema.help(&kind);
+        let mut field = Field { at, name, label, help, required, kind };
         if let Some(default) = schema.get("default").filter(|default| default.0 != "null") {
             fill::set_default(&mut field, &default.canonical());
         }

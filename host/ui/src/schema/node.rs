@@ -1,6 +1,6 @@
 //! A part of a schema, as its text: its members stay in the order in which people read them, its numbers as written.
 
-use super::{CHOICES_MAX, Items, LINE_CHARS_MAX, Shape};
+use super::{CHOICES_MAX, FieldKind, Items, LINE_CHARS_MAX, Shape};
 use crate::part::json;
 
 /// References that are followed one after another.
@@ -165,15 +165,19 @@ impl<'a> Node<'a> {
         }
     }
 
-    pub(super) fn help(self) -> String {
+    /// Says what is not seen at a field of this kind.
+    pub(super) fn help(self, kind: &FieldKind) -> String {
+        let is_own_input =
+            matches!(kind, FieldKind::Text(_, Shape::Date | Shape::DateTime | Shape::Email | Shape::Uri));
         let mut parts: Vec<String> = self.text("description").into_iter().collect();
         for (name, words) in
             [("minimum", "at least"), ("maximum", "at most"), ("format", "format"), ("pattern", "pattern")]
         {
-            let said = self.get(name).map(|value| self.text(name).unwrap_or_else(|| value.0.to_owned()));
+            let said = self.get(name).filter(|_| name != "format" || !is_own_input);
+            let said = said.map(|value| self.text(name).unwrap_or_else(|| value.0.to_owned()));
             parts.extend(said.map(|said| format!("{words} {said}")));
         }
-        if self.kind().as_deref() == Some("array") {
+        if matches!(kind, FieldKind::Lines(..)) {
             let choices = self.get("items").filter(|items| items.get("enum").is_some());
             let choices = choices.and_then(Self::options).unwrap_or_default();
             parts.extend((!choices.is_empty()).then(|| format!("of {}", choices.join(", "))));
