@@ -31,7 +31,7 @@ for (const javaScriptEnabled of [true, false]) {
     await page.selectOption("[name='/mode']", {label: "fast"});
     await page.fill("[name='/names']", " a \n\nb");
     await page.fill("[name='json:/more']", '[{"n": 1.10}]');
-    assert.deepEqual(await violations(page).catch(() => []), []);
+    if (javaScriptEnabled) assert.deepEqual(await violations(page), []);
     // To JSON and back, nothing is lost.
     await sent(page, () => page.click("text=As JSON"));
     assert.match(await page.inputValue("textarea[name=input]"), /"tries":3.*1\.10/);
@@ -55,7 +55,7 @@ for (const javaScriptEnabled of [true, false]) {
     assert.equal(await page.inputValue("[name='json:/more']"), "{oops");
     await page.fill("[name='json:/more']", "");
     await sent(page, () => page.click("main form.card button.primary"));
-    assert.match(await page.textContent("[role=alert]"), /depth/);
+    assert.match(await page.textContent(".error"), /"nine" is not of type "integer"/);
     for (const [name, value] of [["/text", HOSTILE], ["/depth", "nine"], ["/to|0/path", HOSTILE]]) assert.equal(await page.inputValue(`[name='${name}']`), value);
     await page.fill("[name='/depth']", "2");
     await sent(page, () => page.click("main form.card button.primary"));

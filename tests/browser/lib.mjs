@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import {execFileSync, spawn} from "node:child_process";
-import {copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync} from "node:fs";
+import {appendFileSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync} from "node:fs";
 import {createRequire} from "node:module";
 import {tmpdir} from "node:os";
 import {join, resolve} from "node:path";
@@ -55,11 +55,9 @@ export function startPostgres() {
     run() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"; else "$@"; fi; }
     ${script}`], {stdio: "ignore"});
   shell(`[ "$(id -u)" != 0 ] || chown -R nobody ${folder}
-    run initdb -D data -A trust -U wasmill --no-sync
-    run sh -c "echo \"unix_socket_directories = '${folder}'\" >> data/postgresql.conf"
-    run sh -c "echo \"listen_addresses = ''\" >> data/postgresql.conf"
-    run sh -c "echo fsync = off >> data/postgresql.conf"
-    run pg_ctl -D data -w -l log start`);
+    run initdb -D data -A trust -U wasmill --no-sync`);
+  appendFileSync(join(folder, "data/postgresql.conf"), `unix_socket_directories = '${folder}'\nlisten_addresses = ''\nfsync = off\n`);
+  shell("run pg_ctl -D data -w -l log start");
   return {
     url: `postgres://wasmill@${folder.replaceAll("/", "%2F")}/postgres`,
     stop() {

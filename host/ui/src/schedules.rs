@@ -13,7 +13,7 @@ use crate::part::confirm::{ask, button};
 use crate::part::state::badge;
 use crate::part::text::{block, brief, visible};
 use crate::part::time::{Show, time};
-use crate::part::unit;
+use crate::part::{command, unit};
 use crate::record::{Schedule, Task};
 use crate::shell::{Page, Place, Site};
 
@@ -39,6 +39,7 @@ pub fn page(site: &Site, shown: &Schedules) -> Page {
             @if shown.schedules.is_empty() { section { p.empty { "There is no schedule. A schedule submits a task at set times." } } }
             @for schedule in &shown.schedules { (card(site, schedule, shown.tasks.get(&schedule.name))) }
         }
+        (command::lines("GET", "/schedules", None, Some("wasmill schedule list")))
     };
     Page {
         title: "Schedules".to_owned(),

@@ -36,6 +36,12 @@ pub fn of(task: &Task) -> Markup {
 
 /// Returns the class of a state; that of an unknown one is `waiting`.
 pub fn class(state: &str) -> &'static str {
+    // What a delivery is looks like the task that ends so.
+    let state = match state {
+        "delivered" => "completed",
+        "given-up" => "dead",
+        other => other,
+    };
     const KNOWN: [&str; 19] = [
         "completed",
         "failed",
