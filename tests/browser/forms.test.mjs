@@ -104,7 +104,7 @@ test("the log shows the lines that one chooses, while they come", async () => {
     await page.waitForFunction(() => document.querySelector("#log").textContent.includes("line 150"), null, {timeout: 20_000});
     const texts = (await page.textContent("#log")).trim().split("\n");
     assert.ok(texts.length > 50 && texts.every(text => text.includes("line 1")), texts.find(text => !text.includes("line 1")));
-    assert.ok(await page.locator("#log mark >> text=line 1").count() > 50);
+    assert.ok(await page.locator("#log mark").count() > 50);
     const [, found] = /([\d,]+) of/.exec(await page.textContent("#log-count"));
     assert.ok(Number(found.replace(",", "")) >= texts.length - 1);
     await page.selectOption("#log-filter select[name=stream]", "stderr");

@@ -194,7 +194,7 @@ mod tests {
             ..Schedule::default()
         };
         let tasks = BTreeMap::from([(text(), vec![Task { id: text(), state: text(), ..Task::default() }])]);
-        let shown = Schedules { schedules: vec![schedule], tasks, ..Schedules::default() };
+        let shown = Schedules { schedules: vec![schedule], tasks };
         let site = Site { rights: Rights::ALL, ..Site::default() };
         assert!(!page(&site, &shown).whole(&site).contains("<script>alert"));
         let reader = Site { rights: Rights { watch: true, ..Rights::default() }, ..Site::default() };

@@ -4,8 +4,8 @@ mod request;
 
 use maud::{Markup, html};
 
-pub use self::request::Request;
 use self::request::MORE;
+pub use self::request::Request;
 use crate::part::command;
 use crate::part::confirm::hidden;
 use crate::part::text::visible;
@@ -80,7 +80,12 @@ pub(crate) fn default_button(label: &str) -> Markup {
 }
 
 /// The fields of a task request, of which `under` is the pointer in what is sent.
-pub(crate) fn fields(plugins: &[String], request: &Request, problem: Option<&Problem>, under: &str) -> Markup {
+pub(crate) fn fields(
+    plugins: &[String],
+    request: &Request,
+    problem: Option<&Problem>,
+    under: &str,
+) -> Markup {
     let errors = problem.map(|problem| problem.errors.as_slice()).unwrap_or_default();
     html! {
         (choose(plugins, &request.plugin))
@@ -110,7 +115,8 @@ fn choose(plugins: &[String], chosen: &str) -> Markup {
 fn input(request: &Request, errors: &[FieldError], under: &str) -> Markup {
     let form = request.form();
     let can_switch = request.schema.is_some();
-    let own = || errors.iter().filter(|error| error.pointer.as_deref().is_some_and(|at| at.starts_with(under)));
+    let own =
+        || errors.iter().filter(|error| error.pointer.as_deref().is_some_and(|at| at.starts_with(under)));
     html! {
         (hidden("shown", if form.is_some() { "form" } else { "json" }))
         div.row {
@@ -140,7 +146,10 @@ fn options(request: &Request, errors: &[FieldError], under: &str) -> Markup {
         let pointer = format!("{under}/{name}");
         // The whole of a webhook is its address here.
         let is_of = |at: &str| at == pointer || (name == "webhook" && at.starts_with(&pointer));
-        errors.iter().find(|error| error.pointer.as_deref().is_some_and(is_of)).map(|error| error.detail.as_str())
+        errors
+            .iter()
+            .find(|error| error.pointer.as_deref().is_some_and(is_of))
+            .map(|error| error.detail.as_str())
     };
     html! {
         details open[OPTIONS.iter().any(|(name, ..)| !request.option(name).is_empty() || wrong(name).is_some())] {

@@ -205,8 +205,14 @@ mod tests {
     fn what_was_looked_for_is_marked_in_its_colours() {
         let shown = |line, find| coloured(line, &Needle::new(find)).into_string();
         assert_eq!(shown("a Timeout, timeout", "TIMEOUT"), "a <mark>Timeout</mark>, <mark>timeout</mark>");
-        assert_eq!(shown("\x1b[31mno route\x1b[0m <b>", "route"), "<span class=\"c1\">no </span><mark class=\"c1\">route</mark> &lt;b&gt;");
-        assert_eq!(shown("\u{130}stanbul \u{c4}pfel", "\u{e4}PFEL"), "\u{130}stanbul <mark>\u{c4}pfel</mark>");
+        assert_eq!(
+            shown("\x1b[31mno route\x1b[0m <b>", "route"),
+            "<span class=\"c1\">no </span><mark class=\"c1\">route</mark> &lt;b&gt;"
+        );
+        assert_eq!(
+            shown("\u{130}stanbul \u{c4}pfel", "\u{e4}PFEL"),
+            "\u{130}stanbul <mark>\u{c4}pfel</mark>"
+        );
         assert_eq!(shown("\u{212a}elvin\0", "kel"), "<mark>\u{212a}el</mark>vin\u{2400}");
         assert_eq!(shown("plain", ""), "plain");
         let split = "\x1b[31mti\x1b[32mme";

@@ -74,9 +74,9 @@ fn shown(form: &ScheduleForm) -> Markup {
             (default_button("Store"))
             @if form.is_stored { input type="hidden" name="stored" value="1"; }
             h2 { "When" }
-            (field(problem, "name", html! { "Name" }, html! { input type="text" name="name" value=(form.name) readonly[form.is_stored] required maxlength="64" placeholder="nightly" autocomplete="off" spellcheck="false"; }))
-            (field(problem, "cron", html! { "Cron expression: minute, hour, day, month, weekday" }, html! { input.mono type="text" name="cron" value=(form.cron) required placeholder="30 2 * * *" autocomplete="off" spellcheck="false"; }))
-            (field(problem, "timezone", html! { "Time zone" }, html! { input type="text" name="timezone" value=(form.timezone) placeholder="Europe/Berlin" autocomplete="off" spellcheck="false"; }))
+            (field(problem, "name", &html! { "Name" }, &html! { input type="text" name="name" value=(form.name) readonly[form.is_stored] required maxlength="64" placeholder="nightly" autocomplete="off" spellcheck="false"; }))
+            (field(problem, "cron", &html! { "Cron expression: minute, hour, day, month, weekday" }, &html! { input.mono type="text" name="cron" value=(form.cron) required placeholder="30 2 * * *" autocomplete="off" spellcheck="false"; }))
+            (field(problem, "timezone", &html! { "Time zone" }, &html! { input type="text" name="timezone" value=(form.timezone) placeholder="Europe/Berlin" autocomplete="off" spellcheck="false"; }))
             label { span { "If runs were missed" } select name="missed" { @for option in options { option value=(option) selected[option == form.missed] { (missed_words(option)) } } } }
             label.check { span { "A run may start while another runs" } input type="checkbox" name="overlap" value="true" checked[form.overlap]; }
             h2 { "Task of each run" }
@@ -88,7 +88,7 @@ fn shown(form: &ScheduleForm) -> Markup {
 }
 
 /// A field, with what is wrong with it.
-fn field(problem: Option<&Problem>, name: &str, label: Markup, input: Markup) -> Markup {
+fn field(problem: Option<&Problem>, name: &str, label: &Markup, input: &Markup) -> Markup {
     let errors = problem.map(|problem| problem.errors.as_slice()).unwrap_or_default();
     let pointer = format!("/{name}");
     html! {
@@ -148,7 +148,10 @@ mod tests {
             assert!(html.contains(part), "{part}: {html}");
         }
         for pointer in ["/cron", "/task/timeout", "/task/input/depth"] {
-            assert!(html.contains(&format!("<p class=\"error\">wrong &lt;{pointer}&gt;</p>")), "{pointer}: {html}");
+            assert!(
+                html.contains(&format!("<p class=\"error\">wrong &lt;{pointer}&gt;</p>")),
+                "{pointer}: {html}"
+            );
         }
         assert!(!html.contains("\"><script>"));
         let reader = Site { rights: Rights { watch: true, ..Rights::default() }, ..Site::default() };
@@ -158,8 +161,16 @@ mod tests {
     #[test]
     fn the_name_of_one_that_is_there_is_fixed() {
         let site = Site { rights: Rights::ALL, ..Site::default() };
-        let form = ScheduleForm { name: "nightly".into(), is_stored: true, plugins: vec!["a".into()], ..ScheduleForm::default() };
+        let form = ScheduleForm {
+            name: "nightly".into(),
+            is_stored: true,
+            plugins: vec!["a".into()],
+            ..ScheduleForm::default()
+        };
         let html = edit(&site, &form).whole(&site);
-        assert!(html.contains("value=\"nightly\" readonly") && html.contains("Edit schedule nightly"), "{html}");
+        assert!(
+            html.contains("value=\"nightly\" readonly") && html.contains("Edit schedule nightly"),
+            "{html}"
+        );
     }
 }

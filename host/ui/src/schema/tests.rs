@@ -144,7 +144,10 @@ fn numbers_stay_as_they_were_written() {
 fn fields_stand_in_the_order_of_the_schema() {
     let form = lay_out(r#"{"type":"object","properties":{"url":{},"depth":{},"after":{}}}"#, None);
     let FieldKind::Group(fields) = form.kind else { panic!("a group") };
-    assert_eq!(fields.iter().map(|field| field.label.as_str()).collect::<Vec<_>>(), ["url", "depth", "after"]);
+    assert_eq!(
+        fields.iter().map(|field| field.label.as_str()).collect::<Vec<_>>(),
+        ["url", "depth", "after"]
+    );
 }
 
 #[test]
@@ -164,9 +167,11 @@ fn fields_that_are_empty_are_left_out() {
 
 #[test]
 fn a_value_that_is_there_gets_no_defaults() {
-    let schema =
-        json!({"type": "object", "properties": {"a": {"type": "integer", "default": 1}, "b": {"type": "string"}}});
-    assert_eq!(read_pairs(&schema, &pairs(&laid_out(&schema, None))).expect("JSON").as_deref(), Some(r#"{"a":1}"#));
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer", "default": 1}, "b": {"type": "string"}}});
+    assert_eq!(
+        read_pairs(&schema, &pairs(&laid_out(&schema, None))).expect("JSON").as_deref(),
+        Some(r#"{"a":1}"#)
+    );
     assert_eq!(through(&schema, r#"{"b":"x"}"#), r#"{"b":"x"}"#);
 }
 
@@ -229,7 +234,10 @@ fn times_are_entered_without_a_zone_and_sent_in_utc() {
     let schema = json!({"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}});
     let form = laid_out(&schema, Some(r#"{"at":"2026-11-30T10:00:00Z"}"#));
     let html = show(&form, "/input", &[]).into_string();
-    assert!(html.contains("type=\"datetime-local\"") && html.contains("value=\"2026-11-30T10:00:00\""), "{html}");
+    assert!(
+        html.contains("type=\"datetime-local\"") && html.contains("value=\"2026-11-30T10:00:00\""),
+        "{html}"
+    );
     for (entered, sent) in [
         ("2026-11-30T10:00", "2026-11-30T10:00:00Z"),
         ("2026-11-30T10:00:07", "2026-11-30T10:00:07Z"),
@@ -243,14 +251,19 @@ fn times_are_entered_without_a_zone_and_sent_in_utc() {
 
 #[test]
 fn a_format_has_an_input_of_its_own_where_a_browser_may_check_it() {
-    let schema = |format| json!({"type": "object", "properties": {"x": {"type": "string", "format": format}}});
+    let schema =
+        |format| json!({"type": "object", "properties": {"x": {"type": "string", "format": format}}});
     for (format, kind) in [("date", "date"), ("email", "email"), ("uri", "url"), ("hostname", "text")] {
         let html = show(&laid_out(&schema(format), None), "", &[]).into_string();
         assert!(html.contains(&format!("type=\"{kind}\"")), "{format}: {html}");
     }
     let hidden = json!({"anyOf": [schema("email"), schema("date")]});
     let html = show(&laid_out(&hidden, None), "", &[]).into_string();
-    assert!(html.contains("inputmode=\"email\"") && !html.contains("type=\"email\"") && !html.contains("type=\"date\""));
+    assert!(
+        html.contains("inputmode=\"email\"")
+            && !html.contains("type=\"email\"")
+            && !html.contains("type=\"date\"")
+    );
 }
 
 #[test]

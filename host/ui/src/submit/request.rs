@@ -161,12 +161,14 @@ impl Request {
         let input = self.input.trim();
         if !input.is_empty() {
             let raw = serde_json::from_str::<&RawValue>(input);
-            let raw = raw.map_err(|wrong| error("/input", format!("the input is not valid JSON: {wrong}")))?;
+            let raw =
+                raw.map_err(|wrong| error("/input", format!("the input is not valid JSON: {wrong}")))?;
             members.push(("input".to_owned(), raw.get().to_owned()));
         }
         for (_, entered) in more {
             let Some(rest) = json::members(entered) else {
-                let detail = "the other keys must be a JSON object such as {\"backoff\": {\"first\": \"1s\"}}";
+                let detail =
+                    "the other keys must be a JSON object such as {\"backoff\": {\"first\": \"1s\"}}";
                 return Err(error("/more", detail.to_owned()));
             };
             for (name, value) in rest {
@@ -198,7 +200,8 @@ fn field(name: &str, value: &str) -> Option<String> {
     match name {
         "tags" => {
             let tags: Vec<String> = serde_json::from_str(value).ok()?;
-            let is_plain = |tag: &String| !tag.is_empty() && tag.trim() == tag && !tag.contains([',', '\n', '\r', '\0']);
+            let is_plain =
+                |tag: &String| !tag.is_empty() && tag.trim() == tag && !tag.contains([',', '\n', '\r', '\0']);
             (!tags.is_empty() && tags.iter().all(is_plain)).then(|| tags.join(", "))
         }
         "webhook" => match json::members(value)?.as_slice() {
@@ -259,7 +262,10 @@ mod tests {
         for text in ["{", "[]", "{\"timeout\":\"2s\"}", "{\"plugin\":\"x\"}"] {
             assert_eq!(pointer(with(MORE, text)).as_deref(), Some("/more"), "{text}");
         }
-        assert_eq!(pointer(Request { input: "{".to_owned(), ..Request::default() }).as_deref(), Some("/input"));
+        assert_eq!(
+            pointer(Request { input: "{".to_owned(), ..Request::default() }).as_deref(),
+            Some("/input")
+        );
         let request = with("priority", "high").to_json().expect("JSON");
         assert_eq!(request, r#"{"plugin":"fetch","timeout":"1s","priority":"high"}"#);
     }
@@ -268,14 +274,16 @@ mod tests {
         "how":{"oneOf":[{"title":"A","type":"string"},{"title":"B","type":"integer"}]}}}"#;
 
     fn sent_form<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let all = [("laid-out", "fetch"), ("shown", "form"), ("/url", ""), ("/depth", "2"), ("pick:/how", "")];
+        let all =
+            [("laid-out", "fetch"), ("shown", "form"), ("/url", ""), ("/depth", "2"), ("pick:/how", "")];
         let all = all.into_iter().filter(|(name, _)| !more.iter().any(|(other, _)| other == name));
         all.chain(more.iter().copied()).collect()
     }
 
     #[test]
     fn switching_views_loses_nothing() {
-        let pairs = sent_form(&[("/url", "x"), ("/how|0", "not chosen"), ("/how|1", "7"), ("pick:/how", "1")]);
+        let pairs =
+            sent_form(&[("/url", "x"), ("/how|0", "not chosen"), ("/how|1", "7"), ("pick:/how", "1")]);
         let (mut request, read) = Request::of_form(&pairs, Some(SCHEMA.to_owned()));
         read.expect("JSON");
         assert_eq!(request.input, r#"{"url":"x","depth":2,"how":7}"#);
@@ -283,7 +291,8 @@ mod tests {
         assert!(request.form().is_none());
         let (kept, was) = request.kept().cloned().expect("kept");
         let back = |input: &str| {
-            let pairs = [("laid-out", "fetch"), ("shown", "json"), ("input", input), ("kept", &kept), ("was", &was)];
+            let pairs =
+                [("laid-out", "fetch"), ("shown", "json"), ("input", input), ("kept", &kept), ("was", &was)];
             let (mut request, _) = Request::of_form(&pairs, Some(SCHEMA.to_owned()));
             request.show_as(false);
             sent(&request.form().expect("a form"))

@@ -302,8 +302,13 @@ fn a_log_shows_the_lines_that_were_chosen_and_marks_what_was_found() {
     let (seqs, lines, filter) = chosen(find("GOT"));
     assert_eq!(seqs, [2, 3]);
     let html = shown(&task(), &Tab::Log(LogTail { lines, found: 2, stored: 4, last: 4, filter }));
-    assert!(html.contains("2 of 4 lines") && html.contains("err  <mark>got</mark> 200 &lt;b&gt;\n"), "{html}");
-    assert!(html.contains("<mark>got</mark> <span class=\"c1\">503</span>") && html.contains("data-last=\"4\""));
+    assert!(
+        html.contains("2 of 4 lines") && html.contains("err  <mark>got</mark> 200 &lt;b&gt;\n"),
+        "{html}"
+    );
+    assert!(
+        html.contains("<mark>got</mark> <span class=\"c1\">503</span>") && html.contains("data-last=\"4\"")
+    );
     let (_, lines, filter) = chosen(find(HOSTILE));
     let html = shown(&task(), &Tab::Log(LogTail { lines, stored: 4, filter, ..LogTail::default() }));
     assert!(html.contains("No line is like that.") && !html.contains("<script>alert"));
