@@ -13,7 +13,6 @@ mod doing;
 mod find;
 mod form;
 mod live;
-mod multipart;
 mod overview;
 mod page;
 mod plugins;

@@ -45,7 +45,7 @@ pub use engine::capacity::{SlotCapacity, slot_capacity};
 pub use engine::memory_reset::MemoryReset;
 pub use engine::pool::guests_bytes_max;
 pub use error::RuntimeError;
-pub use files::regular_file::{read_bounded, read_file, read_text};
+pub use files::regular_file::{open as open_file, read_bounded, read_file, read_text};
 pub use folders::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 pub use folders::rule::{DirRule, ScratchRule};
 pub use http::roots::connector;

@@ -4,6 +4,7 @@
 
 mod address;
 mod events;
+mod form;
 mod header;
 mod key;
 mod key_list;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -28,6 +29,7 @@ use wasmill_runtime::connector;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::events::Events;
+pub(crate) use self::form::Form;
 pub(crate) use self::key::given_key;
 pub(crate) use self::key_list::{forget as forget_key, store as store_key};
 pub(crate) use self::views::{
@@ -60,6 +62,8 @@ pub(crate) struct ClientRequest<'a> {
     pub(crate) path: &'a str,
     /// Content type and body.
     pub(crate) body: Option<(&'static str, Bytes)>,
+    /// A form in place of the body.
+    pub(crate) form: Option<Form>,
     /// Further headers.
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Time limit for the response.
@@ -69,7 +73,7 @@ pub(crate) struct ClientRequest<'a> {
 impl<'a> ClientRequest<'a> {
     /// A request without a body and with the default time limit.
     pub(crate) fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, body: None, headers: Vec::new(), timeout: REQUEST_TIMEOUT }
+        Self { method, path, body: None, form: None, headers: Vec::new(), timeout: REQUEST_TIMEOUT }
     }
 }
 
@@ -200,7 +204,7 @@ impl Client {
 
     /// Sends a request and returns the head of the response; the body is streamed.
     pub(crate) async fn open(&self, request: ClientRequest<'_>) -> Result<Response<Incoming>> {
-        let ClientRequest { method, path, body, headers, timeout } = request;
+        let ClientRequest { method, path, body, form, headers, timeout } = request;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address.prefix))
@@ -208,12 +212,18 @@ impl Client {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let (kind, body) = body.unzip();
+        let (kind, body) = match form {
+            Some(form) => (Some(form.content_type()), Either::Left(form)),
+            None => {
+                let (kind, body) = body.unzip();
+                (kind.map(str::to_owned), Either::Right(Full::new(body.unwrap_or_default())))
+            }
+        };
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind);
         }
         let mut request = request
-            .body(Full::new(body.unwrap_or_default()))
+            .body(body)
             .map_err(|error| cli_error(Exit::Usage, format!("invalid request for {path}: {error}")))?;
         for name in self.headers.keys() {
             request.headers_mut().remove(name);

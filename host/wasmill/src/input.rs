@@ -16,7 +16,7 @@ use crate::cli::run::InputArgs;
 use crate::exit::{Exit, cli_error, read_error};
 
 /// Maximum size of an input: the largest body that a server can be configured for.
-pub(crate) const BYTES_MAX: u64 = 256 << 20;
+const BYTES_MAX: u64 = 256 << 20;
 
 impl InputArgs {
     /// Returns the JSON text of the input, if any.

@@ -1,5 +1,7 @@
 //! Files of tasks: those that come with a request, and those that a run leaves. Nothing is left behind.
 
+mod forms;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -407,15 +409,18 @@ async fn the_command_line_sends_lists_and_gets_files() {
         assert_eq!(output.code, 0, "{args:?}: {}", output.err);
         output.out
     };
-    let submit =
-        ["submit", "program", "--file", "top.v", "--file", "lib/a.json=top.v", "--wait", "--quiet", "--json"];
+    // More than a body may have.
+    fs::write(folder.path().join("large"), vec![7; 3 << 20]).expect("written");
+    let files = ["--file", "top.v", "--file", "lib/a.json=top.v", "--file", "large"];
+    let submit = [&["submit", "program"], &files[..], &["--wait", "--quiet", "--json"]].concat();
     let task: Value = serde_json::from_str(&run(&submit)).expect("JSON");
     let id = task["id"].as_str().expect("an id");
     let list = run(&["files", id]);
     let lines: Vec<Vec<_>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines.len(), 2, "{list}");
-    assert_eq!(lines[0][..2], ["input", "lib/a.json"], "{list}");
-    assert_eq!(lines[1][..2], ["input", "top.v"], "{list}");
+    assert_eq!(lines.len(), 3, "{list}");
+    assert_eq!(lines[0][..4], ["input", "large", "3.0", "MiB"], "{list}");
+    assert_eq!(lines[1][..2], ["input", "lib/a.json"], "{list}");
+    assert_eq!(lines[2][..2], ["input", "top.v"], "{list}");
     run(&["files", "get", id, "lib/a.json", "-o", "got"]);
     assert_eq!(fs::read(folder.path().join("got")).expect("readable"), b"\xffmodule");
     let missing = wasmill(folder.path(), &["files", "get", id, "nothing", "-o", "none", "--server", &url]);

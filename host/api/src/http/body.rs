@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::http::body_budget::{BodyBudget, overloaded};
+use crate::http::body_budget::{BodyBudget, Reservation, overloaded};
 use crate::problem::Problem;
 use crate::problem::field_errors::{FieldError, truncated_quote};
 use crate::problem::kind;
@@ -165,15 +165,14 @@ pub(crate) async fn read_upload(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, String), Problem> {
-    let boundary = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(boundary);
-    let boundary = boundary.ok_or_else(not_a_form)?;
+    let boundary = boundary(headers).ok_or_else(not_a_form)?;
     let max = BodyMax { bytes: UPLOAD_MAX.bytes + FORM_BYTES, ..UPLOAD_MAX };
     Ok((read(config, headers, body, max, UPLOAD_TIMEOUT).await?, boundary))
 }
 
-/// Returns the boundary of a form with a file (RFC 2046, section 5.1.1).
-fn boundary(content_type: &str) -> Option<String> {
-    let (kind, parameters) = content_type.split_once(';')?;
+/// Returns the boundary of a form with files (RFC 2046, section 5.1.1); `None` if the body is none.
+pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
+    let (kind, parameters) = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
@@ -204,17 +203,13 @@ async fn read(
     max: BodyMax,
     time_max: Duration,
 ) -> Result<Bytes, Problem> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(encoded_body(&String::from_utf8_lossy(encoding.as_bytes())));
-    }
+    check_encoding(headers)?;
     // Checked before the first read, so a client waiting for `100 Continue` never sends the body.
     if body.size_hint().lower() > max.bytes as u64 {
-        return Err(body_too_large(max));
+        return Err(too_large(max));
     }
     let reading = read_frames(config, body, max);
-    timeout(time_max, reading).await.unwrap_or_else(|_| Err(body_too_slow()))
+    timeout(time_max, reading).await.unwrap_or_else(|_| Err(too_slow()))
 }
 
 /// How long a client may still take to send the next bytes of a body.
@@ -237,6 +232,28 @@ impl Pace {
     }
 }
 
+/// Refuses a compressed body.
+pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(encoded_body(&String::from_utf8_lossy(encoding.as_bytes())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns a reservation of these bytes.
+pub(super) async fn reserve(config: &BodyConfig, bytes: u64) -> Result<Reservation, Problem> {
+    let mut reservation = config.budget.reserve();
+    grow(&mut reservation, bytes).await?;
+    Ok(reservation)
+}
+
+/// Counts more bytes; waits a moment for others.
+pub(super) async fn grow(reservation: &mut Reservation, bytes: u64) -> Result<(), Problem> {
+    timeout(BUDGET_TIMEOUT, reservation.grow(bytes)).await.map_err(|_| overloaded())
+}
+
 async fn read_frames(config: &BodyConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
     let mut reservation = config.budget.reserve();
     let expected = body.size_hint().lower();
@@ -244,12 +261,11 @@ async fn read_frames(config: &BodyConfig, mut body: Body, max: BodyMax) -> Resul
     let mut pace = Pace::new(Instant::now());
     while let Some(frame) = timeout_at(pace.ends, body.frame()).await.map_err(|_| body_below_floor())? {
         let arrived = Instant::now();
-        let Ok(data) = frame.map_err(|_| unreadable_body())?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| unreadable())?.into_data() else { continue };
         if first.len() + joined.len() + data.len() > max.bytes {
-            return Err(body_too_large(max));
+            return Err(too_large(max));
         }
-        let granted = reservation.grow(data.len() as u64);
-        timeout(BUDGET_TIMEOUT, granted).await.map_err(|_| overloaded())?;
+        grow(&mut reservation, data.len() as u64).await?;
         pace.note(data.len(), arrived, Instant::now());
         // Most bodies arrive in one frame, which needs no copy.
         if first.is_empty() && joined.is_empty() {
@@ -284,7 +300,7 @@ fn encoded_body(encoding: &str) -> Problem {
     Problem::of(kind::ENCODED_BODY, detail)
 }
 
-fn unreadable_body() -> Problem {
+pub(super) fn unreadable() -> Problem {
     let detail = "the connection failed before the whole body had arrived";
     Problem::of(kind::UNREADABLE_BODY, detail)
 }
@@ -295,7 +311,7 @@ fn body_not_allowed() -> Problem {
     Problem::invalid_request(FieldError::body(detail))
 }
 
-fn body_too_large(max: BodyMax) -> Problem {
+pub(super) fn too_large(max: BodyMax) -> Problem {
     let BodyMax { bytes, setting } = max;
     let setting =
         setting.map(|name| format!("; raise the setting `{name}` to allow more")).unwrap_or_default();
@@ -303,7 +319,7 @@ fn body_too_large(max: BodyMax) -> Problem {
     Problem::of(kind::BODY_TOO_LARGE, detail)
 }
 
-fn body_too_slow() -> Problem {
+pub(super) fn too_slow() -> Problem {
     let detail = "the body did not arrive within the time limit";
     Problem::of(kind::BODY_TOO_SLOW, detail)
 }

@@ -72,6 +72,8 @@ struct Body {
     description: &'static str,
     schema: SchemaOf,
     examples: Vec<(&'static str, Value)>,
+    /// A form with files that says the same.
+    form: Option<SchemaOf>,
 }
 
 impl Operation {
@@ -100,7 +102,7 @@ impl Operation {
     pub(crate) fn form(path: &'static str) -> Self {
         let schema: SchemaOf = |_| json_schema!({"type": "object"});
         let media_types = &["application/x-www-form-urlencoded"];
-        let body = Body { media_types, required: true, description: "", schema, examples: Vec::new() };
+        let body = Body { media_types, required: true, description: "", schema, examples: Vec::new(), form: None };
         Self { is_page: true, body: Some(body), ..Self::post(path, "", "") }
     }
 
@@ -194,7 +196,15 @@ impl Operation {
     ) -> Self {
         let schema = SchemaGenerator::subschema_for::<T>;
         let media_types = &["application/json"];
-        self.body = Some(Body { media_types, required: false, description, schema, examples });
+        self.body = Some(Body { media_types, required: false, description, schema, examples, form: None });
+        self
+    }
+
+    /// Allows a form with files in place of JSON.
+    pub(crate) fn or_form<T: JsonSchema>(mut self) -> Self {
+        if let Some(body) = &mut self.body {
+            body.form = Some(SchemaGenerator::subschema_for::<T>);
+        }
         self
     }
 
@@ -210,7 +220,7 @@ impl Operation {
     pub(crate) fn form_body<T: JsonSchema>(mut self, description: &'static str) -> Self {
         let media_types = &["application/x-www-form-urlencoded"];
         let schema = SchemaGenerator::subschema_for::<T>;
-        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new() });
+        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new(), form: None });
         self
     }
 
@@ -218,7 +228,7 @@ impl Operation {
     pub(crate) fn wasm_body(mut self, description: &'static str) -> Self {
         let media_types = &["application/wasm", "application/octet-stream"];
         let schema: SchemaOf = |_| json_schema!({"type": "string", "format": "binary"});
-        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new() });
+        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new(), form: None });
         self
     }
 
@@ -314,7 +324,10 @@ impl Body {
             content["examples"] = Value::Object(named.collect());
         }
         let contents = self.media_types.iter().map(|name| ((*name).to_owned(), content.clone()));
-        let contents: Map<_, _> = contents.collect();
+        let mut contents: Map<_, _> = contents.collect();
+        if let Some(form) = self.form {
+            contents.insert("multipart/form-data".to_owned(), json!({"schema": form(schemas)}));
+        }
         json!({"description": self.description, "required": self.required, "content": contents})
     }
 }

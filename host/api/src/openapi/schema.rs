@@ -65,6 +65,10 @@ inline!(
     json_schema!({"type": "string", "contentEncoding": "base64", "pattern": BASE64_PATTERN})
 );
 
+/// Bytes as they are.
+pub(crate) struct BinarySchema;
+inline!(BinarySchema, json_schema!({"type": "string", "format": "binary"}));
+
 /// A SHA-256 in hexadecimal.
 pub(crate) struct DigestSchema;
 inline!(DigestSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));

@@ -225,7 +225,7 @@ fn respond(submitted: &Submitted, is_ndjson: IsNdjson) -> Result<Response, Probl
 pub(crate) fn spec() -> Operation {
     let answered = ResponseSpec::json::<Vec<TaskCreated>>(
         "All tasks are stored. A task whose unique key is taken is replaced by the task that holds the key.",
-        json!([submit::created_example()]),
+        json!([TaskCreated::example()]),
     );
     let operation = Operation::post("/task/batch", "submitTasks", "Submit many tasks atomically");
     trace::add_headers(idempotency_key::add_header(operation))

@@ -1,7 +1,8 @@
-//! Files of tasks: as a request gives them, on their way to the store, and as clients get them.
+//! Files of tasks: as a request or a form gives them, on their way to the store, and as clients get them.
 
 pub(crate) mod get;
 pub(crate) mod given;
 pub(crate) mod list;
 mod range;
 pub(crate) mod stage;
+pub(crate) mod upload;

@@ -96,9 +96,9 @@ pub(crate) async fn prepare_retry(
         }
         Err(why) => errors.push(FieldError::body(why.to_string())),
     }
+    let (count, bytes) = (task.files.len() as u64, task.files.iter().map(|file| file.content.bytes).sum());
     if let Some(config) = api.runtime.plugin_config(&task.plugin)
-        && let Err(why) =
-            given::check_room(&config, task.files.iter().map(|file| (&file.name, file.content.bytes)))
+        && let Err(why) = given::check_room(&config, count, bytes)
     {
         errors.push(FieldError::body(why));
     }

@@ -1,27 +1,23 @@
 //! `POST /task`: validates and stores a task, then responds 201; with `?wait=30s` only once the task has
 //! finished, with its whole record.
 
-use std::time::Duration;
-
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::json;
 use wasmill_access::Identity;
-use wasmill_model::{
-    ATTEMPTS_MAX, InvalidPluginName, NewTask, PluginName, Reach, TaskId, Timestamp, parse_duration,
-};
+use wasmill_model::{InvalidPluginName, NewTask, PluginName, Reach, TaskId, Timestamp};
 use wasmill_runtime::{InputBudget, NotReadyError, Violation};
-use wasmill_store::Submitted;
+use wasmill_store::{IdempotencyKey, Submitted};
 
 use crate::http::authorize::Sender;
-use crate::http::body::read_json;
-use crate::http::fields::{Fields, duration_error, text, whole_number};
+use crate::http::body::{boundary, read_json};
+use crate::http::fields::{Fields, text};
 use crate::http::idempotency_key;
 use crate::http::params::Params;
 use crate::http::trace::{self, Caller};
@@ -31,7 +27,8 @@ use crate::problem::field_errors::{FieldError, FieldErrors};
 use crate::problem::kind;
 use crate::state::Api;
 use crate::task::files::given::{self, GivenFile};
-use crate::task::files::stage;
+use crate::task::files::stage::{self, StagedFiles};
+use crate::task::files::upload::{self, TaskForm, Uploaded};
 use crate::task::lookup;
 use crate::task::request::backoff::backoff;
 use crate::task::request::options::{self, Options};
@@ -72,27 +69,82 @@ pub(crate) async fn submit(
     body: Body,
 ) -> Result<Response, Problem> {
     let wait_params = WaitParams::read(&params, &headers)?;
-    let bytes = read_json(&api.config.body, &headers, body).await?;
-    let now = api.clock.now();
-    let request = idempotency_key::read(&headers, &sender, "task", &bytes)?;
-    if let Some(request) = &request
-        && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
-    {
-        return respond_after(&api, &submitted, wait_params, &sender).await;
-    }
-    if api.scheduler.is_draining() {
-        return Err(Problem::draining());
-    }
-    let sending = sender.clone();
-    let run_check = run_check(&api, move |api, budget| check(api, &sending, &bytes, now, budget)).await?;
-    let CheckedTask { task, files } = run_check?;
-    let mut tasks = vec![NewTask { trace: caller, ..sender.signed(task) }];
-    lookup::check_dependencies(&api, &sender, &tasks, |_, place| format!("/depends_on/{place}")).await?;
-    // Kept until the task refers to them.
-    let _staged = stage::stage(&api, &mut tasks, vec![files]).await?;
-    let submitted = api.store.submit(tasks, request.map(|request| (request, now))).await?;
+    let received = match boundary(&headers) {
+        Some(boundary) => receive_form(&api, &sender, &headers, body, &boundary).await?,
+        None => receive(&api, &sender, &headers, body).await?,
+    };
+    let Request { task, staged: _staged, key } = match received {
+        Received::New(request) => *request,
+        Received::Known(submitted) => return respond_after(&api, &submitted, wait_params, &sender).await,
+    };
+    let task = NewTask { trace: caller, ..sender.signed(task) };
+    let submitted = api.store.submit(vec![task], key).await?;
     api.scheduler.wake();
     respond_after(&api, &submitted, wait_params, &sender).await
+}
+
+/// A request that has been read.
+enum Received {
+    New(Box<Request>),
+    /// A repetition of one that was stored.
+    Known(Submitted),
+}
+
+/// A new task; its files are stored.
+struct Request {
+    task: NewTask,
+    /// Kept until the task refers to them.
+    staged: StagedFiles,
+    key: Option<(IdempotencyKey, Timestamp)>,
+}
+
+/// Reads a request as JSON.
+async fn receive(
+    api: &Api,
+    sender: &Identity,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Received, Problem> {
+    let bytes = read_json(&api.config.body, headers, body).await?;
+    let now = api.clock.now();
+    let key = idempotency_key::read(headers, sender, "task", &bytes)?;
+    if let Some(key) = &key
+        && let Some(submitted) = api.store.find_submitted(key.clone(), now).await?
+    {
+        return Ok(Received::Known(submitted));
+    }
+    let CheckedTask { task, files } = check(api, sender, bytes, now).await?;
+    let mut tasks = [task];
+    let staged = stage::stage(api, &mut tasks, vec![files]).await?;
+    let [task] = tasks;
+    Ok(Received::New(Box::new(Request { task, staged, key: key.map(|key| (key, now)) })))
+}
+
+/// Reads a request as a form with files.
+async fn receive_form(
+    api: &Api,
+    sender: &Identity,
+    headers: &HeaderMap,
+    body: Body,
+    boundary: &str,
+) -> Result<Received, Problem> {
+    let check = async |bytes| {
+        let CheckedTask { task, files } = check(api, sender, bytes, api.clock.now()).await?;
+        if files.is_empty() {
+            return Ok(task);
+        }
+        let detail = "files of a form are in parts named 'files', and not in the task";
+        Err(Problem::invalid_request(FieldError::field("files", detail)))
+    };
+    let Uploaded { task, staged, request } = upload::read(api, headers, body, boundary, check).await?;
+    let now = task.created_at;
+    let key = idempotency_key::read(headers, sender, "task with files", &request)?;
+    if let Some(key) = &key
+        && let Some(submitted) = api.store.find_submitted(key.clone(), now).await?
+    {
+        return Ok(Received::Known(submitted));
+    }
+    Ok(Received::New(Box::new(Request { task, staged, key: key.map(|key| (key, now)) })))
 }
 
 /// Responds after the requested wait.
@@ -199,21 +251,29 @@ impl Refusal {
     }
 }
 
-/// Parses and validates the body.
-fn check(
+/// Parses and validates the body, unless the server is draining.
+async fn check(
     api: &Api,
     sender: &Identity,
-    bytes: &[u8],
+    bytes: Bytes,
     now: Timestamp,
-    budget: &mut InputBudget,
 ) -> Result<CheckedTask, Problem> {
-    let run_check = if bytes.is_empty() {
-        check_fields(api, sender, Fields::empty(&FIELDS), now, None, budget)
-    } else {
-        let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
-        check_one(api, sender, body, now, None, budget)
+    if api.scheduler.is_draining() {
+        return Err(Problem::draining());
+    }
+    let sending = sender.clone();
+    let check = move |api: &Api, budget: &mut InputBudget| {
+        if bytes.is_empty() {
+            return check_fields(api, &sending, Fields::empty(&FIELDS), now, None, budget)
+                .map_err(Refusal::into_problem);
+        }
+        let body = serde_json::from_slice(&bytes).map_err(|error| Problem::invalid_json(&error))?;
+        check_one(api, &sending, body, now, None, budget).map_err(Refusal::into_problem)
     };
-    run_check.map_err(Refusal::into_problem)
+    let checked = run_check(api, check).await??;
+    let pointer = |_, place| format!("/depends_on/{place}");
+    lookup::check_dependencies(api, sender, std::slice::from_ref(&checked.task), pointer).await?;
+    Ok(checked)
 }
 
 /// Validates one request of this sender, within its reach; in a batch, `earlier` holds the ids of the preceding tasks.
@@ -265,8 +325,9 @@ fn check_fields(
     let files = given::read(take("files"), config.as_deref(), &mut errors);
     let retry = config.as_ref().map(|config| config.retry).unwrap_or_default();
     let default_timeout = config.as_ref().map_or(api.config.timeout, |config| config.limits.timeout);
-    let timeout = timeout(api, take("timeout"), default_timeout, &mut errors);
-    let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut errors);
+    let timeout = options::timeout(take("timeout"), api.config.timeout_max, default_timeout, &mut errors);
+    let attempts_max =
+        options::attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut errors);
     let backoff = backoff(take("backoff"), &mut errors).or(retry.backoff);
     let Options { run_at, is_delayed, priority, tags, unique, dependencies, webhook, group } =
         options::take(&mut fields, now, earlier, &mut errors).within(
@@ -337,38 +398,6 @@ pub(crate) fn check_input(
     errors.extend(violations.into_iter().map(error));
 }
 
-/// Parses the timeout. It may exceed the plugin's, which is only a default, but not the host's maximum.
-fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, errors: &mut FieldErrors) -> Duration {
-    let Some(value) = value else { return default };
-    let max = api.config.timeout_max;
-    let parsed = text(value)
-        .and_then(|text| parse_duration(&text).ok())
-        .filter(|timeout| *timeout >= Duration::from_millis(1) && *timeout <= max);
-    parsed.unwrap_or_else(|| {
-        let max = humantime::format_duration(max);
-        let detail = format!("timeout must be a duration such as \"30s\", from 1ms to {max}");
-        errors.push(FieldError::field("timeout", duration_error(detail, text(value).as_deref())));
-        default
-    })
-}
-
-fn attempts_max(value: Option<&RawValue>, default: u32, errors: &mut FieldErrors) -> u32 {
-    let Some(value) = value else { return default };
-    let attempts = whole_number(value).and_then(|attempts| u32::try_from(attempts).ok());
-    attempts.filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts)).unwrap_or_else(|| {
-        let detail = format!("max_attempts must be an integer from 1 to {ATTEMPTS_MAX}");
-        errors.push(FieldError::field("max_attempts", detail));
-        default
-    })
-}
-
-pub(crate) fn created_example() -> Value {
-    json!({
-        "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
-        "duration": 0,
-    })
-}
-
 /// Specifies the response with a new task.
 pub(crate) fn stored() -> ResponseSpec {
     created_spec("The task is stored.")
@@ -380,7 +409,7 @@ pub(crate) fn held() -> ResponseSpec {
 }
 
 fn created_spec(description: &'static str) -> ResponseSpec {
-    ResponseSpec::json::<SubmitResponse>(description, created_example())
+    ResponseSpec::json::<SubmitResponse>(description, TaskCreated::example())
         .header("Location", "Path of the task.", "^/task/[0-9a-f-]{36}$")
         .id_leads_to(&["getTask", "getTaskStatus", "getTaskResult", "cancelTask", "deleteTask"])
 }
@@ -394,9 +423,11 @@ pub(crate) fn spec() -> Operation {
     trace::add_headers(idempotency_key::add_header(operation))
         .detail(
             "Without a body the default plugin runs. The task is on disk before the response. With a wait, \
-             the response is the whole task.",
+             the response is the whole task. As a form, the request is the part `task`, and each part `files` \
+             is a file whose file name is its name in the task; files of a form may be larger than memory.",
         )
         .json_body::<TaskRequest>("The task request.", vec![("task", task), ("default", json!({}))])
+        .or_form::<TaskForm>()
         .responds(201, wait::add_applied_header(idempotency_key::add_replayed_header(stored())))
         .responds(200, wait::add_applied_header(idempotency_key::add_replayed_header(held())))
         .problems(&kind::JSON_BODY)

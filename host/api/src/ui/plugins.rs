@@ -8,10 +8,10 @@ use wasmill_ui::record::History;
 
 use crate::http::body::read_upload;
 use crate::http::browser::redirect;
+use crate::http::multipart;
 use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::problem::field_errors::FieldError;
-use crate::ui::multipart;
 use crate::ui::page::{View, html, spec as page_spec};
 use crate::ui::problem::shown;
 use crate::ui::rest::{Sent, encoded, read};

@@ -34,6 +34,14 @@ impl TaskCreated {
         let SubmittedTask { id, created_at, holder } = *task;
         Self { id, created_at: Rfc3339(created_at), duration: holder.map_or(0, |ran| ran.as_secs()) }
     }
+
+    /// Example for the OpenAPI document.
+    pub(crate) fn example() -> Value {
+        json!({
+            "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
+            "duration": 0,
+        })
+    }
 }
 
 /// A task without its input and log.

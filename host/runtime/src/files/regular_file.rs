@@ -15,7 +15,11 @@ use crate::error::format;
 pub(crate) const DANGLING: &str = "it is a link that leads nowhere";
 
 /// Opens a regular file. Opening a pipe would block, and opening a device can have side effects.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+///
+/// Fails if it is not a regular file.
+pub fn open(path: &Path) -> io::Result<File> {
     let check = |metadata: &Metadata| {
         if metadata.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
     };

@@ -1,28 +1,30 @@
 //! `wasmill submit`: submits a task, and waits for it if requested.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use data_encoding::BASE64;
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_model::TaskId;
-use wasmill_runtime::read_file;
 
 use crate::cli::files::FileArg;
 use crate::cli::run::{SubmitArgs, TaskOptions};
 use crate::cli::server::WaitArgs;
-use crate::client::{Client, ClientRequest, ClientResponse, Task, block_on, trace_context};
+use crate::client::{
+    Client, ClientRequest, ClientResponse, Form, REQUEST_TIMEOUT, Task, block_on, trace_context,
+};
 use crate::commands::find::find_all;
 use crate::commands::follow::{self, FollowOptions};
 use crate::commands::query::Body;
 use crate::commands::{result, show};
-use crate::exit::{Exit, cli_error, read_error};
-use crate::input;
+use crate::exit::{Exit, cli_error};
 use crate::output::{data, note, out};
 use crate::terminal::style::Style;
+
+/// How many bytes of files have at least the time limit of a request.
+const PACE_BYTES: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 struct TaskCreated {
@@ -32,33 +34,38 @@ struct TaskCreated {
 /// Submits the task.
 pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     let input = args.input.read()?;
-    let files = read_files(&args.file)?;
     let client = Client::new(&args.server)?;
     block_on(async {
         let after = find_all(&client, &args.options.after).await?;
-        let body = body(args.plugin.as_deref(), input, &args.options, &after)?
-            .with("files", (!files.is_empty()).then_some(files));
+        let body = body(args.plugin.as_deref(), input, &args.options, &after)?.to_json();
+        let form = form(&args.file, &body.1)?;
+        let bytes = form.as_ref().map_or(0, Form::bytes);
         let key = args.options.idempotency_key.clone();
         let key = key.map(|key| ("Idempotency-Key", key));
         let headers = key.into_iter().chain(trace_context::headers()).collect();
-        let body = Some(body.to_json());
-        let request = ClientRequest { body, headers, ..ClientRequest::new(Method::POST, "/task") };
+        let timeout = REQUEST_TIMEOUT.saturating_mul(u32::try_from(1 + bytes / PACE_BYTES).unwrap_or(u32::MAX));
+        let body = Some(body);
+        let request =
+            ClientRequest { body, form, headers, timeout, ..ClientRequest::new(Method::POST, "/task") };
         let response = client.send(request).await?.error_for_status()?;
         report_created(&client, &response, args.wait).await
     })
 }
 
-/// Reads files to send, each as base64.
-fn read_files(files: &[FileArg]) -> Result<BTreeMap<String, String>> {
-    let mut read = BTreeMap::new();
+/// Returns the form of a task request with files; `None` without any.
+fn form(files: &[FileArg], task: &[u8]) -> Result<Option<Form>> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let (mut form, mut names) = (Form::new("task", task), BTreeSet::new());
     for FileArg { name, path } in files {
-        let bytes = read_file(path, input::BYTES_MAX).map_err(|error| read_error(path.display(), &error))?;
-        if read.insert(name.to_string(), BASE64.encode(&bytes)).is_some() {
+        form.add_file("files", name, path)?;
+        if !names.insert(name) {
             let message = format!("two files have the name {name}; give one of them another by NAME=PATH");
             return Err(cli_error(Exit::Usage, message));
         }
     }
-    Ok(read)
+    Ok(Some(form.end()))
 }
 
 /// Returns the body of a task request that depends on the tasks `after`.

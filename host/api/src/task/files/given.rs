@@ -45,7 +45,8 @@ pub(crate) fn read(
         }
     }
     if let Some(config) = config
-        && let Err(why) = check_room(config, files.iter().map(|file| (&file.name, file.bytes.len() as u64)))
+        && let Err(why) =
+            check_room(config, files.len() as u64, files.iter().map(|file| file.bytes.len() as u64).sum())
     {
         errors.push(FieldError::field("files", why));
     }
@@ -60,17 +61,7 @@ fn file(
     budget: &mut FileBudget,
 ) -> Result<GivenFile, String> {
     let shown = truncated_quote(name);
-    let name: FileName =
-        name.parse().map_err(|error| format!("'{shown}' cannot be the name of a file: {error}"))?;
-    for other in earlier {
-        if other.name == name {
-            return Err(format!("the file '{shown}' appears more than once"));
-        }
-        if other.name.is_folder_of(&name) || name.is_folder_of(&other.name) {
-            let other = truncated_quote(other.name.as_str());
-            return Err(format!("'{shown}' and '{other}' cannot both exist: one is a folder of the other"));
-        }
-    }
+    let name = file_name(name, earlier.iter().map(|file| &file.name))?;
     let text = string(value).ok_or_else(|| format!("the file '{shown}' must be a string of base64"))?;
     let bytes = BASE64.decode(text.as_bytes()).map_err(|error| {
         format!("the file '{shown}' must be base64 with padding (RFC 4648, section 4): {error}")
@@ -79,16 +70,37 @@ fn file(
     Ok(GivenFile { name, bytes })
 }
 
-/// Checks that the runs of a plugin have a folder for these files, and that they fit into it.
+/// Parses the name of a file beside others.
+///
+/// # Errors
+///
+/// Says why it cannot have this name.
+pub(crate) fn file_name<'a>(
+    name: &str,
+    earlier: impl IntoIterator<Item = &'a FileName>,
+) -> Result<FileName, String> {
+    let shown = truncated_quote(name);
+    let name: FileName =
+        name.parse().map_err(|error| format!("'{shown}' cannot be the name of a file: {error}"))?;
+    for other in earlier {
+        if *other == name {
+            return Err(format!("the file '{shown}' appears more than once"));
+        }
+        if other.is_folder_of(&name) || name.is_folder_of(other) {
+            let other = truncated_quote(other.as_str());
+            return Err(format!("'{shown}' and '{other}' cannot both exist: one is a folder of the other"));
+        }
+    }
+    Ok(name)
+}
+
+/// Checks that the runs of a plugin have a folder for so many files, and that they fit into it.
 ///
 /// # Errors
 ///
 /// Says what is missing.
-pub(crate) fn check_room<'a>(
-    config: &PluginConfig,
-    files: impl Iterator<Item = (&'a FileName, u64)> + Clone,
-) -> Result<(), String> {
-    if files.clone().next().is_none() {
+pub(crate) fn check_room(config: &PluginConfig, count: u64, bytes: u64) -> Result<(), String> {
+    if count == 0 {
         return Ok(());
     }
     let Some(rule) = &config.permissions.scratch else {
@@ -98,15 +110,13 @@ pub(crate) fn check_room<'a>(
                 .to_owned(),
         );
     };
-    let bytes: u64 = files.clone().map(|(_, bytes)| bytes).fold(0, u64::saturating_add);
     if bytes > rule.bytes_max {
-        let (size, bytes_max) = (bytes, rule.bytes_max);
+        let bytes_max = rule.bytes_max;
         return Err(format!(
-            "the files have {size} bytes, more than the scratch folder of the plugin holds, {bytes_max} (allow.scratch \
+            "the files have {bytes} bytes, more than the scratch folder of the plugin holds, {bytes_max} (allow.scratch \
              of its manifest)"
         ));
     }
-    let count = files.count() as u64;
     if count > rule.files_max {
         let files_max = rule.files_max;
         return Err(format!(

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use wasmill_access::Identity;
 use wasmill_model::{
-    GROUP_CHARS_MAX, Group, KEY_CHARS_MAX, KeySpace, NewDependencies, OnConflict, Priority, TAG_CHARS_MAX,
+    ATTEMPTS_MAX, GROUP_CHARS_MAX, Group, KEY_CHARS_MAX, KeySpace, NewDependencies, OnConflict, Priority, TAG_CHARS_MAX,
     TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey, Webhook, parse_duration,
 };
 
@@ -91,6 +91,36 @@ pub(crate) fn take(
         webhook: webhook::read(take("webhook"), errors),
         group: group(take("group"), errors),
     }
+}
+
+/// Parses the timeout. It may exceed the plugin's, which is only a default, but not the host's maximum.
+pub(crate) fn timeout(
+    value: Option<&RawValue>,
+    max: Duration,
+    default: Duration,
+    errors: &mut FieldErrors,
+) -> Duration {
+    let Some(value) = value else { return default };
+    let parsed = text(value)
+        .and_then(|text| parse_duration(&text).ok())
+        .filter(|timeout| *timeout >= Duration::from_millis(1) && *timeout <= max);
+    parsed.unwrap_or_else(|| {
+        let max = humantime::format_duration(max);
+        let detail = format!("timeout must be a duration such as \"30s\", from 1ms to {max}");
+        errors.push(FieldError::field("timeout", duration_error(detail, text(value).as_deref())));
+        default
+    })
+}
+
+/// Parses the maximum number of attempts.
+pub(crate) fn attempts_max(value: Option<&RawValue>, default: u32, errors: &mut FieldErrors) -> u32 {
+    let Some(value) = value else { return default };
+    let attempts = whole_number(value).and_then(|attempts| u32::try_from(attempts).ok());
+    attempts.filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts)).unwrap_or_else(|| {
+        let detail = format!("max_attempts must be an integer from 1 to {ATTEMPTS_MAX}");
+        errors.push(FieldError::field("max_attempts", detail));
+        default
+    })
 }
 
 fn run_at(
