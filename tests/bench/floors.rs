@@ -91,6 +91,7 @@ pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result
                 input: None,
                 host: Arc::clone(&host),
                 pass_results: false,
+                pass_files: false,
             };
             executor.block_on(runtime.run(run))?;
             runs += 1;

@@ -29,6 +29,8 @@ pub struct RunRequest {
     pub host: Arc<dyn RunHost>,
     /// Whether the run gets the [results of its dependencies](RunHost::dependency_results).
     pub pass_results: bool,
+    /// Whether files of its dependencies are among its [input files](RunHost::input_files).
+    pub pass_files: bool,
 }
 
 impl fmt::Debug for RunRequest {
@@ -160,16 +162,16 @@ pub trait RunHost: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// Returns true if files came with the task; cheap.
+    /// Returns true if the run may have input files; cheap.
     fn has_files(&self) -> bool {
         false
     }
 
-    /// Returns the files that came with the task.
+    /// Returns the files that came with the task, and then those of its dependencies that it gets. No two have one name.
     ///
     /// # Errors
     ///
-    /// Fails if they are not available; the run cannot continue.
+    /// Fails if they are not available, or cannot be together in a folder; the run cannot continue.
     fn input_files(&self) -> BoxFuture<'_, Result<Vec<TaskFile>, Failure>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }

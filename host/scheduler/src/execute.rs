@@ -54,11 +54,12 @@ impl Run {
             input,
             has_files,
             pass_results,
+            files_from,
             checkpoint,
         } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
         claim.log().keep(shared.config.log_bytes);
-        let files = TaskFiles::new(has_files);
+        let files = TaskFiles::new(has_files, files_from);
         let host = Arc::new(TaskHost::new(store, clock, claim.clone(), checkpoint, files));
         let attempts = AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
         let run = RunRequest {
@@ -69,6 +70,7 @@ impl Run {
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
             pass_results,
+            pass_files: files_from.is_some(),
         };
         Self {
             claim,

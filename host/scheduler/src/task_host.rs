@@ -3,6 +3,7 @@
 //! Passed to the runner with each run. It makes no decision about the task.
 
 mod dependency_results;
+mod handed_files;
 pub(crate) mod task_files;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,7 +134,7 @@ impl RunHost for TaskHost {
     }
 
     fn has_files(&self) -> bool {
-        self.files.has_any
+        self.files.may_have_any()
     }
 
     fn input_files(&self) -> BoxFuture<'_, Result<Vec<TaskFile>, Failure>> {

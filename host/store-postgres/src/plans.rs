@@ -55,7 +55,7 @@ const FILL: &str = "
     INSERT INTO checkpoint SELECT seq, 'state' FROM task;
     INSERT INTO posted_event SELECT seq, 1, NULL, '1' FROM task;
     INSERT INTO attempt SELECT seq, 1, 'trap', 'm', 1, 2 FROM task;
-    INSERT INTO dependent SELECT seq, false, false, NULL FROM task WHERE seq % 3 = 0;
+    INSERT INTO dependent SELECT seq, false, false, NULL, NULL FROM task WHERE seq % 3 = 0;
     INSERT INTO dependency SELECT seq, 0, id, CASE WHEN seq > 18000 THEN seq - 1 END FROM task WHERE seq % 3 = 0;
     INSERT INTO webhook SELECT seq, 'http://example.org', 'http://example.org', CASE WHEN seq % 100 = 0 THEN 'pending'
         ELSE 'delivered' END, seq, CASE WHEN seq % 100 = 0 THEN seq END FROM task;

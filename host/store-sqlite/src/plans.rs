@@ -15,7 +15,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 132] = [
+const STATEMENTS: [&str; 133] = [
     insert::UNDO,
     insert::HOLDER,
     insert_rows::TASK,
@@ -129,9 +129,10 @@ const STATEMENTS: [&str; 132] = [
     results::DEPENDS,
     results::DEPENDENTS,
     results::RESULTS,
+    results::WITH_FILES,
     results::RESULT,
     results::AGAIN,
-    claim::PASS_RESULTS,
+    claim::PASSED,
     save::DROP_CHECKPOINT,
     schedules::COUNT,
     schedules::COUNT_WITHIN,

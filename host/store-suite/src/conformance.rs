@@ -29,7 +29,8 @@ macro_rules! conformance {
                 a_group_at_its_limit_of_running_tasks_delays_no_other;
             files: files_are_stored_with_their_task, a_content_that_no_task_takes_is_removed,
                 what_a_host_was_writing_goes_with_it, a_retry_has_the_files_of_its_task,
-                only_a_completed_run_leaves_files, files_count_for_the_key_of_their_task;
+                only_a_completed_run_leaves_files, files_count_for_the_key_of_their_task,
+                a_dependent_gets_the_files_of_its_dependencies;
             claim: the_longest_available_task_of_each_plugin_is_claimed_first, only_requested_plugins_are_claimed,
                 no_task_is_claimed_twice, a_claim_returns_everything_its_run_needs, a_plugin_gets_at_most_its_quota, a_claim_stops_at_the_first_task_beyond_available_memory,
                 a_short_claim_returns_when_the_next_task_is_due, a_dropped_claim_is_requeued;

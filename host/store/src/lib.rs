@@ -44,7 +44,7 @@ pub use schedule::{
 pub use store::Store;
 pub use task::{
     Attempt, CancelOutcome, CancelledMany, Checkpoint, Claim, ClaimQuota, Claimed, Claims, Cursor,
-    Dependency, DependencyResults, DependencyStatus, Filter, IdempotencyKey, InvalidCursor, ListQuery, Page,
+    Dependency, DependencyResults, DependencyStatus, Filter, HandedFiles, IdempotencyKey, InvalidCursor, ListQuery, Page,
     PostOutcome, RemoveOutcome, Stopping, StoredSteps, Submitted, SubmittedTask, TaskRef,
 };
 pub use webhook::{

@@ -11,7 +11,7 @@ mod task_ref;
 
 pub use self::attempt::Attempt;
 pub use self::claim::{CancelOutcome, Checkpoint, Claim, ClaimQuota, Claimed, Claims, RemoveOutcome};
-pub use self::dependency::{Dependency, DependencyResults, DependencyStatus};
+pub use self::dependency::{Dependency, DependencyResults, DependencyStatus, HandedFiles};
 pub use self::filter::{CancelledMany, Filter, Stopping};
 pub use self::page::{Cursor, InvalidCursor, ListQuery, Page};
 pub use self::posted::PostOutcome;

@@ -63,6 +63,7 @@ pub struct Task {
     pub depends_on: Vec<Dependency>,
     pub on_failure: Option<String>,
     pub input_from: Option<String>,
+    pub files_from: Option<String>,
     pub webhook: Option<Receiver>,
     pub files: Vec<TaskFile>,
 }

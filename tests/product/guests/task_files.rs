@@ -1,6 +1,7 @@
 //! Files of tasks: those that come with a request, and those that a run leaves. Nothing is left behind.
 
 mod forms;
+mod handed;
 
 use std::fs;
 use std::path::Path;

@@ -341,7 +341,7 @@ fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
                 || [first, most].into_iter().flatten().any(|wait| wait > 7.0 * DAY as f64)
         }
         // No plugin here has a folder for them.
-        "files" => true,
+        "files" | "files_from" => true,
         "on_conflict" => lacks(request, "unique_key"),
         "on_failure" | "input_from" => lacks(request, "depends_on"),
         "depends_on" => {

@@ -122,6 +122,15 @@ pub(crate) enum InputFromSchema {
     Dependencies,
 }
 
+/// From where a task gets files.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum FilesFromSchema {
+    Dependencies,
+    DependencyFolders,
+}
+
 /// Returns the inline schema of a type, for parameters and headers.
 pub(crate) fn plain<T: JsonSchema>() -> Value {
     T::json_schema(&mut SchemaGenerator::default()).to_value()

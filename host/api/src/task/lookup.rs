@@ -31,12 +31,12 @@ pub(crate) fn unknown_task(id: TaskId) -> Problem {
     Problem::of(kind::UNKNOWN_TASK, detail)
 }
 
-/// Checks that a key learns nothing by way of dependencies: neither the results of tasks that it may not read, nor
+/// Checks that a key learns nothing by way of dependencies: neither results and files of tasks that it may not read, nor
 /// whether a task outside its reach exists.
 ///
 /// # Errors
 ///
-/// A dependency outside, or one whose results would be passed, and that another key has submitted, is unknown.
+/// A dependency outside, or one whose results or files would be passed, and that another key has submitted, is unknown.
 pub(crate) async fn check_dependencies(
     api: &Api,
     sender: &Identity,
@@ -51,7 +51,7 @@ pub(crate) async fn check_dependencies(
         return Ok(());
     }
     for (index, task) in tasks.iter().enumerate() {
-        let dependencies = task.dependencies.iter().filter(|dependencies| dependencies.pass_results);
+        let dependencies = task.dependencies.iter().filter(|dependencies| dependencies.passes_any());
         for (place, id) in dependencies.flat_map(|dependencies| &dependencies.on).enumerate() {
             let is_own = match new.get(id) {
                 // The task that holds the unique key may be another's.

@@ -99,6 +99,7 @@ pub(crate) async fn prepare_retry(
     let (count, bytes) = (task.files.len() as u64, task.files.iter().map(|file| file.content.bytes).sum());
     if let Some(config) = api.runtime.plugin_config(&task.plugin)
         && let Err(why) = given::check_room(&config, count, bytes)
+            .and_then(|()| given::check_handed(&config, task.dependencies.as_ref()))
     {
         errors.push(FieldError::body(why));
     }

@@ -37,7 +37,7 @@ use crate::task::request::wait::{self, WaitParams};
 use crate::view::task::{TaskCreated, TaskView, shown_to};
 
 /// The fields of a task request.
-pub(crate) const FIELDS: [&str; 17] = [
+pub(crate) const FIELDS: [&str; 18] = [
     "plugin",
     "input",
     "files",
@@ -53,6 +53,7 @@ pub(crate) const FIELDS: [&str; 17] = [
     "depends_on",
     "on_failure",
     "input_from",
+    "files_from",
     "webhook",
     "group",
 ];
@@ -336,6 +337,11 @@ fn check_fields(
             &mut errors,
         );
     fields.report("", &mut errors);
+    if let Some(config) = &config
+        && let Err(why) = given::check_handed(config, dependencies.as_ref())
+    {
+        errors.push(FieldError::field("files_from", why));
+    }
     match plugin {
         Some(plugin) if errors.is_empty() => {
             let task = NewTask {

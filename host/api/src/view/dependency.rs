@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use wasmill_model::{DEPENDENCIES_MAX, TaskId};
+use wasmill_model::{DEPENDENCIES_MAX, FilesFrom, TaskId};
 use wasmill_store::DependencyStatus;
 
-use crate::openapi::schema::{IdSchema, InputFromSchema, OnFailureSchema, StateSchema};
+use crate::openapi::schema::{FilesFromSchema, IdSchema, InputFromSchema, OnFailureSchema, StateSchema};
 
 /// The dependencies of a task.
 #[derive(Default, Serialize, JsonSchema)]
@@ -19,6 +19,9 @@ pub(crate) struct DependenciesView {
     /// `dependencies` if the task gets their results.
     #[schemars(with = "Option<InputFromSchema>")]
     input_from: Option<&'static str>,
+    /// How the task gets the files that they left.
+    #[schemars(with = "Option<FilesFromSchema>")]
+    files_from: Option<&'static str>,
 }
 
 /// A dependency.
@@ -42,6 +45,7 @@ impl From<DependencyStatus> for DependenciesView {
             depends_on: depends.on.into_iter().map(view).collect(),
             on_failure: Some(depends.on_failure.as_str()),
             input_from: depends.pass_results.then_some("dependencies"),
+            files_from: depends.files_from.map(FilesFrom::as_str),
         }
     }
 }

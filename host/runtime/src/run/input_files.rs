@@ -7,28 +7,37 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::{fstat, stat};
-use wasmill_model::{Cause, Failure, FileName, RunRequest, TaskFile};
+use wasmill_model::{Cause, Failure, FileBudget, FileLimits, FileName, RunRequest, TaskFile};
 
 use crate::error::format;
 use crate::folders::executor::block;
 use crate::folders::scratch::folder::RunScratch;
 use crate::guest::call_error::host_fault;
 
-/// Writes the files of the task, part by part.
+/// Writes the files of the task and of its dependencies, part by part.
 ///
 /// # Errors
 ///
 /// Fails if the plugin has no scratch folder, or if they do not fit into it.
-pub(crate) async fn place(run: &RunRequest, scratch: Option<&RunScratch>) -> Result<(), Failure> {
+pub(crate) async fn place(
+    run: &RunRequest,
+    scratch: Option<&RunScratch>,
+    limits: FileLimits,
+) -> Result<(), Failure> {
     if !run.host.has_files() {
         return Ok(());
     }
     let Some(scratch) = scratch else {
-        let message = "the task has files, and its plugin has no folder for them: `scratch` under [allow] of \
+        let message = "the task gets files, and its plugin has no folder for them: `scratch` under [allow] of \
                        the manifest gives each run one";
         return Err(Failure::new(Cause::InvalidInput, message));
     };
-    for TaskFile { name, content, .. } in run.host.input_files().await? {
+    let files = run.host.input_files().await?;
+    // Those that came with the task were counted when it was submitted.
+    if run.pass_files {
+        check_limits(&files, limits)?;
+    }
+    for TaskFile { name, content, .. } in files {
         let mut placing = block(|| Placing::begin(scratch, &name, content.bytes))?;
         let mut left = content.bytes;
         for part in 0.. {
@@ -43,6 +52,19 @@ pub(crate) async fn place(run: &RunRequest, scratch: Option<&RunScratch>) -> Res
             block(|| placing.file.write_all(&bytes)).map_err(|error| failed(&name, &error))?;
         }
         placing.end()?;
+    }
+    Ok(())
+}
+
+/// Checks that the files of the task and of its dependencies together are within the limits of a task.
+fn check_limits(files: &[TaskFile], limits: FileLimits) -> Result<(), Failure> {
+    let mut budget = FileBudget::new(limits);
+    for TaskFile { name, content, .. } in files {
+        let counted = budget.add().and_then(|()| budget.grow(name, 0, content.bytes));
+        counted.map_err(|refusal| {
+            let message = format!("the files of the dependencies cannot be passed to the task: {refusal}");
+            Failure::new(Cause::InvalidInput, format::truncate(message, format::MESSAGE_BYTES_MAX))
+        })?;
     }
     Ok(())
 }

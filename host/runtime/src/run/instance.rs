@@ -45,7 +45,7 @@ pub(crate) async fn run(
     context.folders.check().await.map_err(host_fault)?;
     let secrets = read_secrets(context).await?;
     let scratch = create_scratch(context)?;
-    input_files::place(&run, scratch.as_deref()).await?;
+    input_files::place(&run, scratch.as_deref(), context.config.limits.files).await?;
     let kept = Kept::of(context, &run, scratch.as_ref());
     let resources = RunResources { reservation, secrets, scratch };
     let result = match code {

@@ -153,6 +153,7 @@ pub(crate) fn run(action: &str, host: &Arc<Host>) -> RunRequest {
         input: Some(action.to_owned()),
         host: Arc::clone(host) as Arc<dyn RunHost>,
         pass_results: false,
+        pass_files: false,
     }
 }
 

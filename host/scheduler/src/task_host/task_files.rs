@@ -8,43 +8,55 @@ use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
 use wasmill_model::{
-    Cause, ContentId, Failure, FileDirection, FileName, MediaType, OutputFile, TaskFile, Timestamp,
+    Cause, ContentId, Failure, FileDirection, FileName, FilesFrom, MediaType, OutputFile, TaskFile, Timestamp,
 };
 use wasmill_store::{Claim, PART_BYTES, Staged, Staging, Store, StoreError};
+
+use crate::task_host::handed_files;
 
 /// The files of one run.
 pub(crate) struct TaskFiles {
     /// Whether any came with the task.
-    pub(crate) has_any: bool,
+    came_with_task: bool,
+    /// How it gets those of its dependencies.
+    from: Option<FilesFrom>,
     /// Boxed, since most runs have none.
     state: Mutex<Option<Box<State>>>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What came with the task, once it was asked for.
+    /// What the run was given, once it was asked for.
     inputs: Vec<TaskFile>,
     /// What the run leaves.
     staged: Vec<Staged>,
 }
 
 impl TaskFiles {
-    pub(crate) fn new(has_any: bool) -> Self {
-        Self { has_any, state: Mutex::default() }
+    pub(crate) fn new(came_with_task: bool, from: Option<FilesFrom>) -> Self {
+        Self { came_with_task, from, state: Mutex::default() }
     }
 
-    /// Returns the files that came with the task.
+    /// Returns true if the run may have input files.
+    pub(crate) fn may_have_any(&self) -> bool {
+        self.came_with_task || self.from.is_some()
+    }
+
+    /// Returns the files that came with the task, and those that its dependencies hand to it.
     pub(crate) async fn inputs(&self, store: &Store, claim: &Claim) -> Result<Vec<TaskFile>, Failure> {
-        if !self.has_any {
-            return Ok(Vec::new());
+        let mut files = Vec::new();
+        if self.came_with_task {
+            files = store.files(claim.id).await.map_err(|error| unavailable(&error))?.unwrap_or_default();
+            files.retain(|file| file.direction == FileDirection::Input);
         }
-        let mut files = store.files(claim.id).await.map_err(|error| unavailable(&error))?.unwrap_or_default();
-        files.retain(|file| file.direction == FileDirection::Input);
+        if let Some(from) = self.from {
+            files = handed_files::add(store, claim, from, files).await?;
+        }
         self.with(|state| state.inputs.clone_from(&files));
         Ok(files)
     }
 
-    /// Writes a file that the run leaves to the store. One that came with the task and is unchanged is not kept twice.
+    /// Writes a file that the run leaves to the store. One that the run was given and has not changed is not kept.
     pub(crate) async fn keep(
         &self,
         store: &Store,
@@ -100,6 +112,6 @@ fn host_fault(name: &FileName, error: &dyn Display) -> Failure {
     Failure::new(Cause::HostFault, format!("failed to keep the file '{name}': {error}"))
 }
 
-fn unavailable(error: &StoreError) -> Failure {
+pub(super) fn unavailable(error: &StoreError) -> Failure {
     Failure::new(Cause::HostFault, format!("failed to read or keep the files of the task: {error}"))
 }

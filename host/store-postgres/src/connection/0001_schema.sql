@@ -150,13 +150,20 @@ CREATE TABLE attempt (
 );
 
 -- What a task that waits for others was asked for.
-CREATE TABLE dependent (seq bigint PRIMARY KEY, runs_on_failure bool NOT NULL, pass_results bool NOT NULL, run_at bigint);
+CREATE TABLE dependent (
+    seq             bigint PRIMARY KEY,
+    runs_on_failure bool   NOT NULL,
+    pass_results    bool   NOT NULL,
+    run_at          bigint,
+    -- How it gets the files that they leave; NULL for not at all.
+    files_from      text
+);
 
 CREATE TABLE dependency (
     seq      bigint NOT NULL,
     position bigint NOT NULL,
     id       uuid   NOT NULL,
-    -- The row of that task while its outcome or its result is needed.
+    -- The row of that task while its outcome, its result or its files are needed.
     on_seq   bigint,
     outcome  text,
     PRIMARY KEY (seq, position)

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
+use wasmill_model::{FilesFrom, NewDependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
 use wasmill_store::StoreError;
 
 use crate::connection::fault::Result;
@@ -14,7 +14,7 @@ use crate::writer::batch::Batch;
 
 const FIND: &str = "SELECT seq, state FROM task WHERE id = $1";
 const ADD_DEPENDENT: &str =
-    "INSERT INTO dependent (seq, runs_on_failure, pass_results, run_at) VALUES ($1, $2, $3, $4)";
+    "INSERT INTO dependent (seq, runs_on_failure, pass_results, run_at, files_from) VALUES ($1, $2, $3, $4, $5)";
 const ADD_DEPENDENCY: &str = "INSERT INTO dependency (seq, position, id, on_seq) VALUES ($1, $2, $3, $4)";
 const ADD_END: &str =
     "INSERT INTO dependency_end (seq, state, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
@@ -66,7 +66,9 @@ pub(crate) async fn add(
     let Some(dependencies) = &task.dependencies else { return Ok(()) };
     let run_at = task.run_at.filter(|run_at| *run_at > task.created_at).map(nanos);
     let runs = dependencies.on_failure == OnFailure::Run;
-    batch.connection.execute(ADD_DEPENDENT, &[&seq, &runs, &dependencies.pass_results, &run_at]).await?;
+    let files_from = dependencies.files_from.map(FilesFrom::as_str);
+    let passes = dependencies.pass_results;
+    batch.connection.execute(ADD_DEPENDENT, &[&seq, &runs, &passes, &run_at, &files_from]).await?;
     for (position, on) in targets.iter().enumerate() {
         batch.connection.execute(ADD_DEPENDENCY, &[&seq, &size(position), &uuid(on.id), &on.seq]).await?;
         if on.state.is_final() {

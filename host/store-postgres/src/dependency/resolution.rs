@@ -23,7 +23,7 @@ const RESOLVED_MAX: usize = 500;
 const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
 const REMOVE_END: &str = "DELETE FROM dependency_end WHERE seq = $1";
 const AWAITING: &str = "
-    SELECT dependency.seq, position, id, runs_on_failure, pass_results, run_at
+    SELECT dependency.seq, position, id, runs_on_failure, pass_results OR files_from IS NOT NULL, run_at
     FROM dependency JOIN dependent ON dependent.seq = dependency.seq
     WHERE on_seq = $1 AND outcome IS NULL LIMIT $2";
 const RECORD_OUTCOME: &str = "
@@ -54,7 +54,7 @@ struct PendingDependency {
     position: i64,
     on: TaskId,
     on_failure: OnFailure,
-    pass_results: bool,
+    passes_any: bool,
     /// When the dependent may start at the earliest.
     run_at: Option<Timestamp>,
 }
@@ -93,15 +93,15 @@ fn pending(row: &Row) -> Result<PendingDependency> {
         position: get(row, 1)?,
         on: task_id(row, 2)?,
         on_failure: on_failure(row, 3)?,
-        pass_results: get(row, 4)?,
+        passes_any: get(row, 4)?,
         run_at: optional_time(row, 5)?,
     })
 }
 
 /// Records the outcome of one dependency and releases the dependent if it was the last.
 async fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> Result<()> {
-    let PendingDependency { seq, position, pass_results, .. } = *pending;
-    let keeps = rules::keeps_result(end.state, pass_results);
+    let PendingDependency { seq, position, passes_any, .. } = *pending;
+    let keeps = rules::is_kept(end.state, passes_any);
     batch.connection.execute(RECORD_OUTCOME, &[&seq, &position, &end.state.as_str(), &keeps]).await?;
     if rules::cancels(end.state, pending.on_failure) {
         return cancel_dependent(batch, pending, end).await;

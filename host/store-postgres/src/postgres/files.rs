@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use wasmill_model::{ContentId, TaskFile, TaskId, Timestamp};
-use wasmill_store::{Files, StoreError};
+use wasmill_store::{Claim, Files, HandedFiles, StoreError};
 
 use crate::content::unused::{self, Begin, Doom, Forget};
 use crate::content::{parts, task_files};
+use crate::dependency::results;
 use crate::postgres::Postgres;
 
 impl Postgres {
@@ -51,6 +52,11 @@ impl Files for Postgres {
 
     async fn files(&self, task: TaskId) -> Result<Option<Vec<TaskFile>>, StoreError> {
         self.readers.read(async move |connection| task_files::of_task(&connection, task).await).await
+    }
+
+    async fn dependency_files(&self, claim: &Claim) -> Result<HandedFiles, StoreError> {
+        let claim = claim.clone();
+        self.readers.read(async move |connection| results::dependency_files(&connection, &claim).await).await
     }
 
     async fn remove_unused(&self, contents: Vec<ContentId>) -> Result<(), StoreError> {

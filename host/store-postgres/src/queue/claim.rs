@@ -20,7 +20,7 @@ use crate::queue::promote::{self, Promoted};
 use crate::queue::{pause, starts};
 use crate::read::rows::{
     backoff, claim_ref, duration, get, limit_key, nanos, number, optional_time, parsed, size, task_id, text,
-    time, traced, used,
+    time, traced, used, optional,
 };
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::clock_skew::{self, JUMP_NANOS};
@@ -120,7 +120,8 @@ pub(crate) const CLAIM: &str = "
         c.backoff_first_ms, c.backoff_factor, c.backoff_max_ms, c.backoff_jitter, c.ready_at, c.started_at,
         CASE WHEN c.suspensions > 0 THEN c.usage END, coalesce(d.pass_results, false), c.webhook_on IS NOT NULL,
         c.trace, c.created_at, $8::bigint, c.suspensions > 0, c.log_lines, i.body, k.body, c.task_group,
-        false, false, p.nth, c.limit_key, c.files_in IS NOT NULL
+        false, false, p.nth, c.limit_key, c.files_in IS NOT NULL,
+        d.files_from
     FROM claimed c JOIN picked p ON p.seq = c.seq
         LEFT JOIN input i ON c.input_bytes IS NOT NULL AND i.seq = c.seq
         LEFT JOIN dependent d ON c.pending_dependencies IS NOT NULL AND d.seq = c.seq
@@ -130,7 +131,7 @@ pub(crate) const CLAIM: &str = "
         NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         EXISTS (SELECT FROM in_order WHERE nth <= $4 AND used > $5::bigint),
         EXISTS (SELECT FROM candidate WHERE lap = part AND part < tasks_max)
-            OR EXISTS (SELECT FROM of_plugin WHERE nth > tasks_max), NULL, NULL, NULL
+            OR EXISTS (SELECT FROM of_plugin WHERE nth > tasks_max), NULL, NULL, NULL, NULL
     ORDER BY 28";
 
 /// Counts the running tasks of each group, on all hosts: they are as many as there are slots.
@@ -378,6 +379,7 @@ impl ClaimReady {
             input: text(row, 22)?,
             has_files: get(row, 29)?,
             pass_results: get(row, 15)?,
+            files_from: optional(row, 30)?,
             checkpoint,
         };
         let limit_key = run.run_ref().limit_key.as_ref();

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
+use wasmill_model::{FilesFrom, NewDependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
 use wasmill_store::StoreError;
 
 use crate::read::rows::{nanos, size, state};
@@ -14,7 +14,7 @@ use crate::writer::batch::Batch;
 
 pub(crate) const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
 pub(crate) const ADD_DEPENDENT: &str =
-    "INSERT INTO dependent (seq, on_failure, pass_results, run_at) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO dependent (seq, on_failure, pass_results, run_at, files_from) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(crate) const ADD_DEPENDENCY: &str =
     "INSERT INTO dependency (seq, position, id, on_seq) VALUES (?1, ?2, ?3, ?4)";
 pub(crate) const ADD_END: &str = "INSERT OR IGNORE INTO dependency_end (seq, state, at) VALUES (?1, ?2, ?3)";
@@ -68,7 +68,8 @@ pub(crate) fn add(
     let run_at = task.run_at.filter(|run_at| *run_at > task.created_at).map(nanos);
     let runs = dependencies.on_failure == OnFailure::Run;
     let mut dependant = batch.connection.prepare_cached(ADD_DEPENDENT)?;
-    dependant.execute(params![seq, runs, dependencies.pass_results, run_at])?;
+    let files_from = dependencies.files_from.map(FilesFrom::as_str);
+    dependant.execute(params![seq, runs, dependencies.pass_results, run_at, files_from])?;
     let mut dependency = batch.connection.prepare_cached(ADD_DEPENDENCY)?;
     for (place, on) in targets.iter().enumerate() {
         dependency.execute(params![seq, size(place), on.id.as_bytes(), on.seq])?;

@@ -23,7 +23,7 @@ const RESOLVED_MAX: usize = 500;
 pub(crate) const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
 pub(crate) const REMOVE_END: &str = "DELETE FROM dependency_end WHERE seq = ?1";
 pub(crate) const AWAITING: &str = "
-    SELECT dependency.seq, position, id, on_failure, pass_results, run_at
+    SELECT dependency.seq, position, id, on_failure, pass_results OR files_from IS NOT NULL, run_at
     FROM dependency INDEXED BY dependency_on CROSS JOIN dependent ON dependent.seq = dependency.seq
     WHERE on_seq = ?1 AND outcome IS NULL LIMIT ?2";
 pub(crate) const RECORD_OUTCOME: &str = "
@@ -47,7 +47,7 @@ struct PendingDependency {
     place: i64,
     on: TaskId,
     on_failure: OnFailure,
-    pass_results: bool,
+    passes_any: bool,
     /// When the dependent may start at the earliest.
     run_at: Option<Timestamp>,
 }
@@ -102,7 +102,7 @@ fn pending(batch: &Batch<'_>, seq: i64, limit: usize) -> rusqlite::Result<Vec<Pe
             place: row.get(1)?,
             on: TaskId::from_bytes(row.get(2)?),
             on_failure: on_failure(row, 3)?,
-            pass_results: row.get(4)?,
+            passes_any: row.get(4)?,
             run_at: row.get::<_, Option<i64>>(5)?.map(DateTime::from_timestamp_nanos),
         })
     })?;
@@ -111,9 +111,9 @@ fn pending(batch: &Batch<'_>, seq: i64, limit: usize) -> rusqlite::Result<Vec<Pe
 
 /// Records the outcome of one dependency and releases the dependent if it was the last.
 fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> rusqlite::Result<()> {
-    let PendingDependency { seq, place, pass_results, .. } = *pending;
+    let PendingDependency { seq, place, passes_any, .. } = *pending;
     let mut record_outcome = batch.connection.prepare_cached(RECORD_OUTCOME)?;
-    let keeps = rules::keeps_result(end.state, pass_results);
+    let keeps = rules::is_kept(end.state, passes_any);
     record_outcome.execute(params![seq, place, end.state.as_str(), keeps])?;
     drop(record_outcome);
     if rules::cancels(end.state, pending.on_failure) {

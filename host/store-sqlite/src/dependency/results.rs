@@ -2,16 +2,18 @@
 
 use rusqlite::{Connection, Row, params};
 use wasmill_model::{
-    DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskResult, TaskState,
+    DEPENDENCY_FILES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyFiles, DependencyResult, FileDirection,
+    NewDependencies, TaskId, TaskResult, TaskState,
 };
 use wasmill_store::rules::dependency::stays_in_retry;
-use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
+use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus, HandedFiles};
 
+use crate::content::task_files;
 use crate::read::filtered_list::ListScan;
 use crate::read::rows::{on_failure, optional, seq, size, state};
 
 pub(crate) const DEPENDS: &str = "
-    SELECT on_failure, pass_results, dependency.id, outcome
+    SELECT on_failure, pass_results, dependency.id, outcome, files_from
     FROM task CROSS JOIN dependent ON dependent.seq = task.seq
         CROSS JOIN dependency ON dependency.seq = task.seq
     WHERE task.id = ?1 ORDER BY position";
@@ -23,10 +25,15 @@ pub(crate) const RESULTS: &str = "
     FROM task CROSS JOIN dependency ON dependency.seq = task.seq
         LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
     WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running' ORDER BY position";
+pub(crate) const WITH_FILES: &str = "
+    SELECT dependency.id, outcome, other.seq IS NOT NULL, iif(other.files_out IS NULL, NULL, other.seq)
+    FROM task CROSS JOIN dependency ON dependency.seq = task.seq
+        LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
+    WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running' ORDER BY position";
 pub(crate) const RESULT: &str = "SELECT result, result_type FROM task WHERE seq = ?1";
 pub(crate) const AGAIN: &str = "
     SELECT on_failure, pass_results, dependency.id, outcome,
-        EXISTS (SELECT 1 FROM task WHERE task.id = dependency.id)
+        EXISTS (SELECT 1 FROM task WHERE task.id = dependency.id), files_from
     FROM dependent CROSS JOIN dependency ON dependency.seq = dependent.seq
     WHERE dependent.seq = ?1 ORDER BY position";
 
@@ -43,9 +50,10 @@ pub(crate) fn dependencies(
     let mut rows = statement.query([id.as_bytes()])?;
     let mut dependencies: Option<DependencyStatus> = None;
     while let Some(row) = rows.next()? {
-        let (on_failure, pass_results) = (on_failure(row, 0)?, row.get(1)?);
+        let (on_failure, pass_results, files_from) = (on_failure(row, 0)?, row.get(1)?, optional(row, 4)?);
         let on = Dependency { id: TaskId::from_bytes(row.get(2)?), outcome: outcome(row, 3)? };
-        dependencies.get_or_insert(DependencyStatus { on: Vec::new(), on_failure, pass_results }).on.push(on);
+        let first = DependencyStatus { on: Vec::new(), on_failure, pass_results, files_from };
+        dependencies.get_or_insert(first).on.push(on);
     }
     Ok(dependencies)
 }
@@ -99,6 +107,30 @@ pub(crate) fn dependency_results(
     Ok(DependencyResults::Results(results))
 }
 
+/// Reads the files that the dependencies of a claimed task left, unless they are too many.
+pub(crate) fn dependency_files(connection: &Connection, claim: &Claim) -> rusqlite::Result<HandedFiles> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut statement = snapshot.prepare_cached(WITH_FILES)?;
+    let mut rows = statement.query(params![seq(claim.task_ref()), claim.id.as_bytes(), claim.token()])?;
+    let (mut all, mut count) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let id = TaskId::from_bytes(row.get(0)?);
+        let is_completed = outcome(row, 1)? == Some(TaskState::Completed);
+        if is_completed && !row.get(2)? {
+            return Ok(HandedFiles::Gone(id));
+        }
+        let with_files = row.get::<_, Option<i64>>(3)?.filter(|_| is_completed);
+        let mut files = with_files.map_or(Ok(Vec::new()), |seq| task_files::of_row(&snapshot, seq))?;
+        files.retain(|file| file.direction == FileDirection::Output);
+        count += files.len();
+        if count > DEPENDENCY_FILES_MAX {
+            return Ok(HandedFiles::TooMany);
+        }
+        all.push(DependencyFiles { id, files });
+    }
+    Ok(HandedFiles::Files(all))
+}
+
 fn result(row: &Row<'_>) -> rusqlite::Result<Option<TaskResult>> {
     let Some(text) = row.get(0)? else { return Ok(None) };
     Ok(Some(TaskResult { text, r#type: optional(row, 1)? }))
@@ -110,11 +142,14 @@ pub(crate) fn again(connection: &Connection, seq: i64) -> rusqlite::Result<Optio
     let mut rows = statement.query([seq])?;
     let mut again: Option<NewDependencies> = None;
     while let Some(row) = rows.next()? {
-        let (on_failure, pass_results): (_, bool) = (on_failure(row, 0)?, row.get(1)?);
-        let is_there: bool = row.get(4)?;
-        if stays_in_retry(is_there, outcome(row, 3)?, on_failure, pass_results) {
-            let on = TaskId::from_bytes(row.get(2)?);
-            again.get_or_insert(NewDependencies { on: Vec::new(), on_failure, pass_results }).on.push(on);
+        let empty = NewDependencies {
+            on: Vec::new(),
+            on_failure: on_failure(row, 0)?,
+            pass_results: row.get(1)?,
+            files_from: optional(row, 5)?,
+        };
+        if stays_in_retry(row.get(4)?, outcome(row, 3)?, empty.on_failure, empty.passes_any()) {
+            again.get_or_insert(empty).on.push(TaskId::from_bytes(row.get(2)?));
         }
     }
     Ok(again)

@@ -16,7 +16,7 @@ use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 use crate::delivery::deliveries;
 use crate::file::fault::is_of_value;
 use crate::queue::{promote, starts};
-use crate::read::rows::{backoff, nanos, seq, size, task_ref, timeout, traced};
+use crate::read::rows::{backoff, nanos, optional, seq, size, task_ref, timeout, traced};
 use crate::read::usage;
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::clock_skew::{self, JUMP_NANOS};
@@ -35,7 +35,7 @@ pub(crate) const CLAIM: &str = "
     UPDATE task SET state = 'running', claim_token = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
 /// A small checkpoint is loaded with the claim, so that a suspended task resumes at once.
 pub(crate) const CHECKPOINT: &str = "SELECT body FROM checkpoint WHERE seq = ?1 AND length(body) <= 65536";
-pub(crate) const PASS_RESULTS: &str = "SELECT pass_results FROM dependent WHERE seq = ?1";
+pub(crate) const PASSED: &str = "SELECT pass_results, files_from FROM dependent WHERE seq = ?1";
 /// Available tasks of a group, or without one.
 pub(crate) const AVAILABLE: &str = "
     SELECT sort_key, seq FROM task INDEXED BY task_available
@@ -170,6 +170,7 @@ impl ClaimReady {
                     input: None,
                     has_files: row.get(22)?,
                     pass_results: row.get(14)?,
+                    files_from: None,
                     checkpoint: if token == 1 { Checkpoint::None } else { Checkpoint::NotLoaded },
                 };
                 Ok((claimed, row.get::<_, bool>(6)?, row.get::<_, bool>(19)?, since))
@@ -186,8 +187,9 @@ impl ClaimReady {
         }
         // So far it only says that there are dependencies; most tasks have none and need no query.
         if claimed.pass_results {
-            let mut statement = batch.connection.prepare_cached(PASS_RESULTS)?;
-            claimed.pass_results = statement.query_one([seq], |row| row.get(0))?;
+            let mut statement = batch.connection.prepare_cached(PASSED)?;
+            (claimed.pass_results, claimed.files_from) =
+                statement.query_one([seq], |row| Ok((row.get(0)?, optional(row, 1)?)))?;
         }
         let run = claimed.claim.run();
         let limit_key = run.run_ref().limit_key.as_ref();

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wasmill_model::{ContentId, TaskFile, TaskId, Timestamp};
-use wasmill_store::{Files, StoreError};
+use wasmill_store::{Claim, Files, HandedFiles, StoreError};
 
 use crate::content::folder::ContentFolder;
 use crate::content::task_files;
 use crate::content::unused::{self, Begin, Doom, Forget};
+use crate::dependency::results;
 use crate::sqlite::Sqlite;
 
 impl Sqlite {
@@ -60,6 +61,11 @@ impl Files for Sqlite {
 
     async fn files(&self, task: TaskId) -> Result<Option<Vec<TaskFile>>, StoreError> {
         self.readers.read(move |connection| task_files::of_task(connection, task)).await
+    }
+
+    async fn dependency_files(&self, claim: &Claim) -> Result<HandedFiles, StoreError> {
+        let claim = claim.clone();
+        self.readers.read(move |connection| results::dependency_files(connection, &claim)).await
     }
 
     async fn remove_unused(&self, contents: Vec<ContentId>) -> Result<(), StoreError> {

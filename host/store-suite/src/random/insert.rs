@@ -149,6 +149,7 @@ impl<F: Fixture> World<F> {
             on: on(after),
             on_failure: on_failure(after.runs),
             pass_results: after.pass_results,
+            files_from: None,
         });
         let unique = |key: usize| Unique {
             key: key.to_string().parse().expect("a key"),

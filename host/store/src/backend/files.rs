@@ -2,7 +2,7 @@
 
 use wasmill_model::{ContentId, TaskFile, TaskId, Timestamp};
 
-use crate::StoreError;
+use crate::{Claim, HandedFiles, StoreError};
 
 /// The bytes of files. See [`Backend`](crate::Backend) for what holds for every method.
 ///
@@ -26,6 +26,9 @@ pub trait Files {
 
     /// Returns the files of a task by direction and name; `None` if the task does not exist.
     async fn files(&self, task: TaskId) -> Result<Option<Vec<TaskFile>>, StoreError>;
+
+    /// Returns the files that the dependencies of a claimed task left.
+    async fn dependency_files(&self, claim: &Claim) -> Result<HandedFiles, StoreError>;
 
     /// Removes those of these contents that no task refers to.
     async fn remove_unused(&self, contents: Vec<ContentId>) -> Result<(), StoreError>;

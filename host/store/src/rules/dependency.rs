@@ -22,24 +22,24 @@ pub fn released(run_at: Option<Timestamp>, at: Timestamp) -> (TaskState, Timesta
     }
 }
 
-/// Returns true if the result of a dependency that ended in this state is kept for its dependent: only a completed
-/// one has a result to pass.
-pub fn keeps_result(end: TaskState, pass_results: bool) -> bool {
-    pass_results && end == TaskState::Completed
+/// Returns true if a dependency that ended in this state is kept for its dependent, which gets its result or its files: only
+/// a completed one has any.
+pub fn is_kept(end: TaskState, passes_any: bool) -> bool {
+    passes_any && end == TaskState::Completed
 }
 
 /// Returns true if the retry of a task depends on this task again.
 ///
-/// A removed task cannot be a dependency. It is left out if it had ended as required and its result is not
-/// needed; otherwise it stays, and the retry is refused for it.
+/// A removed task cannot be a dependency. It is left out if it had ended as required and neither its result nor
+/// its files are needed; otherwise it stays, and the retry is refused for it.
 pub fn stays_in_retry(
     exists: bool,
     end: Option<TaskState>,
     on_failure: OnFailure,
-    pass_results: bool,
+    passes_any: bool,
 ) -> bool {
     let ended_well = end.is_some_and(|end| !cancels(end, on_failure));
-    exists || pass_results || !ended_well
+    exists || passes_any || !ended_well
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmill_model::{
-    Backoff, Meter, PluginName, Progress, Rate, RunTrace, TaskId, TaskState, Timestamp, Usage,
+    Backoff, FilesFrom, Meter, PluginName, Progress, Rate, RunTrace, TaskId, TaskState, Timestamp, Usage,
 };
 
 use crate::TaskRef;
@@ -144,6 +144,8 @@ pub struct Claimed {
     pub has_files: bool,
     /// Whether the run gets the [results of its dependencies](crate::TaskQueue::dependency_results).
     pub pass_results: bool,
+    /// Whether the run gets the [files of its dependencies](crate::Files::dependency_files).
+    pub files_from: Option<FilesFrom>,
     /// The checkpoint of the task.
     pub checkpoint: Checkpoint,
 }

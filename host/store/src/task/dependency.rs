@@ -1,6 +1,6 @@
 //! What the store reports about dependencies. Plain data only.
 
-use wasmill_model::{DependencyResult, OnFailure, TaskId, TaskState};
+use wasmill_model::{DependencyFiles, DependencyResult, FilesFrom, OnFailure, TaskId, TaskState};
 
 /// The dependencies of a stored task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct DependencyStatus {
     pub on_failure: OnFailure,
     /// Whether the run gets their results.
     pub pass_results: bool,
+    /// Whether the run gets the files that they leave.
+    pub files_from: Option<FilesFrom>,
 }
 
 /// A task that another one depends on. It may have been removed.
@@ -35,4 +37,15 @@ pub enum DependencyResults {
         /// Their total size in bytes.
         bytes: u64,
     },
+}
+
+/// The files that the dependencies of a claimed task left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandedFiles {
+    /// Those of each dependency, in the order of the request.
+    Files(Vec<DependencyFiles>),
+    /// This dependency completed but has been removed.
+    Gone(TaskId),
+    /// They are more than [`DEPENDENCY_FILES_MAX`](wasmill_model::DEPENDENCY_FILES_MAX).
+    TooMany,
 }

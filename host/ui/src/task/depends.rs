@@ -20,6 +20,7 @@ pub(super) fn section(task: &Task, tasks: &[Task], dependents: &[Task], root: &s
                     (task.pending_dependencies) " of " (task.depends_on.len()) " have not ended."
                     @if let Some(on_failure) = &task.on_failure { " If one fails: " (visible(on_failure)) "." }
                     @if task.input_from.is_some() { " It gets their results." }
+                    @if task.files_from.is_some() { " It gets their files." }
                     @if left_out > 0 { " " (left_out) " are not shown." }
                 }
             }

@@ -142,6 +142,10 @@ pub(crate) struct TaskOptions {
     #[arg(long, requires = "after")]
     pub(crate) with_results: bool,
 
+    /// Pass the files that the tasks given by --after leave, under their names or in a folder for each
+    #[arg(long, value_name = "dependencies|dependency-folders", requires = "after")]
+    pub(crate) files_from: Option<String>,
+
     /// Idempotency key: the same request sent again returns the first task
     #[arg(long, value_name = "KEY", value_parser = parse_idempotency_key)]
     pub(crate) idempotency_key: Option<String>,

@@ -98,6 +98,7 @@ pub(crate) fn body(
         .with("depends_on", (!after.is_empty()).then_some(after))
         .with("on_failure", options.on_failure.as_ref())
         .with("input_from", options.with_results.then_some("dependencies"))
+        .with("files_from", options.files_from.as_ref())
         .with("webhook", webhook)
         .with("group", options.group.as_ref()))
 }

@@ -97,6 +97,7 @@ impl Attempt {
             input,
             host: Arc::clone(host) as Arc<dyn RunHost>,
             pass_results: false,
+            pass_files: false,
         };
         let started_at = Instant::now();
         let mut guest = tokio::spawn(runtime.run(run));

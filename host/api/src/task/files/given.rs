@@ -6,7 +6,7 @@ use std::fmt;
 use data_encoding::BASE64;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use wasmill_model::{FileBudget, FileLimits, FileName};
+use wasmill_model::{FileBudget, FileLimits, FileName, NewDependencies};
 use wasmill_runtime::PluginConfig;
 
 use crate::problem::field_errors::{FieldError, FieldErrors, escaped, truncated_quote};
@@ -125,6 +125,19 @@ pub(crate) fn check_room(config: &PluginConfig, count: u64, bytes: u64) -> Resul
         ));
     }
     Ok(())
+}
+
+/// Checks that the runs of a plugin have a folder for the files of dependencies, if a task asks for them.
+///
+/// # Errors
+///
+/// Says what is missing.
+pub(crate) fn check_handed(
+    config: &PluginConfig,
+    dependencies: Option<&NewDependencies>,
+) -> Result<(), String> {
+    let is_asked = dependencies.is_some_and(|dependencies| dependencies.files_from.is_some());
+    if is_asked { check_room(config, 1, 0) } else { Ok(()) }
 }
 
 /// Returns the text of a string, without a copy unless it has escapes.

@@ -1,10 +1,10 @@
-//! Parses `depends_on`, `on_failure` and `input_from` of a task request.
+//! Parses `depends_on`, `on_failure`, `input_from` and `files_from` of a task request.
 //!
 //! `options` calls it.
 
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
-use wasmill_model::{DEPENDENCIES_MAX, NewDependencies, OnFailure, TaskId};
+use wasmill_model::{DEPENDENCIES_MAX, FilesFrom, NewDependencies, OnFailure, TaskId};
 
 use crate::http::fields::{self, Fields, whole_number};
 use crate::openapi::schema::IdSchema;
@@ -35,11 +35,12 @@ pub(crate) struct BatchItem {
     item: usize,
 }
 
-/// The three raw fields.
+/// The raw fields.
 pub(crate) struct DependencyFields<'a> {
     pub(crate) depends_on: Option<&'a RawValue>,
     pub(crate) on_failure: Option<&'a RawValue>,
     pub(crate) input_from: Option<&'a RawValue>,
+    pub(crate) files_from: Option<&'a RawValue>,
 }
 
 impl DependencyFields<'_> {
@@ -49,7 +50,7 @@ impl DependencyFields<'_> {
         earlier: Option<&[TaskId]>,
         errors: &mut FieldErrors,
     ) -> Option<NewDependencies> {
-        let Self { depends_on, on_failure, input_from } = self;
+        let Self { depends_on, on_failure, input_from, files_from } = self;
         let mut error = |field: &str, detail: &str| errors.push(FieldError::field(field, detail));
         let on_failure = match on_failure.map(text) {
             None => OnFailure::default(),
@@ -69,13 +70,22 @@ impl DependencyFields<'_> {
             error("input_from", "input_from must be \"dependencies\"");
         }
         let pass_results = is_dependencies == Some(true);
+        let files_from = files_from.and_then(|from| {
+            let from = text(from).parse::<FilesFrom>();
+            if from.is_err() {
+                error("files_from", "files_from must be \"dependencies\" or \"dependency-folders\"");
+            }
+            from.ok()
+        });
         let on = depends_on.map_or_else(|| Some(Vec::new()), |value| tasks(value, earlier, errors));
-        if pass_results && on.as_ref().is_some_and(Vec::is_empty) {
-            let detail = "input_from requires at least one task in depends_on";
-            errors.push(FieldError::field("input_from", detail));
+        for (field, is_given) in [("input_from", pass_results), ("files_from", files_from.is_some())] {
+            if is_given && on.as_ref().is_some_and(Vec::is_empty) {
+                let detail = format!("{field} requires at least one task in depends_on");
+                errors.push(FieldError::field(field, detail));
+            }
         }
         let on = on.filter(|on| !on.is_empty())?;
-        Some(NewDependencies { on, on_failure, pass_results })
+        Some(NewDependencies { on, on_failure, pass_results, files_from })
     }
 }
 
@@ -138,11 +148,13 @@ mod tests {
             let value = body.get(name).filter(|value| !value.is_null());
             value.map(|value| to_raw_value(value).expect("JSON"))
         };
-        let (on, failure, from) = (field("depends_on"), field("on_failure"), field("input_from"));
+        let (on, failure) = (field("depends_on"), field("on_failure"));
+        let (from, files) = (field("input_from"), field("files_from"));
         let fields = DependencyFields {
             depends_on: on.as_deref(),
             on_failure: failure.as_deref(),
             input_from: from.as_deref(),
+            files_from: files.as_deref(),
         };
         let mut errors = FieldErrors::default();
         let read = fields.read(earlier, &mut errors);
@@ -154,15 +166,21 @@ mod tests {
         let ids = [TaskId::new(), TaskId::new()];
         let body = json!({"depends_on": [ids[1].to_string(), {"item": 0}], "on_failure": "run"});
         let (read_one, errors) = read(&body, Some(&ids[..1]));
-        let expected =
-            NewDependencies { on: vec![ids[1], ids[0]], on_failure: OnFailure::Run, pass_results: false };
+        let new = |on: &[TaskId], on_failure, pass_results, files_from| NewDependencies {
+            on: on.to_vec(),
+            on_failure,
+            pass_results,
+            files_from,
+        };
+        let expected = new(&[ids[1], ids[0]], OnFailure::Run, false, None);
         assert_eq!((read_one, errors), (Some(expected), vec![]));
         let body = json!({"depends_on": [{"item": 0.0}]});
         assert_eq!(read(&body, Some(&ids)).0.map(|read| read.on), Some(vec![ids[0]]));
         let body = json!({"depends_on": [ids[0].to_string()], "input_from": "dependencies"});
-        let expected =
-            NewDependencies { on: vec![ids[0]], on_failure: OnFailure::Cancel, pass_results: true };
-        assert_eq!(read(&body, None).0, Some(expected));
+        assert_eq!(read(&body, None).0, Some(new(&ids[..1], OnFailure::Cancel, true, None)));
+        let body = json!({"depends_on": [ids[0].to_string()], "files_from": "dependency-folders"});
+        let folders = Some(FilesFrom::DependencyFolders);
+        assert_eq!(read(&body, None).0, Some(new(&ids[..1], OnFailure::Cancel, false, folders)));
         for body in [json!({}), json!({"depends_on": null}), json!({"depends_on": [], "on_failure": "run"})] {
             assert_eq!(read(&body, None), (None, vec![]), "{body}");
         }
@@ -188,6 +206,8 @@ mod tests {
             (json!({"depends_on": [id], "input_from": "somewhere"}), "/input_from"),
             (json!({"depends_on": ["7"], "input_from": "dependencies"}), "/depends_on/0"),
             (json!({"input_from": "dependencies"}), "/input_from"),
+            (json!({"depends_on": [id], "files_from": "somewhere"}), "/files_from"),
+            (json!({"files_from": "dependencies"}), "/files_from"),
             (json!({"depends_on": [], "input_from": "dependencies"}), "/input_from"),
         ] {
             assert_eq!(read(&body, Some(&[TaskId::new()])).1, [pointer], "{body}");

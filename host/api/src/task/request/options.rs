@@ -86,6 +86,7 @@ pub(crate) fn take(
             depends_on: take("depends_on"),
             on_failure: take("on_failure"),
             input_from: take("input_from"),
+            files_from: take("files_from"),
         }
         .read(earlier, errors),
         webhook: webhook::read(take("webhook"), errors),

@@ -8,7 +8,7 @@ use wasmill_model::{
 };
 
 use crate::openapi::schema::{
-    AnyJson, Base64Schema, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema,
+    AnyJson, Base64Schema, DurationSchema, FilesFromSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema,
     TimeSchema,
 };
 use crate::task::request::backoff::BackoffRequest;
@@ -67,6 +67,10 @@ pub(crate) struct TaskRequest {
     /// from the function `dependencies` of its contract.
     #[schemars(with = "Option<InputFromSchema>")]
     input_from: Option<String>,
+    /// With `dependencies` its scratch folder has the files that its dependencies left; with `dependency-folders` those of
+    /// each are in a folder with its index in `depends_on`, from `0`.
+    #[schemars(with = "Option<FilesFromSchema>")]
+    files_from: Option<String>,
     /// Receiver of a webhook when the task finishes: a URL, or an object that also selects outcomes.
     webhook: Option<WebhookRequest>,
     /// Group of the task, such as a tenant: the groups of a plugin share its slots by round robin.

@@ -199,6 +199,8 @@ CREATE TABLE dependent (
     -- What becomes of it when one of them does not complete: 0 it is cancelled, 1 it runs all the same.
     on_failure   INTEGER NOT NULL CHECK (on_failure BETWEEN 0 AND 1),
     pass_results INTEGER NOT NULL CHECK (pass_results BETWEEN 0 AND 1),
+    -- How it gets the files that they leave; NULL for not at all.
+    files_from   TEXT    CHECK (files_from IN ('dependencies', 'dependency-folders')),
     -- When it may start at the earliest; NULL for at once.
     run_at       INTEGER
 ) STRICT;
@@ -209,7 +211,7 @@ CREATE TABLE dependency (
     position INTEGER NOT NULL,
     -- The task that it waits for, which may be gone.
     id       BLOB    NOT NULL,
-    -- The row of that task while its outcome or its result is needed.
+    -- The row of that task while its outcome, its result or its files are needed.
     on_seq   INTEGER,
     -- The state in which that task finished; NULL before.
     outcome  TEXT,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use wasmill_model::{
-    Content, ContentId, FileDirection, KeyLimits, LimitedKey, MediaType, NewTask, OnConflict, TaskFile,
-    TaskId, Transition, Unique,
+    Content, ContentId, DependencyFiles, FileDirection, FilesFrom, KeyLimits, LimitedKey, MediaType,
+    NewDependencies, NewTask, OnConflict, OnFailure, TaskFile, TaskId, Transition, Unique,
 };
-use wasmill_store::{PART_BYTES, Staged, Staging, Store, StoreError};
+use wasmill_store::{HandedFiles, PART_BYTES, Staged, Staging, Store, StoreError};
 
 use crate::fixture::{Fixture, StoreExt, at, claim_one, end_stopped, failure, get, new_task, prune, since};
 
@@ -213,4 +213,44 @@ pub async fn files_count_for_the_key_of_their_task(fixture: &impl Fixture) {
     assert_eq!(store.insert(vec![of_key(vec![input("a", other.content)])]).await, full(91));
     store.remove(id, at(3)).await.expect("removed");
     store.insert(vec![of_key(vec![input("a", other.content)])]).await.expect("there is room again");
+}
+
+pub async fn a_dependent_gets_the_files_of_its_dependencies(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let (given, left) = (staged(&store, b"in", 0).await, staged(&store, b"out", 0).await);
+    let first = insert(&store, vec![input("a", given.content)]).await.expect("stored");
+    let failing = insert(&store, vec![]).await.expect("stored");
+    let on = NewDependencies {
+        on: vec![failing, first],
+        on_failure: OnFailure::Run,
+        pass_results: false,
+        files_from: Some(FilesFrom::DependencyFolders),
+    };
+    let task = NewTask { dependencies: Some(on.clone()), ..new_task() };
+    let second = task.id;
+    store.insert(vec![task]).await.expect("stored");
+    let claimed = claim_one(&store, at(1)).await;
+    assert_eq!((claimed.claim.id, claimed.files_from), (first, None));
+    let output = file(FileDirection::Output, "b", left.content);
+    claimed.claim.run().add_output(output.clone());
+    assert_eq!(store.finish(&claimed.claim, Transition::Completed("1".into()), None, at(2)).await, Ok(true));
+    let claimed = claim_one(&store, at(2)).await;
+    assert_eq!(store.finish(&claimed.claim, Transition::Failed(failure()), None, at(2)).await, Ok(true));
+    // The first would be forgotten by now.
+    assert_eq!(prune(&store, since(3)).await, 1);
+    let claimed = claim_one(&store, at(3)).await;
+    assert_eq!((claimed.claim.id, claimed.pass_results), (second, false));
+    assert_eq!(claimed.files_from, Some(FilesFrom::DependencyFolders));
+    let of = |id, files| DependencyFiles { id, files };
+    let handed = HandedFiles::Files(vec![of(failing, vec![]), of(first, vec![output])]);
+    assert_eq!(store.dependency_files(&claimed.claim).await, Ok(handed));
+    let status = store.dependencies(second).await.expect("read").expect("it depends");
+    assert_eq!((status.pass_results, status.files_from), (false, on.files_from));
+    store.remove(first, at(4)).await.expect("removed");
+    assert_eq!(store.dependency_files(&claimed.claim).await, Ok(HandedFiles::Gone(first)));
+    assert_eq!(store.finish(&claimed.claim, Transition::Failed(failure()), None, at(5)).await, Ok(true));
+    let files = store.dependency_files(&claimed.claim).await;
+    assert_eq!(files, Ok(HandedFiles::Files(vec![])), "to whom they are due alone");
+    let (_, again) = store.clone_for_retry(second, TaskId::new(), at(6)).await.expect("read").expect("stored");
+    assert_eq!(again.dependencies, Some(on), "its files are needed, so it is not left out");
 }

@@ -64,7 +64,7 @@ pub async fn every_end_of_a_wait_is_room_for_its_key(fixture: &impl Fixture) {
     let first = new_task();
     let dependencies = |on_failure| {
         let on = vec![first.id];
-        Some(NewDependencies { on, on_failure, pass_results: false })
+        Some(NewDependencies { on, on_failure, pass_results: false, files_from: None })
     };
     let cancelled = NewTask { dependencies: dependencies(OnFailure::Cancel), ..of_two() };
     let released = NewTask { dependencies: dependencies(OnFailure::Run), ..of_two() };
