@@ -12,7 +12,8 @@ mod usage;
 mod webhook;
 
 pub use dependency::{
-    DEPENDENCIES_MAX, DEPENDENCY_FILES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyFiles, DependencyResult, FilesFrom, InvalidFilesFrom, NewDependencies, OnFailure,
+    DEPENDENCIES_MAX, DEPENDENCY_FILES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyFiles, DependencyResult,
+    FilesFrom, InvalidFilesFrom, NewDependencies, OnFailure,
 };
 pub use label::{
     GROUP_CHARS_MAX, Group, InvalidLabel, KEY_CHARS_MAX, KeySpace, OnConflict, TAG_CHARS_MAX, TAGS_MAX, Tag,

@@ -616,7 +616,8 @@ async fn a_plugin_decides_which_failures_are_retried() {
 }
 
 fn after(on: &[TaskId], pass_results: bool) -> impl FnOnce(&mut NewTask) {
-    let dependencies = NewDependencies { on: on.to_vec(), on_failure: OnFailure::Run, pass_results, files_from: None };
+    let dependencies =
+        NewDependencies { on: on.to_vec(), on_failure: OnFailure::Run, pass_results, files_from: None };
     |task| task.dependencies = Some(dependencies)
 }
 

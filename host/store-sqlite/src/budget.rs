@@ -152,8 +152,12 @@ impl Full {
                 space: KeySpace::default(),
             };
             let grouped = NewTask { group: "mine".parse().ok(), unique: Some(unique), ..new_task() };
-            let waits =
-                NewDependencies { on: vec![first.id], on_failure: OnFailure::Cancel, pass_results: true, files_from: None };
+            let waits = NewDependencies {
+                on: vec![first.id],
+                on_failure: OnFailure::Cancel,
+                pass_results: true,
+                files_from: None,
+            };
             let second = NewTask { dependencies: Some(waits), ..new_task() };
             let later = NewTask {
                 run_at: Some(at(1_000_000)),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wasmill_model::Tracer;
+use wasmill_model::{TaskId, Tracer};
 
 /// How to open the database.
 #[derive(Clone, Debug)]
@@ -46,4 +46,39 @@ pub struct Backup {
     pub tasks: u64,
     /// File size in bytes.
     pub bytes: u64,
+    /// What was copied of the files of these tasks, if they were to be copied.
+    pub files: Option<CopiedFiles>,
+}
+
+/// The files of tasks in a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopiedFiles {
+    /// Number of files, each counted once however many tasks have it.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// How many of them do not exist, such as those of tasks that were deleted meanwhile.
+    pub missing: u64,
+}
+
+/// What was found of the files of tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExaminedFiles {
+    /// Number of files of tasks.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// How many have no bytes, or too few.
+    pub missing: u64,
+    /// The first of these.
+    pub newest_missing: Option<MissingFile>,
+}
+
+/// A file of a task whose bytes are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingFile {
+    /// The task.
+    pub task: TaskId,
+    /// The name of the file.
+    pub name: String,
 }

@@ -20,7 +20,8 @@ mod budget;
 #[cfg(test)]
 mod plans;
 
-pub use config::{Backup, LockHolder, SqliteConfig};
+pub use config::{Backup, CopiedFiles, ExaminedFiles, LockHolder, MissingFile, SqliteConfig};
+pub use content::missing::examine_files;
 pub use file::backup::backup;
 pub use file::examine::examine;
 pub use file::folder::check_folder;

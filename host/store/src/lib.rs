@@ -44,8 +44,8 @@ pub use schedule::{
 pub use store::Store;
 pub use task::{
     Attempt, CancelOutcome, CancelledMany, Checkpoint, Claim, ClaimQuota, Claimed, Claims, Cursor,
-    Dependency, DependencyResults, DependencyStatus, Filter, HandedFiles, IdempotencyKey, InvalidCursor, ListQuery, Page,
-    PostOutcome, RemoveOutcome, Stopping, StoredSteps, Submitted, SubmittedTask, TaskRef,
+    Dependency, DependencyResults, DependencyStatus, Filter, HandedFiles, IdempotencyKey, InvalidCursor,
+    ListQuery, Page, PostOutcome, RemoveOutcome, Stopping, StoredSteps, Submitted, SubmittedTask, TaskRef,
 };
 pub use webhook::{
     AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,

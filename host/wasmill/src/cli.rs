@@ -430,6 +430,10 @@ pub(crate) struct BackupArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
+    /// Copy the files of its tasks into this folder, those that are not there from an earlier backup
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) files: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) given: Given<ForBackup>,
 

@@ -2,6 +2,7 @@
 
 mod forms;
 mod handed;
+mod restored;
 
 use std::fs;
 use std::path::Path;

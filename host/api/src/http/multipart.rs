@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn bytes_like_a_delimiter_are_none() {
         let bytes = b"\r\r\n\r\n-\r\n--\r\n--\r\n--y\r";
-        let body = [b"--x\r\ncontent-disposition: form-data; name=a\r\n\r\n", &bytes[..], b"\r\n--x--"].concat();
+        let body =
+            [b"--x\r\ncontent-disposition: form-data; name=a\r\n\r\n", &bytes[..], b"\r\n--x--"].concat();
         for size in 1..body.len() {
             assert_eq!(in_pieces(&body, size), Ok(vec![("a".to_owned(), None, bytes.to_vec())]), "{size}");
         }
@@ -269,12 +270,20 @@ mod tests {
     #[test]
     fn names_are_quoted_or_not() {
         let read = |value: &str| PartHead::read(&format!("A: b\r\nContent-Disposition : {value}"));
-        let head = |name: &str, file: &str| Some(PartHead { name: name.to_owned(), file_name: Some(file.to_owned()) });
+        let head = |name: &str, file: &str| {
+            Some(PartHead { name: name.to_owned(), file_name: Some(file.to_owned()) })
+        };
         assert_eq!(read(r#"form-data; name="a"; filename="b/c; d.v""#), head("a", "b/c; d.v"));
         assert_eq!(read(r#"form-data; filename = "\"a\\b\c\"" ; name=x y"#), head("x y", r#""a\b\c""#));
         assert_eq!(read(r#"Form-Data;NAME=a;filename*=UTF-8''x;FILENAME="",name=b"#), None);
         assert_eq!(read(r#"form-data; name=a; filename*=UTF-8''x; filename="" ;"#), head("a", ""));
-        for value in ["form-data", "form-data; filename=a", r#"form-data; name="a"#, "attachment; name=a", "form-data; a"] {
+        for value in [
+            "form-data",
+            "form-data; filename=a",
+            r#"form-data; name="a"#,
+            "attachment; name=a",
+            "form-data; a",
+        ] {
             assert_eq!(read(value), None, "{value}");
         }
     }

@@ -102,7 +102,8 @@ impl Operation {
     pub(crate) fn form(path: &'static str) -> Self {
         let schema: SchemaOf = |_| json_schema!({"type": "object"});
         let media_types = &["application/x-www-form-urlencoded"];
-        let body = Body { media_types, required: true, description: "", schema, examples: Vec::new(), form: None };
+        let body =
+            Body { media_types, required: true, description: "", schema, examples: Vec::new(), form: None };
         Self { is_page: true, body: Some(body), ..Self::post(path, "", "") }
     }
 
@@ -220,7 +221,8 @@ impl Operation {
     pub(crate) fn form_body<T: JsonSchema>(mut self, description: &'static str) -> Self {
         let media_types = &["application/x-www-form-urlencoded"];
         let schema = SchemaGenerator::subschema_for::<T>;
-        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new(), form: None });
+        self.body =
+            Some(Body { media_types, required: true, description, schema, examples: Vec::new(), form: None });
         self
     }
 
@@ -228,7 +230,8 @@ impl Operation {
     pub(crate) fn wasm_body(mut self, description: &'static str) -> Self {
         let media_types = &["application/wasm", "application/octet-stream"];
         let schema: SchemaOf = |_| json_schema!({"type": "string", "format": "binary"});
-        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new(), form: None });
+        self.body =
+            Some(Body { media_types, required: true, description, schema, examples: Vec::new(), form: None });
         self
     }
 

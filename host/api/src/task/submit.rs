@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::json;
+use serde_json::value::RawValue;
 use wasmill_access::Identity;
 use wasmill_model::{InvalidPluginName, NewTask, PluginName, Reach, TaskId, Timestamp};
 use wasmill_runtime::{InputBudget, NotReadyError, Violation};
@@ -74,7 +74,7 @@ pub(crate) async fn submit(
         Some(boundary) => receive_form(&api, &sender, &headers, body, &boundary).await?,
         None => receive(&api, &sender, &headers, body).await?,
     };
-    let Request { task, staged: _staged, key } = match received {
+    let SubmitRequest { task, staged: _staged, key } = match received {
         Received::New(request) => *request,
         Received::Known(submitted) => return respond_after(&api, &submitted, wait_params, &sender).await,
     };
@@ -86,13 +86,13 @@ pub(crate) async fn submit(
 
 /// A request that has been read.
 enum Received {
-    New(Box<Request>),
+    New(Box<SubmitRequest>),
     /// A repetition of one that was stored.
     Known(Submitted),
 }
 
 /// A new task; its files are stored.
-struct Request {
+struct SubmitRequest {
     task: NewTask,
     /// Kept until the task refers to them.
     staged: StagedFiles,
@@ -100,12 +100,7 @@ struct Request {
 }
 
 /// Reads a request as JSON.
-async fn receive(
-    api: &Api,
-    sender: &Identity,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Received, Problem> {
+async fn receive(api: &Api, sender: &Identity, headers: &HeaderMap, body: Body) -> Result<Received, Problem> {
     let bytes = read_json(&api.config.body, headers, body).await?;
     let now = api.clock.now();
     let key = idempotency_key::read(headers, sender, "task", &bytes)?;
@@ -118,7 +113,7 @@ async fn receive(
     let mut tasks = [task];
     let staged = stage::stage(api, &mut tasks, vec![files]).await?;
     let [task] = tasks;
-    Ok(Received::New(Box::new(Request { task, staged, key: key.map(|key| (key, now)) })))
+    Ok(Received::New(Box::new(SubmitRequest { task, staged, key: key.map(|key| (key, now)) })))
 }
 
 /// Reads a request as a form with files.
@@ -145,7 +140,7 @@ async fn receive_form(
     {
         return Ok(Received::Known(submitted));
     }
-    Ok(Received::New(Box::new(Request { task, staged, key: key.map(|key| (key, now)) })))
+    Ok(Received::New(Box::new(SubmitRequest { task, staged, key: key.map(|key| (key, now)) })))
 }
 
 /// Responds after the requested wait.
@@ -253,12 +248,7 @@ impl Refusal {
 }
 
 /// Parses and validates the body, unless the server is draining.
-async fn check(
-    api: &Api,
-    sender: &Identity,
-    bytes: Bytes,
-    now: Timestamp,
-) -> Result<CheckedTask, Problem> {
+async fn check(api: &Api, sender: &Identity, bytes: Bytes, now: Timestamp) -> Result<CheckedTask, Problem> {
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }

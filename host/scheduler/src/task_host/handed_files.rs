@@ -53,9 +53,14 @@ fn merged(
         for file in files {
             let name = match from {
                 FilesFrom::Dependencies => file.name,
-                FilesFrom::DependencyFolders => format!("{index}/{}", file.name).parse().map_err(|error| {
-                    format!("the file '{}' of dependency {id} has no name in its folder: {error}", file.name)
-                })?,
+                FilesFrom::DependencyFolders => {
+                    format!("{index}/{}", file.name).parse().map_err(|error| {
+                        format!(
+                            "the file '{}' of dependency {id} has no name in its folder: {error}",
+                            file.name
+                        )
+                    })?
+                }
             };
             if names.add(&name, Some(id))? {
                 all.push(TaskFile { name, ..file });

@@ -13,8 +13,7 @@ use crate::read::rows::{get, nanos, size, state, uuid};
 use crate::writer::batch::Batch;
 
 const FIND: &str = "SELECT seq, state FROM task WHERE id = $1";
-const ADD_DEPENDENT: &str =
-    "INSERT INTO dependent (seq, runs_on_failure, pass_results, run_at, files_from) VALUES ($1, $2, $3, $4, $5)";
+const ADD_DEPENDENT: &str = "INSERT INTO dependent (seq, runs_on_failure, pass_results, run_at, files_from) VALUES ($1, $2, $3, $4, $5)";
 const ADD_DEPENDENCY: &str = "INSERT INTO dependency (seq, position, id, on_seq) VALUES ($1, $2, $3, $4)";
 const ADD_END: &str =
     "INSERT INTO dependency_end (seq, state, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";

@@ -50,7 +50,8 @@ const AGAIN: &str = "
 pub(crate) async fn dependencies(connection: &Connection, id: TaskId) -> Result<Option<DependencyStatus>> {
     let mut dependencies: Option<DependencyStatus> = None;
     for row in connection.query(DEPENDS, &[&uuid(id)]).await? {
-        let (on_failure, pass_results, files_from) = (on_failure(&row, 0)?, get(&row, 1)?, optional(&row, 4)?);
+        let (on_failure, pass_results, files_from) =
+            (on_failure(&row, 0)?, get(&row, 1)?, optional(&row, 4)?);
         let on = Dependency { id: task_id(&row, 2)?, outcome: optional_state(&row, 3)? };
         let first = DependencyStatus { on: Vec::new(), on_failure, pass_results, files_from };
         dependencies.get_or_insert(first).on.push(on);

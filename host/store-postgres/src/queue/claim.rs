@@ -19,8 +19,8 @@ use crate::delivery::deliveries;
 use crate::queue::promote::{self, Promoted};
 use crate::queue::{pause, starts};
 use crate::read::rows::{
-    backoff, claim_ref, duration, get, limit_key, nanos, number, optional_time, parsed, size, task_id, text,
-    time, traced, used, optional,
+    backoff, claim_ref, duration, get, limit_key, nanos, number, optional, optional_time, parsed, size,
+    task_id, text, time, traced, used,
 };
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::clock_skew::{self, JUMP_NANOS};

@@ -130,8 +130,14 @@ async fn what_is_wrong_with_a_row_is_the_failure_of_its_task() {
     taken[1].task.unique = unique(OnConflict::Refuse);
     taken[2].task.unique = unique(OnConflict::Refuse);
     taken[3].task.unique = unique(OnConflict::Return);
-    let dependencies =
-        |id| Some(NewDependencies { on: vec![id], on_failure: OnFailure::Cancel, pass_results: false, files_from: None });
+    let dependencies = |id| {
+        Some(NewDependencies {
+            on: vec![id],
+            on_failure: OnFailure::Cancel,
+            pass_results: false,
+            files_from: None,
+        })
+    };
     taken[4].task.dependencies = dependencies(TaskId::new());
     taken[5].task.id = holder;
     let outcomes = store.take_inbox(taken, at(1)).await.expect("taken");

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use wasmill_store::StoreError;
 
-use crate::config::Backup;
+use crate::config::{Backup, CopiedFiles};
+use crate::content::copy::FilesCopy;
 use crate::file::fault::{fault, io_fault};
 use crate::file::folder::check_folder;
 use crate::file::home::identity;
@@ -18,14 +19,15 @@ use crate::file::{check, connection, lock, migrations};
 /// and durable snapshot. Blocks the thread.
 ///
 /// The copy is renamed into place; an existing file is replaced only if `replace`. To restore it, put it
-/// into a data folder as `wasmill.db`.
+/// into a data folder as `wasmill.db`. The files of its tasks are copied into the folder `files`, if there is to be one:
+/// those that are not there from an earlier backup.
 ///
 /// # Errors
 ///
 /// [`StoreError::NotFound`] if there is no database or no folder for the copy, [`StoreError::NoBackup`] if
 /// the file exists, [`StoreError::Unavailable`] if it cannot be written; [`StoreError::Foreign`],
 /// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
-pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreError> {
+pub fn backup(dir: &Path, file: &Path, files: Option<&Path>, replace: bool) -> Result<Backup, StoreError> {
     let path = dir.join("wasmill.db");
     if !path.exists() {
         let message = format!("there is no database {}; name the data folder with --data", path.display());
@@ -35,6 +37,9 @@ pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreErr
     check_target(dir, file, replace)?;
     let source = connection::reader(&path).map_err(|error| fault(&path, &error))?;
     migrations::check(&source, &path)?;
+    let copy = files.map(|files| FilesCopy::new(dir, files)).transpose()?;
+    // Before the database too, so that few tasks can be deleted before their files are copied.
+    copy.as_ref().map(|copy| copy.add(&source, &path)).transpose()?;
     let partial = Partial::create(file)?;
     // The source stays read-only; this allows VACUUM INTO to write a new file.
     source.execute_batch("PRAGMA query_only = OFF").map_err(|error| fault(&path, &error))?;
@@ -42,9 +47,16 @@ pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreErr
     let target = partial.0.to_string_lossy();
     source.execute("VACUUM INTO ?1", [&*target]).map_err(|error| fault(&path, &error))?;
     let tasks = verify(&partial.0)?;
+    let files = copy.map(|copy| copy_files(&copy, &partial.0)).transpose()?;
     mark(&partial.0).map_err(|error| fault(&partial.0, &error))?;
     let bytes = partial.put_in_place(file, replace)?;
-    Ok(Backup { tasks, bytes })
+    Ok(Backup { tasks, bytes, files })
+}
+
+/// Copies the files that the tasks of a copy have.
+fn copy_files(files: &FilesCopy, copy: &Path) -> Result<CopiedFiles, StoreError> {
+    let connection = Connection::open(copy).map_err(|error| fault(copy, &error))?;
+    files.add(&connection, copy)
 }
 
 /// Suffixes of the files that SQLite keeps beside a database.

@@ -23,6 +23,13 @@ pub fn examine(dir: &Path) -> Result<(), StoreError> {
     examine_unused(dir).or_else(|error| if is_in_use() { Ok(()) } else { Err(error) })
 }
 
+/// Opens the database of a data folder to read it, and creates no files there.
+pub(crate) fn reader(dir: &Path, path: &Path) -> Result<Connection, StoreError> {
+    let has_log = dir.join("wasmill.db-wal").metadata().is_ok_and(|file| file.len() > 0);
+    let connection = if has_log { connection::reader(path) } else { immutable(path) };
+    connection.map_err(|error| fault(path, &error))
+}
+
 fn examine_unused(dir: &Path) -> Result<(), StoreError> {
     folder::check_folder(dir)?;
     let path = &dir.join("wasmill.db");
@@ -30,9 +37,7 @@ fn examine_unused(dir: &Path) -> Result<(), StoreError> {
     if !path.metadata().is_ok_and(|file| file.len() > 0) {
         return Ok(());
     }
-    let has_log = dir.join("wasmill.db-wal").metadata().is_ok_and(|file| file.len() > 0);
-    let connection = if has_log { connection::reader(path) } else { immutable(path) };
-    let connection = connection.map_err(|error| fault(path, &error))?;
+    let connection = reader(dir, path)?;
     let version = migrations::check(&connection, path)?;
     if version == migrations::VERSION {
         check::at_opening(&connection, path)?;

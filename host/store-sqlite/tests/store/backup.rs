@@ -25,7 +25,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, u64, u64)> {
 
 fn refused(folder: &Folder, file: &Path, because: &str) {
     for replace in [true, false] {
-        let error = backup(folder.path(), file, replace).expect_err("refused");
+        let error = backup(folder.path(), file, None, replace).expect_err("refused");
         assert!(matches!(error, StoreError::NoBackup { .. }), "{}: {error:?}", file.display());
         if replace {
             assert!(error.to_string().contains(because), "{}: {error}", file.display());
@@ -78,7 +78,7 @@ fn a_backup_replaces_earlier_copies_only() {
     let (folder, other) = (Folder::new(), Folder::new());
     drop(folder.open());
     let path = |name| other.path().join(name);
-    backup(folder.path(), &path("copy.db"), false).expect("copied");
+    backup(folder.path(), &path("copy.db"), None, false).expect("copied");
     std::fs::write(path("notes.txt"), "not a database").expect("written");
     std::fs::write(path("empty"), "").expect("written");
     symlink(path("copy.db"), path("to-a-file")).expect("linked");
@@ -96,7 +96,7 @@ fn a_backup_replaces_earlier_copies_only() {
     }
     assert_eq!(files(other.path()), before);
     for name in ["copy.db", "empty"] {
-        backup(folder.path(), &path(name), true).expect("replaced");
+        backup(folder.path(), &path(name), None, true).expect("replaced");
     }
     std::fs::write(path("copy.db-wal"), "").expect("written");
     refused(&folder, &path("copy.db"), "in use or was not closed");
@@ -106,13 +106,13 @@ fn a_backup_replaces_earlier_copies_only() {
 fn a_backup_names_the_missing_database_or_folder() {
     let (folder, other) = (Folder::new(), Folder::new());
     let copy = other.path().join("missing/copy.db");
-    let error = backup(folder.path(), &copy, false).expect_err("no database");
+    let error = backup(folder.path(), &copy, None, false).expect_err("no database");
     assert!(
         matches!(&error, StoreError::NotFound { message } if message.contains("no database")),
         "{error:?}"
     );
     drop(folder.open());
-    let error = backup(folder.path(), &copy, false).expect_err("no folder");
+    let error = backup(folder.path(), &copy, None, false).expect_err("no folder");
     assert!(
         matches!(&error, StoreError::NotFound { message } if message.contains("missing does not exist")),
         "{error:?}"

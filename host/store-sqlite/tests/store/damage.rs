@@ -133,7 +133,7 @@ async fn a_backup_holds_every_task_and_opens_as_a_database() {
 
     let other = Folder::new();
     let file = other.database();
-    let backup = backup(folder.path(), &file, false).expect("a backup");
+    let backup = backup(folder.path(), &file, None, false).expect("a backup");
     assert_eq!(backup.tasks, 3);
     assert_eq!(backup.bytes, std::fs::metadata(&file).expect("there").len());
     assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
@@ -153,12 +153,12 @@ fn a_backup_replaces_a_file_only_on_request() {
     let (folder, other) = (Folder::new(), Folder::new());
     drop(folder.open());
     let file = other.path().join("copy.db");
-    backup(folder.path(), &file, false).expect("copied");
+    backup(folder.path(), &file, None, false).expect("copied");
     let before = std::fs::metadata(&file).expect("there").ino();
-    let error = backup(folder.path(), &file, false).expect_err("refused");
+    let error = backup(folder.path(), &file, None, false).expect_err("refused");
     assert!(error.to_string().contains("--force"), "{error}");
     assert_eq!(std::fs::metadata(&file).expect("there").ino(), before);
-    backup(folder.path(), &file, true).expect("replaced");
+    backup(folder.path(), &file, None, true).expect("replaced");
     assert_ne!(std::fs::metadata(&file).expect("there").ino(), before);
 }
 
@@ -166,14 +166,14 @@ fn a_backup_replaces_a_file_only_on_request() {
 fn an_impossible_backup_fails_and_leaves_no_file() {
     let (folder, other) = (Folder::new(), Folder::new());
     let file = other.path().join("copy.db");
-    let error = backup(folder.path(), &file, false).expect_err("nothing there");
+    let error = backup(folder.path(), &file, None, false).expect_err("nothing there");
     assert!(error.to_string().contains("there is no database"), "{error}");
     drop(folder.open());
-    let error = backup(folder.path(), &other.path().join("no/copy.db"), false).expect_err("no folder");
+    let error = backup(folder.path(), &other.path().join("no/copy.db"), None, false).expect_err("no folder");
     assert!(error.to_string().contains("no does not exist"), "{error}");
     assert!(!file.exists());
     std::fs::write(folder.database(), "no database. ".repeat(500)).expect("written");
-    let error = backup(folder.path(), &file, false).expect_err("damaged");
+    let error = backup(folder.path(), &file, None, false).expect_err("damaged");
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
     let left = std::fs::read_dir(other.path()).expect("read").filter_map(Result::ok);
     assert!(left.into_iter().all(|file| !file.file_name().to_string_lossy().contains("copy")));
@@ -215,7 +215,7 @@ async fn a_backup_beside_the_log_of_a_crash_is_refused_and_stays_as_it_is() {
     let (crashed, copies) = (Folder::new(), Folder::new());
     let id = insert_one(&crashed.open()).await;
     let file = copies.path().join("copy");
-    backup(crashed.path(), &file, false).expect("copied");
+    backup(crashed.path(), &file, None, false).expect("copied");
     let restored = Folder::new();
     std::fs::copy(&file, restored.database()).expect("copied");
     leave_log(&crashed, &restored).await;
@@ -233,7 +233,7 @@ async fn a_backup_beside_the_log_of_a_crash_is_refused_and_stays_as_it_is() {
 async fn a_restored_backup_survives_a_crash_like_any_database() {
     let (source, restored, crashed) = (Folder::new(), Folder::new(), Folder::new());
     insert_one(&source.open()).await;
-    backup(source.path(), &restored.database(), false).expect("copied");
+    backup(source.path(), &restored.database(), None, false).expect("copied");
     let store = restored.open();
     let id = insert_one(&store).await;
     for name in ["wasmill.db", "wasmill.db-wal"] {

@@ -249,7 +249,8 @@ async fn a_removed_task_leaves_no_rows() {
     let folder = Folder::new();
     let store = folder.open();
     let first = insert_one(&store).await;
-    let on = NewDependencies { on: vec![first], on_failure: OnFailure::Run, pass_results: true, files_from: None };
+    let on =
+        NewDependencies { on: vec![first], on_failure: OnFailure::Run, pass_results: true, files_from: None };
     let webhook = Some(wasmill_store_suite::conformance::webhook::hook(&TaskState::ALL));
     let task = NewTask { input: Some("{}".to_owned()), dependencies: Some(on), webhook, ..new_task() };
     let id = task.id;
@@ -285,7 +286,12 @@ async fn many_dependents_are_resolved_in_short_transactions() {
     let folder = Folder::new();
     let (store, _) = folder.open_at(2 * MANY as u64, at(0));
     let head = insert_one(&store).await;
-    let on = || NewDependencies { on: vec![head], on_failure: OnFailure::Cancel, pass_results: false, files_from: None };
+    let on = || NewDependencies {
+        on: vec![head],
+        on_failure: OnFailure::Cancel,
+        pass_results: false,
+        files_from: None,
+    };
     let dependents = (0..MANY).map(|_| NewTask { dependencies: Some(on()), ..new_task() });
     store.insert(dependents.collect()).await.expect("inserted");
     let before = store.stats().commits;

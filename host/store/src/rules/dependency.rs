@@ -32,12 +32,7 @@ pub fn is_kept(end: TaskState, passes_any: bool) -> bool {
 ///
 /// A removed task cannot be a dependency. It is left out if it had ended as required and neither its result nor
 /// its files are needed; otherwise it stays, and the retry is refused for it.
-pub fn stays_in_retry(
-    exists: bool,
-    end: Option<TaskState>,
-    on_failure: OnFailure,
-    passes_any: bool,
-) -> bool {
+pub fn stays_in_retry(exists: bool, end: Option<TaskState>, on_failure: OnFailure, passes_any: bool) -> bool {
     let ended_well = end.is_some_and(|end| !cancels(end, on_failure));
     exists || passes_any || !ended_well
 }

@@ -96,10 +96,7 @@ impl Body for Form {
     type Error = io::Error;
 
     /// Reads a file where it is: the program does nothing else meanwhile.
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = loop {
             let read = match self.pieces.front_mut() {
                 None => return Poll::Ready(None),

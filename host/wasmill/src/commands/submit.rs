@@ -43,7 +43,8 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
         let key = args.options.idempotency_key.clone();
         let key = key.map(|key| ("Idempotency-Key", key));
         let headers = key.into_iter().chain(trace_context::headers()).collect();
-        let timeout = REQUEST_TIMEOUT.saturating_mul(u32::try_from(1 + bytes / PACE_BYTES).unwrap_or(u32::MAX));
+        let timeout =
+            REQUEST_TIMEOUT.saturating_mul(u32::try_from(1 + bytes / PACE_BYTES).unwrap_or(u32::MAX));
         let body = Some(body);
         let request =
             ClientRequest { body, form, headers, timeout, ..ClientRequest::new(Method::POST, "/task") };

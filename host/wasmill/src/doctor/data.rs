@@ -9,11 +9,11 @@ use rustix::fs::{Access, access, statfs, statvfs};
 use rustix::process::geteuid;
 use wasmill_api::{DISK_FREE_MIN, DISK_FREE_RECOMMENDED};
 use wasmill_store::StoreError;
-use wasmill_store_sqlite::LockHolder;
+use wasmill_store_sqlite::{ExaminedFiles, LockHolder, MissingFile};
 
 use crate::doctor::report::Check;
 use crate::settings::Settings;
-use crate::terminal::text::format_bytes;
+use crate::terminal::text::{format_bytes, sanitize};
 
 /// Free files needed by compiled plugins and the database.
 const FILES_RECOMMENDED: u64 = 1_000;
@@ -64,6 +64,7 @@ pub(super) fn checks(settings: &Settings, holder: Option<&LockHolder>) -> Vec<Ch
     });
     if is_embedded {
         checks.extend(database(data));
+        checks.extend(files(data));
     }
     checks.extend(disk_space(&existing));
     if is_embedded {
@@ -92,6 +93,24 @@ fn database(data: &Path) -> Option<Check> {
             },
         ),
     })
+}
+
+/// Checks that the files of tasks are there; `None` without any.
+fn files(data: &Path) -> Option<Check> {
+    const NAME: &str = "files of tasks";
+    // What is wrong with the database stands beside it.
+    let examined = wasmill_store_sqlite::examine_files(data).ok()?;
+    let ExaminedFiles { files, bytes, missing, newest_missing } = examined;
+    if let Some(MissingFile { task, name }) = newest_missing {
+        let name = sanitize(&name);
+        return Some(Check::fail(
+            NAME,
+            format!("{missing} of {files} are missing or cut, such as '{name}' of task {task}"),
+            "tasks that have not run fail, and nobody gets these files",
+            format!("put the copy of {} back that belongs to the database", data.join("files").display()),
+        ));
+    }
+    (files > 0).then(|| Check::ok(NAME, format!("{files} files, {}", format_bytes(bytes))))
 }
 
 /// Returns the folder, or the nearest existing one above it, where it would be created.

@@ -13,7 +13,12 @@ use super::{KEEPS, listed, server, until_stored};
 /// One part of a form: its name, the name of its file, and its bytes.
 type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
 
-const TASK: Part<'_> = ("task", None, b"{\"plugin\": \"program\", \"input\": {\"args\": [\"read\", \"/tmp/a\"]}}");
+const TASK: Part<'_> =
+    ("task", None, b"{\"plugin\": \"program\", \"input\": {\"args\": [\"read\", \"/tmp/a\"]}}");
+
+fn file<'a>(name: &'a str, bytes: &'a [u8]) -> Part<'a> {
+    ("files", Some(name), bytes)
+}
 
 /// Returns a form with this boundary.
 fn form(boundary: &str, parts: &[Part<'_>]) -> Vec<u8> {
@@ -47,17 +52,22 @@ async fn a_form_may_be_larger_than_a_body() {
     // Over several parts of a MiB, and with what looks like a boundary.
     let mut large: Vec<u8> = (0..5 << 20).map(|at: u32| (at % 251) as u8).collect();
     large.extend_from_slice(b"\r\n--b0undar\r\n--");
-    let files = [TASK, ("files", Some("large"), &large), ("files", Some("a"), b"x"), ("files", Some("b/c"), b"")];
+    let files = [TASK, file("large", &large), file("a", b"x"), file("b/c", b"")];
     let accepted = send_parts(&client, &files).await;
     assert_eq!(accepted.status, StatusCode::CREATED, "{}", accepted.text);
     let task = client.until_finished(accepted.str("id")).await;
     assert_eq!((task.str("state"), task.str("result")), ("completed", "x"), "{}", task.text);
     let whole = client.get(&format!("/task/{}", task.str("id"))).await;
-    assert_eq!(listed(&whole), [("a", "input", 1), ("b/c", "input", 0), ("large", "input", large.len() as u64)]);
+    assert_eq!(
+        listed(&whole),
+        [("a", "input", 1), ("b/c", "input", 0), ("large", "input", large.len() as u64)]
+    );
     let (_, got) = client.send_for_bytes(&format!("/task/{}/files/large", task.str("id"))).await;
     assert!(got == large, "{} bytes", got.len());
     // Without files and without a task.
-    let plain = send_parts(&client, &[("task", None, b"{\"plugin\": \"bare\", \"input\": {\"args\": [\"args\"]}}")]).await;
+    let plain =
+        send_parts(&client, &[("task", None, b"{\"plugin\": \"bare\", \"input\": {\"args\": [\"args\"]}}")])
+            .await;
     assert_eq!(plain.status, StatusCode::CREATED, "{}", plain.text);
     assert_eq!(send_parts(&client, &[]).await.status, StatusCode::CREATED);
 }
@@ -68,8 +78,8 @@ async fn a_refused_form_leaves_nothing_behind() {
     let server = server(KEEPS, &args);
     let client = server.client();
     let (large, eight): (&[u8], &[u8]) = (&[0; 11], &[0; 8]);
-    let file = |name, bytes| ("files", Some(name), bytes);
-    let (unknown, with_files) = (&b"{\"plugin\": \"nobody\"}"[..], &b"{\"plugin\": \"program\", \"files\": {\"a\": \"\"}}"[..]);
+    let (unknown, with_files) =
+        (&b"{\"plugin\": \"nobody\"}"[..], &b"{\"plugin\": \"program\", \"files\": {\"a\": \"\"}}"[..]);
     let bare = &b"{\"plugin\": \"bare\"}"[..];
     let long = format!("{{\"plugin\": \"program\", \"input\": \"{}\"}}", "x".repeat(2000));
     for (parts, pointer, why) in [
@@ -79,7 +89,11 @@ async fn a_refused_form_leaves_nothing_behind() {
         (vec![TASK, file("a", eight), file("a", b"")], "/files/a", "more than once"),
         (vec![TASK, file("a", large)], "/files/a", "file_max"),
         (vec![TASK, file("a", eight), file("b", eight)], "/files/b", "files_max"),
-        (vec![TASK, file("a", b""), file("b", b""), file("c", b""), file("d", b"")], "/files", "files_per_task"),
+        (
+            vec![TASK, file("a", b""), file("b", b""), file("c", b""), file("d", b"")],
+            "/files",
+            "files_per_task",
+        ),
         (vec![TASK, file("a", eight), ("files", None, b"x")], "/files", "has no file name"),
         (vec![TASK, file("a", eight), ("other", Some("b"), b"x")], "", "unknown part 'other'"),
         (vec![TASK, file("a", eight), TASK], "", "must appear once and come first"),
@@ -97,7 +111,12 @@ async fn a_refused_form_leaves_nothing_behind() {
     let whole = form("b0undary", &[TASK, file("a", eight)]);
     for cut in [0, 3, 40, whole.len() - 30, whole.len() - 4] {
         let refused = send(&client, &[], "b0undary", whole[..cut].to_vec()).await;
-        assert_eq!((refused.status.as_u16(), refused.str("code")), (422, "invalid-request"), "{}", refused.text);
+        assert_eq!(
+            (refused.status.as_u16(), refused.str("code")),
+            (422, "invalid-request"),
+            "{}",
+            refused.text
+        );
         assert!(refused.str("detail").contains("ends too early"), "{}", refused.text);
     }
     let not_json = send_parts(&client, &[("task", None, b"{"), file("a", eight)]).await;
@@ -115,13 +134,13 @@ async fn a_refused_form_leaves_nothing_behind() {
 async fn a_repeated_form_is_the_same_with_any_boundary() {
     let server = server(KEEPS, &[]);
     let client = server.client();
-    let files = [TASK, ("files", Some("a"), &b"x"[..])];
+    let files = [TASK, file("a", &b"x"[..])];
     let key = [("idempotency-key", "k")];
     let first = send(&client, &key, "one", form("one", &files)).await;
     let again = send(&client, &key, "other", form("other", &files)).await;
     assert_eq!((again.status, again.str("id")), (StatusCode::CREATED, first.str("id")), "{}", again.text);
     assert_eq!(again.headers["idempotent-replayed"], "true");
-    let changed = send(&client, &key, "one", form("one", &[TASK, ("files", Some("a"), b"y")])).await;
+    let changed = send(&client, &key, "one", form("one", &[TASK, file("a", b"y")])).await;
     assert_eq!(changed.str("code"), "idempotency-key-reused", "{}", changed.text);
     client.until_finished(first.str("id")).await;
     until_stored(&server, 1).await;

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use wasmill_access::Identity;
 use wasmill_model::{
-    ATTEMPTS_MAX, GROUP_CHARS_MAX, Group, KEY_CHARS_MAX, KeySpace, NewDependencies, OnConflict, Priority, TAG_CHARS_MAX,
-    TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey, Webhook, parse_duration,
+    ATTEMPTS_MAX, GROUP_CHARS_MAX, Group, KEY_CHARS_MAX, KeySpace, NewDependencies, OnConflict, Priority,
+    TAG_CHARS_MAX, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey, Webhook, parse_duration,
 };
 
 use crate::http::fields::{Fields, duration_error, text, whole_number};

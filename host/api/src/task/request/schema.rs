@@ -8,8 +8,8 @@ use wasmill_model::{
 };
 
 use crate::openapi::schema::{
-    AnyJson, Base64Schema, DurationSchema, FilesFromSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema,
-    TimeSchema,
+    AnyJson, Base64Schema, DurationSchema, FilesFromSchema, InputFromSchema, NO_CONTROLS, NameSchema,
+    OnFailureSchema, TimeSchema,
 };
 use crate::task::request::backoff::BackoffRequest;
 use crate::task::request::dependencies;

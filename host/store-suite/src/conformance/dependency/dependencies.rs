@@ -15,8 +15,12 @@ use crate::fixture::{
 };
 
 pub fn after(on: &[TaskId]) -> NewTask {
-    let dependencies =
-        NewDependencies { on: on.to_vec(), on_failure: OnFailure::Cancel, pass_results: false, files_from: None };
+    let dependencies = NewDependencies {
+        on: on.to_vec(),
+        on_failure: OnFailure::Cancel,
+        pass_results: false,
+        files_from: None,
+    };
     NewTask { dependencies: Some(dependencies), ..new_task() }
 }
 
@@ -408,7 +412,8 @@ pub async fn a_retry_keeps_its_dependencies(fixture: &impl Fixture) {
     for id in [good, bad] {
         store.remove(id, at(3)).await.expect("removed");
     }
-    let left = NewDependencies { on: vec![open], on_failure: OnFailure::Run, pass_results: false, files_from: None };
+    let left =
+        NewDependencies { on: vec![open], on_failure: OnFailure::Run, pass_results: false, files_from: None };
     assert_eq!(again(runs).await, Some(left), "the others ended as it asked for");
     assert_eq!(again(cancels).await.expect("it depends").on, [bad]);
     assert!(again(hands).await.expect("it depends").pass_results, "its results are gone");

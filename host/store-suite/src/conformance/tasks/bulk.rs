@@ -34,7 +34,8 @@ async fn listed(store: &Store, filter: &Filter, limit: usize) -> Vec<TaskId> {
 async fn waiting_task(store: &Store, state: TaskState, on: TaskId, second: i64) -> TaskId {
     let task = NewTask { created_at: at(second), ..new_task() };
     let id = task.id;
-    let blocked = NewDependencies { on: vec![on], on_failure: OnFailure::Run, pass_results: false, files_from: None };
+    let blocked =
+        NewDependencies { on: vec![on], on_failure: OnFailure::Run, pass_results: false, files_from: None };
     let task = match state {
         TaskState::Blocked => NewTask { dependencies: Some(blocked), ..task },
         TaskState::Scheduled => NewTask { run_at: Some(at(1_000)), ..task },

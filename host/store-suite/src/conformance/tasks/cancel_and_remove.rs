@@ -91,7 +91,12 @@ pub async fn dependents_wait_until_the_run_of_a_cancelled_task_ends(fixture: &im
         let first = keyed();
         let id = first.id;
         store.insert(vec![first]).await.expect("inserted");
-        let on = NewDependencies { on: vec![id], on_failure: OnFailure::Run, pass_results: false, files_from: None };
+        let on = NewDependencies {
+            on: vec![id],
+            on_failure: OnFailure::Run,
+            pass_results: false,
+            files_from: None,
+        };
         let after = NewTask { dependencies: Some(on), ..new_task() };
         let after_id = after.id;
         store.insert(vec![after]).await.expect("inserted");

@@ -8,7 +8,9 @@ use wasmill_model::{
 };
 use wasmill_store::{HandedFiles, PART_BYTES, Staged, Staging, Store, StoreError};
 
-use crate::fixture::{Fixture, StoreExt, at, claim_one, end_stopped, failure, get, new_task, prune, since};
+use crate::fixture::{
+    Fixture, StoreExt, at, claim, claim_one, end_stopped, failure, get, new_task, prune, since,
+};
 
 /// Stores bytes that no task refers to yet.
 async fn staged(store: &Store, bytes: &[u8], second: i64) -> Staged {
@@ -229,12 +231,12 @@ pub async fn a_dependent_gets_the_files_of_its_dependencies(fixture: &impl Fixtu
     let task = NewTask { dependencies: Some(on.clone()), ..new_task() };
     let second = task.id;
     store.insert(vec![task]).await.expect("stored");
-    let claimed = claim_one(&store, at(1)).await;
+    let claimed = claim(&store, 1, at(1)).await.claimed.remove(0);
     assert_eq!((claimed.claim.id, claimed.files_from), (first, None));
     let output = file(FileDirection::Output, "b", left.content);
     claimed.claim.run().add_output(output.clone());
     assert_eq!(store.finish(&claimed.claim, Transition::Completed("1".into()), None, at(2)).await, Ok(true));
-    let claimed = claim_one(&store, at(2)).await;
+    let claimed = claim(&store, 1, at(2)).await.claimed.remove(0);
     assert_eq!(store.finish(&claimed.claim, Transition::Failed(failure()), None, at(2)).await, Ok(true));
     // The first would be forgotten by now.
     assert_eq!(prune(&store, since(3)).await, 1);
@@ -251,6 +253,7 @@ pub async fn a_dependent_gets_the_files_of_its_dependencies(fixture: &impl Fixtu
     assert_eq!(store.finish(&claimed.claim, Transition::Failed(failure()), None, at(5)).await, Ok(true));
     let files = store.dependency_files(&claimed.claim).await;
     assert_eq!(files, Ok(HandedFiles::Files(vec![])), "to whom they are due alone");
-    let (_, again) = store.clone_for_retry(second, TaskId::new(), at(6)).await.expect("read").expect("stored");
+    let (_, again) =
+        store.clone_for_retry(second, TaskId::new(), at(6)).await.expect("read").expect("stored");
     assert_eq!(again.dependencies, Some(on), "its files are needed, so it is not left out");
 }
