@@ -2,6 +2,7 @@
 
 mod backoff;
 mod cancel_matrix;
+mod children;
 mod cron;
 mod dependencies;
 mod drain;

@@ -230,6 +230,20 @@ impl Access {
         Ok(Identity { key: Some(key), session: None, person: Some(Arc::new(named)) })
     }
 
+    /// Finds who submitted a task, with the rights of today: the key or the user that it names, or, if it names none, whoever
+    /// has the keys of this space, as for a schedule. `None` if they are not known any more, or may submit nothing.
+    pub fn submitter(&self, submitted_by: Option<&str>, space: &KeySpace) -> Option<Identity> {
+        let (keys, now) = (self.keys(), self.0.clock.now());
+        let Some(id) = submitted_by else {
+            let key = if space.is_empty() { None } else { Some(keys.of_space(space)?) };
+            return Some(Identity { key, ..Identity::default() });
+        };
+        let key = keys.by_id(id).cloned().or_else(|| keys.user(id))?;
+        let identity = Identity { key: Some(key), ..Identity::default() };
+        let is_in_force = identity.key().is_some_and(|key| !key.is_expired(now));
+        Some(identity).filter(|identity| is_in_force && identity.may(Scope::Submit))
+    }
+
     /// Signs in with a key: returns the text of a session, or `None` if no key is needed.
     ///
     /// # Errors

@@ -213,6 +213,19 @@ impl Keys {
         limited.filter_map(|key| key.limited.clone()).min_by(|a, b| a.name.cmp(&b.name))
     }
 
+    /// Returns a key of this space: all of them, and the people there, have the same reach.
+    pub(crate) fn of_space(&self, space: &KeySpace) -> Option<Arc<Key>> {
+        let key = self.by_id.values().find(|key| key.space == *space).cloned();
+        let person = || self.people.iter().map(Person::rights).find(|rights| rights.space == *space);
+        key.or_else(|| person().map(|rights| Arc::new(rights.of_user(&rights.name))))
+    }
+
+    /// Returns a key with what a user may do of whom an entry is about. Those of groups are known by their requests only.
+    pub(crate) fn user(&self, user: &str) -> Option<Arc<Key>> {
+        let is_about = |person: &&Person| matches!(&person.whom, Whom::User(name) if name == user);
+        self.people.iter().find(is_about).map(|person| Arc::new(person.template.of_user(user)))
+    }
+
     /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty() && self.people.is_empty()

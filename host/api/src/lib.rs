@@ -43,7 +43,7 @@ pub use service::check::{Check, CheckState};
 pub use service::check_reports::{CheckFn, Doctor};
 pub use service::identity_provider::{IdentityError, IdentityProvider};
 pub use state::{Api, ApiConfig, ApiParts, AuditConfig, DashboardConfig};
-pub use task::inbox_factory;
+pub use task::{child_factory, inbox_factory};
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use view::task::usage_view;
 pub use webhook::payload as webhook_payload;

@@ -4,6 +4,7 @@ pub(crate) mod activity;
 pub(crate) mod batch;
 pub(crate) mod cancel;
 pub(crate) mod checkpoint;
+mod children;
 pub(crate) mod dependents;
 pub(crate) mod files;
 pub(crate) mod get;
@@ -21,4 +22,5 @@ pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod why;
 
+pub use self::children::child_factory;
 pub use self::inbox::inbox_factory;

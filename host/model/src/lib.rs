@@ -41,12 +41,13 @@ pub use retry::{
 pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspension};
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
 pub use task::{
-    AttemptCounts, DEPENDENCIES_MAX, DEPENDENCY_FILES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyFiles,
-    DependencyResult, EVENT_NAME_CHARS_MAX, EventName, FilesFrom, GROUP_CHARS_MAX, Group, HOST_CRASHES_MAX,
-    InvalidFilesFrom, InvalidLabel, InvalidMediaType, KEY_CHARS_MAX, KeySpace, MediaType, Meter,
-    NewDependencies, NewEvent, NewTask, OnConflict, OnFailure, POSTED_EVENT_BYTES_MAX, POSTED_EVENTS_MAX,
-    PostedEvent, Priority, Progress, ResultType, RunOutcome, TAG_CHARS_MAX, TAGS_MAX, Tag, Task, TaskPhase,
-    TaskResult, TaskState, Transition, Unique, UniqueKey, Usage, WakeOn, Webhook,
+    AttemptCounts, CHILD_NAME_CHARS_MAX, CHILDREN_READ_BYTES_MAX, CHILDREN_READ_MAX, Child, ChildBounds,
+    ChildName, ChildOf, ChildrenError, DEPENDENCIES_MAX, DEPENDENCY_FILES_MAX, DEPENDENCY_RESULTS_BYTES_MAX,
+    DependencyFiles, DependencyResult, EVENT_NAME_CHARS_MAX, EventName, FilesFrom, GROUP_CHARS_MAX, Group,
+    HOST_CRASHES_MAX, InvalidFilesFrom, InvalidLabel, InvalidMediaType, KEY_CHARS_MAX, KeySpace, MediaType,
+    Meter, NewChild, NewDependencies, NewEvent, NewTask, OnConflict, OnFailure, POSTED_EVENT_BYTES_MAX,
+    POSTED_EVENTS_MAX, PostedEvent, Priority, Progress, ResultType, RunOutcome, TAG_CHARS_MAX, TAGS_MAX, Tag,
+    Task, TaskPhase, TaskResult, TaskState, Transition, Unique, UniqueKey, Usage, WakeOn, Webhook,
 };
 pub use text::{position, shown_size, without_bom};
 pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    ContentId, DependencyResult, Failure, LogStream, Meter, OutputFile, PluginName, PostedEvent, Progress,
-    Rate, RetryOn, RunTrace, TaskFile, TaskId, TaskResult, WakeOn,
+    Child, ChildrenError, ContentId, DependencyResult, Failure, LogStream, Meter, NewChild, OutputFile,
+    PluginName, PostedEvent, Progress, Rate, RetryOn, RunTrace, TaskFile, TaskId, TaskResult, WakeOn,
 };
 
 /// A boxed future that may move between threads.
@@ -192,6 +192,27 @@ pub trait RunHost: Send + Sync {
     /// Fails if it cannot be kept, or is larger than it was; the run has then failed.
     fn keep_file(&self, _file: OutputFile) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Submits children of the task, all or none; durable on return. One whose name the task has used already is the child
+    /// that has it. Returns their ids in order.
+    ///
+    /// # Errors
+    ///
+    /// Says why none was submitted.
+    fn submit_children(&self, _children: Vec<NewChild>) -> BoxFuture<'_, Result<Vec<TaskId>, ChildrenError>> {
+        let why = "this host runs a plugin without a queue, so its task has no children".to_owned();
+        Box::pin(std::future::ready(Err(ChildrenError::Refused(why))))
+    }
+
+    /// Returns the children of the task from this one on, counted from 0 in the order in which they were submitted: as many
+    /// as one look returns.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they could not be read; the run cannot continue.
+    fn children(&self, _start: u32) -> BoxFuture<'_, Result<Vec<Child>, String>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     /// Sets the progress; cheap, never durable.

@@ -1,5 +1,6 @@
 //! Tasks: what is submitted, what is stored, and the states between.
 
+mod child;
 mod dependency;
 mod label;
 mod posted;
@@ -11,6 +12,10 @@ mod transition;
 mod usage;
 mod webhook;
 
+pub use child::{
+    CHILD_NAME_CHARS_MAX, CHILDREN_READ_BYTES_MAX, CHILDREN_READ_MAX, Child, ChildBounds, ChildName, ChildOf,
+    ChildrenError, NewChild,
+};
 pub use dependency::{
     DEPENDENCIES_MAX, DEPENDENCY_FILES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyFiles, DependencyResult,
     FilesFrom, InvalidFilesFrom, NewDependencies, OnFailure,

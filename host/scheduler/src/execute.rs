@@ -59,8 +59,8 @@ impl Run {
         } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
         claim.log().keep(shared.config.log_bytes);
-        let files = TaskFiles::new(has_files, files_from);
-        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), checkpoint, files));
+        let (files, children) = (TaskFiles::new(has_files, files_from), Arc::clone(&shared.children));
+        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), checkpoint, files, children));
         let attempts = AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
         let run = RunRequest {
             task: claim.id,

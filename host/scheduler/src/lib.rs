@@ -29,3 +29,4 @@ pub use scheduler::{DrainOutcome, Scheduler, Slots};
 pub use schedules::{LATE_MAX, MISSED_MAX, Prepare, SCHEDULES_MAX, ScheduleStats, Schedules};
 pub use shared::SchedulerConfig;
 pub use stats::{AttemptStats, LatencyStats, SchedulerStats};
+pub use task_host::children::AcceptChildren;

@@ -17,6 +17,7 @@ use crate::progress::publish_progress;
 use crate::run::RunInfo;
 use crate::shared::{SchedulerConfig, Shared};
 use crate::stats::{LatencyStats, SchedulerStats};
+use crate::task_host::children::AcceptChildren;
 
 /// How long to wait before asking whether another host has stopped a run, unless its event comes sooner. Most guests
 /// end within milliseconds; from wait to wait it is half as much again.
@@ -72,6 +73,11 @@ impl Scheduler {
             };
             tokio::join!(dispatch, publish_progress(shared), follow_cluster(shared));
         })
+    }
+
+    /// Sets what checks the children that tasks submit; until then none can be submitted. The first one stays.
+    pub fn accept_children(&self, accept: AcceptChildren) {
+        self.shared.children.accept_by(accept);
     }
 
     /// Signals that tasks may be available. A lost wake-up costs at most one poll interval.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
-use wasmill_model::{Backoff, Clock, Limits, Runner, SLOTS_DEFAULT};
+use wasmill_model::{Backoff, ChildBounds, Clock, Limits, Runner, SLOTS_DEFAULT};
 use wasmill_store::Store;
 
 use crate::paused::Paused;
 use crate::rates::Rates;
 use crate::running::Running;
 use crate::stats::StatsRecorder;
+use crate::task_host::children::ChildPolicy;
 
 /// Settings of the scheduler.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct SchedulerConfig {
     pub backoff: Backoff,
     /// Bytes of log kept per run, unless the plugin sets a limit.
     pub log_bytes: usize,
+    /// How many children a task may have.
+    pub children: ChildBounds,
 }
 
 impl Default for SchedulerConfig {
@@ -38,6 +41,7 @@ impl Default for SchedulerConfig {
             poll: Duration::from_secs(1),
             backoff: Backoff::default(),
             log_bytes: Limits::default().log_bytes as usize,
+            children: ChildBounds::default(),
         }
     }
 }
@@ -47,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: SchedulerConfig,
+    pub(crate) children: Arc<ChildPolicy>,
     /// The executor of guests, separate so that they never delay the API.
     pub(crate) guests: Handle,
     pub(crate) slots: Arc<Semaphore>,
@@ -81,6 +86,7 @@ impl Shared {
             clock,
             guests,
             slots: Arc::new(Semaphore::new(config.slots)),
+            children: Arc::new(ChildPolicy::new(config.children)),
             config,
             wakeup: Notify::new(),
             claiming: tokio::sync::Mutex::new(()),

@@ -2,6 +2,7 @@
 //!
 //! Passed to the runner with each run. It makes no decision about the task.
 
+pub(crate) mod children;
 mod dependency_results;
 mod handed_files;
 pub(crate) mod task_files;
@@ -13,11 +14,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmill_model::{
-    BoxFuture, Clock, ContentId, DependencyResult, Failure, LogStream, Meter, OutputFile, Pinned,
-    PostedEvent, Progress, RunHost, RunTrace, TaskFile,
+    BoxFuture, Child, ChildrenError, Clock, ContentId, DependencyResult, Failure, LogStream, Meter, NewChild,
+    OutputFile, Pinned, PostedEvent, Progress, RunHost, RunTrace, TaskFile, TaskId,
 };
 use wasmill_store::{Checkpoint, Claim, Store};
 
+use self::children::ChildPolicy;
 use self::task_files::TaskFiles;
 
 /// Minimum interval between two checkpoints of one run.
@@ -34,6 +36,7 @@ pub(crate) struct TaskHost {
     clock: Arc<dyn Clock>,
     claim: Claim,
     files: TaskFiles,
+    children: Arc<ChildPolicy>,
     /// The earliest time of the next checkpoint.
     next_checkpoint_at: Mutex<Option<Instant>>,
     /// The last checkpoint, until the guest reads it or saves another.
@@ -49,12 +52,14 @@ impl TaskHost {
         claim: Claim,
         checkpoint: Checkpoint,
         files: TaskFiles,
+        children: Arc<ChildPolicy>,
     ) -> Self {
         Self {
             store,
             clock,
             claim,
             files,
+            children,
             checkpoint: Mutex::new(checkpoint),
             next_checkpoint_at: Mutex::default(),
             evicted: AtomicBool::new(false),
@@ -147,6 +152,23 @@ impl RunHost for TaskHost {
 
     fn keep_file(&self, file: OutputFile) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(self.files.keep(&self.store, &self.claim, file, self.clock.now()))
+    }
+
+    fn submit_children(&self, children: Vec<NewChild>) -> BoxFuture<'_, Result<Vec<TaskId>, ChildrenError>> {
+        Box::pin(async {
+            // A guest that submits in a loop is delayed as one that saves.
+            let bytes = children.iter().map(|child| child.input.as_ref().map_or(0, String::len)).sum();
+            if let Some(reserved) = self.reserve_checkpoint(bytes) {
+                tokio::time::sleep_until(reserved).await;
+            }
+            self.children.submit(&self.store, &self.claim, &*self.clock, children).await
+        })
+    }
+
+    fn children(&self, start: u32) -> BoxFuture<'_, Result<Vec<Child>, String>> {
+        Box::pin(async move {
+            self.store.children(&self.claim, start.into()).await.map_err(|error| error.to_string())
+        })
     }
 
     fn progress(&self, progress: Progress) {

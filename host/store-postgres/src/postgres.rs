@@ -1,5 +1,6 @@
 //! The open database: its operations by the names of the traits.
 
+mod children;
 mod cluster;
 mod delivery;
 mod files;

@@ -194,7 +194,7 @@ impl Full {
         let event = NewEvent { task, name: None, payload: "1".to_owned() };
         self.run(PostEvent { event: event.clone(), request: None, now: at(round) }).expect("stored");
         for claimed in self.claim(round).claimed {
-            let (wake_on, now) = (WakeOn { event: true }, at(round));
+            let (wake_on, now) = (WakeOn { event: true, any_child: true, all_children: true }, at(round));
             let suspension = Suspension { wait: Duration::ZERO, wake_on, state: vec![1] };
             if claimed.claim.id != task {
                 let (next, log) = (Transition::Requeued, None);

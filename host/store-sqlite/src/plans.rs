@@ -3,11 +3,11 @@
 
 use crate::content::{task_files, unused};
 use crate::delivery::deliveries;
-use crate::dependency::{record, resolution, results};
+use crate::dependency::{children, record, resolution, results};
 use crate::file::connection;
 use crate::queue::{
     cancel, cancel_many, claim, finish, idempotency, insert, insert_rows, pause, post_event, promote,
-    recover, remove, save, starts,
+    recover, remove, save, starts, submit_children,
 };
 use crate::read::{ahead, filtered_list, queries};
 use crate::retention::prune;
@@ -15,7 +15,7 @@ use crate::schedule::{due_runs, schedules};
 use crate::writer::{clock_skew, events, key_usage, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 133] = [
+const STATEMENTS: [&str; 142] = [
     insert::UNDO,
     insert::HOLDER,
     insert_rows::TASK,
@@ -94,6 +94,7 @@ const STATEMENTS: [&str; 133] = [
     filtered_list::OF_SCHEDULE,
     filtered_list::OF_GROUP,
     filtered_list::OF_KEY,
+    filtered_list::OF_PARENT,
     filtered_list::ONE,
     filtered_list::IDS,
     recover::COUNT_WAITING,
@@ -125,13 +126,21 @@ const STATEMENTS: [&str; 133] = [
     resolution::RECORD_OUTCOME,
     resolution::COUNT_DOWN,
     resolution::RELEASE,
-    resolution::SET_CAUSE,
+    cancel::SET_CAUSE,
     results::DEPENDS,
     results::DEPENDENTS,
     results::RESULTS,
     results::WITH_FILES,
     results::RESULT,
     results::AGAIN,
+    children::COUNT_ENDED,
+    children::HAVE_ENDED,
+    children::UNFINISHED,
+    children::CHILDREN,
+    submit_children::PARENT,
+    submit_children::NAMED,
+    submit_children::ADD,
+    submit_children::COUNT,
     claim::PASSED,
     save::DROP_CHECKPOINT,
     schedules::COUNT,

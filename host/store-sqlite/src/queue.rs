@@ -14,3 +14,4 @@ pub(crate) mod recover;
 pub(crate) mod remove;
 pub(crate) mod save;
 pub(crate) mod starts;
+pub(crate) mod submit_children;

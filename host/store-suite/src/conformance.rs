@@ -11,8 +11,8 @@ pub mod webhook;
 pub use dependency::{dependencies, dependency_results, dependents};
 pub use reads::{events, log, read, search, tags, traces};
 pub use tasks::{
-    bulk, cancel_and_remove, claim, clock, fairness, files, finish, idempotency, insert, key_limits, posted,
-    queue, recover, retry, suspend,
+    bulk, cancel_and_remove, children, claim, clock, fairness, files, finish, idempotency, insert,
+    key_limits, posted, queue, recover, retry, suspend,
 };
 
 /// Creates a test of each case with a fresh [`Fixture`](crate::Fixture) of this type.
@@ -111,6 +111,12 @@ macro_rules! conformance {
                 a_revoked_claim_takes_no_event, an_ended_task_takes_no_events_and_keeps_none,
                 a_task_keeps_a_bounded_number_of_events, a_repeated_post_stores_one_event,
                 a_woken_task_takes_its_turn_and_is_counted;
+            children: children_are_tasks_of_their_own, a_name_is_submitted_once, the_end_of_a_child_wakes_its_parent,
+                the_end_of_the_last_child_wakes_its_parent, a_child_that_ends_before_the_suspension_wakes_at_once,
+                the_end_of_a_parent_cancels_its_children, the_removal_of_a_parent_cancels_children_and_theirs,
+                thousands_of_children_are_cancelled_also_after_a_crash, a_revoked_claim_submits_and_reads_nothing,
+                children_are_bounded_in_number_and_depth, an_ended_child_is_kept_until_its_parent_has_ended,
+                one_look_at_children_is_bounded, a_parent_may_have_dependencies_and_dependents;
             schedules: a_schedule_is_created_replaced_and_removed, a_schedule_managed_elsewhere_is_left_unchanged,
                 the_number_of_schedules_is_limited, a_schedule_put_again_stays_due,
                 an_evaluated_run_is_not_due_again_after_the_clock_went_back,

@@ -1,5 +1,6 @@
 //! Random commands against a model that is simple enough to be right.
 
+mod children;
 mod claim;
 mod command;
 mod compare;

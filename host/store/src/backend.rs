@@ -1,6 +1,7 @@
 //! What a database does for the store. A new operation is named here, written once in each backend, and
 //! called through [`Store`](crate::Store).
 
+mod children;
 mod cluster;
 mod delivery;
 mod files;
@@ -14,6 +15,7 @@ mod upkeep;
 
 use std::fmt::Debug;
 
+pub use children::Children;
 pub use cluster::Cluster;
 pub use delivery::Deliveries;
 pub use files::Files;
@@ -40,6 +42,7 @@ use crate::live::LiveRuns;
 pub trait Backend:
     TaskQueue
     + PostedEvents
+    + Children
     + TaskReads
     + Schedules
     + Deliveries

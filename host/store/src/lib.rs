@@ -23,8 +23,8 @@ mod task;
 mod webhook;
 
 pub use backend::{
-    Backend, Cluster, Deliveries, Files, Inbox, PostedEvents, Schedules, SharedPlugins, TaskQueue, TaskReads,
-    Upkeep,
+    Backend, Children, Cluster, Deliveries, Files, Inbox, PostedEvents, Schedules, SharedPlugins, TaskQueue,
+    TaskReads, Upkeep,
 };
 pub use cluster::{
     HeldSnapshot, Host, HostReport, InboxBacklog, InboxOutcome, InboxRequest, InboxTask, Lease, OwnHost,
@@ -43,9 +43,10 @@ pub use schedule::{
 };
 pub use store::Store;
 pub use task::{
-    Attempt, CancelOutcome, CancelledMany, Checkpoint, Claim, ClaimQuota, Claimed, Claims, Cursor,
-    Dependency, DependencyResults, DependencyStatus, Filter, HandedFiles, IdempotencyKey, InvalidCursor,
-    ListQuery, Page, PostOutcome, RemoveOutcome, Stopping, StoredSteps, Submitted, SubmittedTask, TaskRef,
+    Attempt, CancelOutcome, CancelledMany, Checkpoint, ChildrenOutcome, Claim, ClaimQuota, Claimed, Claims,
+    Cursor, Dependency, DependencyResults, DependencyStatus, Filter, HandedFiles, IdempotencyKey,
+    InvalidCursor, ListQuery, Page, PostOutcome, RemoveOutcome, Stopping, StoredSteps, Submitted,
+    SubmittedTask, TaskRef,
 };
 pub use webhook::{
     AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,

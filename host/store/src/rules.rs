@@ -1,5 +1,6 @@
 //! Rules that every backend shares, as pure functions and values: no database, no clock.
 
+pub mod children;
 pub mod dependency;
 pub mod fair_queue;
 pub mod finish;

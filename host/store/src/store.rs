@@ -27,7 +27,7 @@ impl Store {
         Self { backend: Arc::new(backend) }
     }
 
-    /// Resolves when a dependency or a posted event made tasks available since the last call.
+    /// Resolves when a dependency, a child or a posted event made tasks available since the last call.
     pub async fn wait_for_ready(&self) {
         self.live_runs().wait_for_ready.notified().await;
     }

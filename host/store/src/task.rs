@@ -1,6 +1,7 @@
 //! What callers pass and get when they submit, list, claim and end tasks.
 
 mod attempt;
+mod children;
 mod claim;
 mod dependency;
 mod filter;
@@ -10,6 +11,7 @@ mod submit;
 mod task_ref;
 
 pub use self::attempt::Attempt;
+pub use self::children::ChildrenOutcome;
 pub use self::claim::{CancelOutcome, Checkpoint, Claim, ClaimQuota, Claimed, Claims, RemoveOutcome};
 pub use self::dependency::{Dependency, DependencyResults, DependencyStatus, HandedFiles};
 pub use self::filter::{CancelledMany, Filter, Stopping};

@@ -1,7 +1,7 @@
 //! The filters of the task list: the URL is the filter, and the filter is the URL.
 
 /// Names of the parameters, as `GET /task` has them.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "state",
     "plugin",
     "tag",
@@ -12,6 +12,7 @@ pub const NAMES: [&str; 11] = [
     "schedule",
     "group",
     "unique_key",
+    "parent",
     "cause",
 ];
 

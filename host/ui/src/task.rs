@@ -238,6 +238,9 @@ fn facts(site: &Site, task: &Task, root: &str) -> Markup {
                 @if let Some(code) = task.exit_code { div { dt { "Exit code" } dd { (code) } } }
                 @if task.suspensions > 0 { div { dt { "Suspended" } dd { (task.suspensions) " times" } } }
                 @if task.events_posted > 0 { div { dt { "Events posted" } dd { (task.events_posted) } } }
+                @if let Some(id) = &task.parent { div { dt { "Parent" } dd { a.mono href={ (root) "ui/task/" (id) } { "…" (crate::record::short_id(id)) } } } }
+                @if let Some(name) = &task.child_name { div { dt { "Name as a child" } dd { (brief(name, 64)) } } }
+                @if task.children > 0 { div { dt { "Children" } dd { a href=(list("parent", &task.id)) { (task.children) } ", " (task.children_ended) " ended" } } }
                 @if task.host_crashes > 0 { div { dt { "Lost in crashes" } dd { (task.host_crashes) } } }
                 @if let Some(key) = &task.submitted_by { div { dt { "Submitted by" } dd { code { (brief(key, 64)) } } } }
                 @if let Some(trace_id) = &task.trace_id {

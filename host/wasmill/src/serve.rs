@@ -21,8 +21,8 @@ use tokio::time::timeout;
 use wasmill_access::{Audit, AuditTarget, audit_keys};
 use wasmill_api::{
     Api, ApiParts, BodyBudget, Check, CheckPool, DebugState, Doctor, History, Listener, LogEvents, Metrics,
-    PluginSharing, Server, ServerConfig, StreamLimit, Tls, UploadLimits, debug_router, inbox_factory, router,
-    sample_history, sync_manifest_schedules, task_factory,
+    PluginSharing, Server, ServerConfig, StreamLimit, Tls, UploadLimits, child_factory, debug_router,
+    inbox_factory, router, sample_history, sync_manifest_schedules, task_factory,
 };
 use wasmill_model::{BoxFuture, Clock, Timestamp};
 use wasmill_runtime::Runtime;
@@ -116,6 +116,7 @@ async fn run(
         clock: Arc::clone(&clock),
         tracer,
     });
+    scheduler.accept_children(child_factory(&api));
     let (server, serve) = api_server(checked.listener, &api, &settings, body_budget.clone());
     let debug =
         DebugState { access: api.access.clone(), scheduler: scheduler.clone(), runtime: wasm.clone(), clock };

@@ -23,7 +23,7 @@ use bytesize::ByteSize;
 use clap::{ArgAction, Args};
 use wasmill_api::{HostName, IdentityHeader, Listen, Network, Origin, ServerConfig};
 use wasmill_egress::AllowedDestination;
-use wasmill_model::{FileLimits, Limits, SLOTS_DEFAULT, parse_duration, shown_size};
+use wasmill_model::{ChildBounds, FileLimits, Limits, SLOTS_DEFAULT, parse_duration, shown_size};
 use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
@@ -240,6 +240,16 @@ pub(crate) struct Settings {
     #[arg(long, env, value_name = "N", default_value_t = FileLimits::default().count_max,
         value_parser = count::<u32>(..=10_000, ""), allow_hyphen_values = true)]
     pub(crate) files_per_task: u32,
+
+    /// Maximum number of children that one task may submit; 0 for none
+    #[arg(long, env, value_name = "N", default_value_t = ChildBounds::default().children_max,
+        value_parser = count::<u32>(..=10_000, ""), allow_hyphen_values = true)]
+    pub(crate) children_max: u32,
+
+    /// Maximum depth of children: 1 if children may submit none
+    #[arg(long, env, value_name = "N", default_value_t = ChildBounds::default().depth_max,
+        value_parser = count::<u32>(..=32, ""), allow_hyphen_values = true)]
+    pub(crate) children_depth: u32,
 
     /// Memory limit for the logs of all running tasks; once it is reached, each keeps its newest 2 KiB
     #[arg(long, env, value_name = "SIZE", value_parser = size(ByteSize::mib(1), ByteSize::gib(64)),

@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use crate::host::{StopRequested, nanoseconds};
-use crate::{Failure, FailureKind, Retry, SaveError};
+use crate::{Failure, FailureKind, Retry, SaveError, SubmitError};
 
 impl Failure {
     /// Returns the failure of an external operation, such as a request. Reported as `failed by io bound`.
@@ -52,6 +52,16 @@ impl From<&str> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::io(std::string::ToString::to_string(&error))
+    }
+}
+
+/// What was refused fails again; the rest passes.
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(why) => Self::other(why).never_retried(),
+            SubmitError::Unavailable(why) => Self::io(why),
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a task can ask of its host.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::bindings::plugin::wasmill::task::host;
-use crate::{Dependency, Event, RunContext, SaveError};
+use crate::{Child, Dependency, Event, NewChild, RunContext, SaveError, SubmitError};
 
 /// The host asked the run to stop: its task is cancelled with a grace period, or the host shuts down.
 ///
@@ -30,6 +31,36 @@ pub fn dependencies() -> Vec<Dependency> {
 /// Each call reads the database of the host.
 pub fn next_event() -> Option<Event> {
     host::next_event()
+}
+
+/// Submits tasks as children of this one, all or none, and returns their ids in order. They are durable when this returns.
+///
+/// A name is given once in the life of a task: one that was submitted before is the child that has it, whatever has become
+/// of it. So a step that begins again submits nothing twice.
+///
+/// # Errors
+///
+/// Fails if a child is wrong or not allowed, or there is no room for it now.
+pub fn submit_children(children: &[NewChild]) -> Result<Vec<String>, SubmitError> {
+    host::submit_children(children)
+}
+
+/// Returns the children of the task from this one on, counted from 0 in the order in which they were submitted: up to
+/// 1,000, fewer if their results are large, and none behind the last one. Each call reads the database of the host.
+pub fn children(start: u32) -> Vec<Child> {
+    host::children(start)
+}
+
+/// Returns all children of the task with their results, however many calls that takes.
+pub fn all_children() -> Vec<Child> {
+    let mut all = Vec::new();
+    loop {
+        let more = children(u32::try_from(all.len()).unwrap_or(u32::MAX));
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
 }
 
 /// Reports progress, from 0.0 to 1.0, with a note on the current work of at most 256 bytes. Cheap and not durable.

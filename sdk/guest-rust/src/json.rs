@@ -67,6 +67,7 @@ where
         Step::Done(output) => Step::Done(result(output)?),
         Step::Suspended(wait, state) => Step::Suspended(wait, write_state(&state)?),
         Step::UntilEvent(wait, state) => Step::UntilEvent(wait, write_state(&state)?),
+        Step::Until(wait, wake_on, state) => Step::Until(wait, wake_on, write_state(&state)?),
     })
 }
 

@@ -50,10 +50,12 @@ mod step;
 mod wasi;
 
 pub use bindings::plugin::wasmill::task::types::{
-    Dependency, Event, Failure, FailureKind, Outcome, Retry, RunContext, SaveError,
+    Child, ChildState, Dependency, Event, Failure, FailureKind, NewChild, Outcome, Retry, RunContext,
+    SaveError, SubmitError, WakeOn,
 };
 pub use host::{
-    StopRequested, context, dependencies, next_event, progress, restore, save, sleep, stop_requested,
+    StopRequested, all_children, children, context, dependencies, next_event, progress, restore, save, sleep,
+    stop_requested, submit_children,
 };
 #[cfg(feature = "serde")]
 pub use json::{restore_json, run_json, save_json, step_json};

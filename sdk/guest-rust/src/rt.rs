@@ -62,3 +62,32 @@ pub fn run_ctors_once() {
         unsafe { __wasm_call_ctors() };
     }
 }
+
+/// Memory for a list on its way to the host, freed when this is dropped.
+#[derive(Debug)]
+pub struct Cleanup {
+    memory: core::ptr::NonNull<u8>,
+    layout: core::alloc::Layout,
+}
+
+impl Cleanup {
+    /// Allocates a list; an empty one needs no memory.
+    pub fn new(layout: core::alloc::Layout) -> (*mut u8, Option<Self>) {
+        if layout.size() == 0 {
+            return (core::ptr::null_mut(), None);
+        }
+        // SAFETY: its size is not 0.
+        let memory = unsafe { alloc::alloc::alloc(layout) };
+        match core::ptr::NonNull::new(memory) {
+            Some(memory) => (memory.as_ptr(), Some(Self { memory, layout })),
+            None => alloc::alloc::handle_alloc_error(layout),
+        }
+    }
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout, and nobody keeps a pointer to it.
+        unsafe { alloc::alloc::dealloc(self.memory.as_ptr(), self.layout) };
+    }
+}

@@ -17,6 +17,8 @@ pub enum Step<Output = String, State = Vec<u8>> {
     Suspended(Duration, State),
     /// The same, but an event that [`next_event`](crate::next_event) has not returned resumes it earlier.
     UntilEvent(Duration, State),
+    /// The same, but any of these resumes it earlier, such as `WakeOn::ALL_CHILDREN | WakeOn::EVENT`.
+    Until(Duration, WakeOn, State),
 }
 
 impl From<Step> for resumable_job::Step {
@@ -25,6 +27,7 @@ impl From<Step> for resumable_job::Step {
             Step::Done(result) => Self::Done(result),
             Step::Suspended(wait, state) => suspended(wait, WakeOn::empty(), state),
             Step::UntilEvent(wait, state) => suspended(wait, WakeOn::EVENT, state),
+            Step::Until(wait, wake_on, state) => suspended(wait, wake_on, state),
         }
     }
 }

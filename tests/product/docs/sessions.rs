@@ -19,6 +19,7 @@ use crate::docs::book::read;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const WORDS: &[u8] = include_bytes!(env!("GUEST_WORDS"));
+const MAP_REDUCE: &[u8] = include_bytes!(env!("GUEST_MAP_REDUCE"));
 
 /// A step of a page.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl Session {
         std::fs::create_dir(folder.join("bin")).expect("a folder");
         std::os::unix::fs::symlink(binary().expect("a binary"), folder.join("bin/wasmill")).expect("a link");
         std::fs::write(folder.join("plugins/words.wasm"), WORDS).expect("a plugin");
+        std::fs::write(folder.join("plugins/map-reduce.wasm"), MAP_REDUCE).expect("a plugin");
         std::fs::write(folder.join("shell-state"), "").expect("a file");
         Self { server: Some(server), folder, ids: BTreeMap::new() }
     }
@@ -272,6 +274,11 @@ async fn a_pipeline_runs_as_its_tutorial_shows() {
 #[tokio::test]
 async fn files_go_in_and_out_as_their_page_shows() {
     run("docs/how-to/files.md");
+}
+
+#[tokio::test]
+async fn a_workflow_runs_as_its_page_shows() {
+    run("docs/how-to/children.md");
 }
 
 #[test]

@@ -250,3 +250,29 @@ fn a_person_may_do_what_its_entry_says() {
         assert!(error.contains(why), "{entry}: {error}");
     }
 }
+
+#[test]
+fn a_task_has_the_rights_of_its_submitter_as_they_are_now() {
+    let bench = bench();
+    let id = bench.access.check(Some(bench.key.reveal().as_bytes()), PEER).unwrap().id().unwrap().clone();
+    let everywhere = KeySpace::default();
+    let submitter = |id: Option<&str>, space: &KeySpace| bench.access.submitter(id, space);
+    assert_eq!(submitter(Some(&id), &everywhere).unwrap().id(), Some(&id));
+    assert!(submitter(Some("unheard-of"), &everywhere).is_none(), "a revoked key submits nothing");
+    assert!(submitter(None, &everywhere).unwrap().key().is_none(), "as what has no key at all");
+    assert!(submitter(None, &KeySpace::new("of-another-reach")).is_none(), "nobody has such a key");
+    *bench.clock.0.lock().unwrap() = at("2026-11-29T09:00:00Z");
+    assert!(submitter(Some(&id), &everywhere).is_none(), "it has expired");
+
+    std::fs::write(
+        bench.folder.path().join("keys.toml"),
+        "[[person]]\nuser = 'ada'\nscopes = ['submit']\ngroups = ['t1']\n\n[[person]]\nuser = 'bob'\nscopes = ['read']\n",
+    )
+    .unwrap();
+    bench.access.replace(keys(&bench.folder));
+    let ada = submitter(Some("ada"), &everywhere).unwrap();
+    assert!(ada.reach().only_group().is_some());
+    assert!(submitter(Some("bob"), &everywhere).is_none(), "who may not submit");
+    let schedule = submitter(None, &ada.space()).unwrap();
+    assert_eq!(schedule.reach(), ada.reach(), "a schedule has the reach of its space");
+}

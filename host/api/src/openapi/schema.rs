@@ -90,7 +90,7 @@ inline!(
 
 /// What resumes a suspended task early.
 pub(crate) struct WakeOnSchema;
-inline!(WakeOnSchema, json_schema!({"type": "string", "enum": ["event"]}));
+inline!(WakeOnSchema, json_schema!({"type": "string", "enum": ["event", "any_child", "all_children"]}));
 
 pub(crate) struct StatusTextSchema;
 inline!(

@@ -199,6 +199,8 @@ fn describe_wait(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -
         HostCall::Restore => "restoring its checkpoint".to_owned(),
         HostCall::Dependencies => "reading its dependencies".to_owned(),
         HostCall::NextEvent => "reading its next event".to_owned(),
+        HostCall::SubmitChildren => "submitting children".to_owned(),
+        HostCall::Children => "reading its children".to_owned(),
         HostCall::Files | HostCall::Preview1 => "file operation".to_owned(),
         HostCall::Poll => match (network, asleep) {
             (Some(network), Some(sleep)) => format!("{network}; or {sleep}"),

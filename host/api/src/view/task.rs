@@ -107,11 +107,21 @@ pub(crate) struct StatusView {
     retry_of: Option<TaskId>,
     /// How often the newest attempt was suspended.
     suspensions: u32,
-    /// What resumes a suspended task before `ready_at`: `event` for an event posted to it.
+    /// What resumes a suspended task before `ready_at`: `event` for an event posted to it, `any_child` for the end of a
+    /// child, `all_children` for that of the last one.
     #[schemars(with = "Vec<WakeOnSchema>")]
     wake_on: Vec<&'static str>,
     /// Number of events posted to the task, including those that it has not received.
     events_posted: u64,
+    /// The task that submitted this one as its child; it may have been deleted.
+    #[schemars(with = "Option<IdSchema>")]
+    parent: Option<TaskId>,
+    /// The name of the task among the children of its parent.
+    child_name: Option<String>,
+    /// Number of children that the task has submitted.
+    children: u64,
+    /// Number of them that ended before the task did.
+    children_ended: u64,
     /// Like `duration`, in milliseconds.
     duration_ms: u64,
     /// Earliest start of a waiting task: in the future if it is delayed, suspended or between attempts.
@@ -221,8 +231,9 @@ struct ErrorView {
 }
 
 /// Returns what resumes a suspended task early, by name.
-fn wake_on(WakeOn { event }: WakeOn) -> Vec<&'static str> {
-    if event { vec!["event"] } else { Vec::new() }
+fn wake_on(WakeOn { event, any_child, all_children }: WakeOn) -> Vec<&'static str> {
+    let named = [(event, "event"), (any_child, "any_child"), (all_children, "all_children")];
+    named.into_iter().filter(|(is_it, _)| *is_it).map(|(_, name)| name).collect()
 }
 
 /// Hides what a task was given and has returned from a key that may not read it; the rest shows how it is doing. Tasks
@@ -235,6 +246,13 @@ pub(crate) fn shown_to(sender: &Identity, mut task: Task) -> Task {
         // The message names a task, which may be outside.
         if let Some(failure) = task.failure.as_mut().filter(|failure| failure.cause == Cause::Dependency) {
             "it depends on a task that did not complete".clone_into(&mut failure.message);
+        }
+        // A parent has the group and the tags of its children, and a plugin of its own.
+        if !sender.reach().plugins().is_empty() {
+            task.parent = None;
+            if let Some(failure) = task.failure.as_mut().filter(|failure| failure.cause == Cause::Parent) {
+                "its parent has ended".clone_into(&mut failure.message);
+            }
         }
     }
     if sender.may_read(task.submitted_by.as_deref()) {
@@ -291,6 +309,10 @@ impl StatusView {
             suspensions: task.suspensions,
             wake_on: wake_on(task.wake_on),
             events_posted: task.events_posted,
+            parent: task.parent,
+            child_name: task.child_name.map(|name| name.to_string()),
+            children: task.children,
+            children_ended: task.children_ended,
             duration_ms: millis(duration),
             ready_at: Rfc3339(task.ready_at),
             started_at: task.started_at.map(Rfc3339),
@@ -377,6 +399,7 @@ pub(crate) fn example() -> Value {
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
         "stop_requested_at": null, "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
         "suspensions": 0, "wake_on": [], "events_posted": 0,
+        "parent": null, "child_name": null, "children": 0, "children_ended": 0,
         "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
         "usage": usage_example(),
         "exit_code": null, "error": null, "schedule": null, "pending_dependencies": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",

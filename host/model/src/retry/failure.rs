@@ -91,6 +91,8 @@ causes! {
     DiskLimit: "disk-limit", "disk limit", lasting, named;
     /// The task never ran: it was cancelled because a dependency did not complete.
     Dependency: "dependency", "dependency", lasting, unnamed;
+    /// The task was cancelled because its parent ended.
+    Parent: "parent", "parent", lasting, unnamed;
     /// The task never ran: what was put into the inbox of the database is no valid task.
     InvalidRequest: "invalid-request", "invalid request", lasting, unnamed;
 }
@@ -234,6 +236,7 @@ mod tests {
                 Cause::HandleLimit,
                 Cause::DiskLimit,
                 Cause::Dependency,
+                Cause::Parent,
                 Cause::InvalidRequest,
             ]
         );

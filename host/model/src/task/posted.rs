@@ -69,6 +69,10 @@ pub struct PostedEvent {
 pub struct WakeOn {
     /// A posted event, also one that came before the task was suspended.
     pub event: bool,
+    /// The end of a child, also one that ended since the run began that suspended the task.
+    pub any_child: bool,
+    /// The end of the last child; at once if all have ended.
+    pub all_children: bool,
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Backoff, Failure, Group, LimitedKey, NewDependencies, PluginName, Priority, ResultType, ScheduleName,
-    Tag, TaskFile, TaskId, TaskState, Timestamp, TraceContext, Unique, UniqueKey, Usage, WakeOn, Webhook,
+    Backoff, ChildName, ChildOf, Failure, Group, LimitedKey, NewDependencies, PluginName, Priority,
+    ResultType, ScheduleName, Tag, TaskFile, TaskId, TaskState, Timestamp, TraceContext, Unique, UniqueKey,
+    Usage, WakeOn, Webhook,
 };
 
 /// A validated task to store.
@@ -44,6 +45,8 @@ pub struct NewTask {
     pub schedule: Option<ScheduleName>,
     /// The tasks it depends on.
     pub dependencies: Option<NewDependencies>,
+    /// The task that submits it as its child.
+    pub child_of: Option<ChildOf>,
     /// The webhook to call when it finishes.
     pub webhook: Option<Webhook>,
     /// The trace context of its request.
@@ -78,6 +81,7 @@ impl NewTask {
             retry_of: None,
             schedule: None,
             dependencies: None,
+            child_of: None,
             webhook: None,
             trace: None,
             group: None,
@@ -152,6 +156,16 @@ pub struct Task {
     pub wake_on: WakeOn,
     /// How many events were ever posted to it.
     pub events_posted: u64,
+    /// The task that submitted it as its child, which may be gone.
+    pub parent: Option<TaskId>,
+    /// Its name among the children of that task.
+    pub child_name: Option<ChildName>,
+    /// How many tasks are above it.
+    pub depth: u32,
+    /// How many children it has submitted.
+    pub children: u64,
+    /// How many of them have ended.
+    pub children_ended: u64,
     /// The result, once completed.
     pub result: Option<String>,
     /// What the result is; `None` without one, and for text of a plugin that declares nothing.
@@ -237,6 +251,11 @@ mod tests {
             suspensions: 0,
             wake_on: WakeOn::default(),
             events_posted: 0,
+            parent: None,
+            child_name: None,
+            depth: 0,
+            children: 0,
+            children_ended: 0,
             schedule: None,
             pending_dependencies: None,
             trace: None,

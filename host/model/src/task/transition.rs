@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn suspension() -> Suspension {
-        let wake_on = WakeOn { event: true };
+        let wake_on = WakeOn { event: true, ..WakeOn::default() };
         Suspension { wait: Duration::from_secs(9), wake_on, state: vec![7] }
     }
 

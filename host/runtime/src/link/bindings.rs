@@ -9,6 +9,8 @@ wasmtime::component::bindgen!({
     imports: {
         "wasmill:task/host.dependencies": async | trappable,
         "wasmill:task/host.next-event": async | trappable,
+        "wasmill:task/host.submit-children": async | trappable,
+        "wasmill:task/host.children": async | trappable,
         "wasmill:task/host.save": async | trappable,
         "wasmill:task/host.restore": async | trappable,
         "wasmill:task/host.sleep": async | trappable,

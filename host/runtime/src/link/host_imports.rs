@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{DependencyResult, PostedEvent, Progress, RunHost, TaskState};
+use wasmill_model::{
+    Child, ChildrenError, DependencyResult, NewChild, PostedEvent, Progress, RunHost, TaskState,
+};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 use wasmtime_wasi::WasiView;
@@ -14,7 +16,9 @@ use wasmtime_wasi::p2::{DynPollable, Pollable};
 use crate::error::format;
 use crate::guest::call_error::{RunEnded, host_fault};
 use crate::guest::state::Guest;
-use crate::link::bindings::wasmill::task::types::{Dependency, Outcome, RunContext, SaveError};
+use crate::link::bindings::wasmill::task::types::{
+    ChildState, Dependency, Outcome, RunContext, SaveError, SubmitError,
+};
 use crate::link::bindings::wasmill::task::{host, stop, types};
 use crate::observe::instance_status::HostCall;
 
@@ -47,6 +51,22 @@ impl host::Host for Guest {
             name: name.map(|name| name.to_string()),
             payload,
         }))
+    }
+
+    async fn submit_children(
+        &mut self,
+        children: Vec<types::NewChild>,
+    ) -> Result<Result<Vec<String>, SubmitError>> {
+        let children = children.into_iter().map(|child| redacted(self, child)).collect();
+        self.status().begin_call(HostCall::SubmitChildren);
+        let submitted = self.run.host.submit_children(children).await;
+        Ok(submitted.map(|ids| ids.iter().map(ToString::to_string).collect()).map_err(SubmitError::from))
+    }
+
+    async fn children(&mut self, start: u32) -> Result<Vec<types::Child>> {
+        self.status().begin_call(HostCall::Children);
+        let children = self.run.host.children(start).await.map_err(|reason| RunEnded(host_fault(reason)))?;
+        Ok(children.into_iter().map(types::Child::from).collect())
     }
 
     fn progress(&mut self, fraction: f64, note: String) -> Result<()> {
@@ -102,6 +122,34 @@ struct StopRequest(Arc<dyn RunHost>);
 impl Pollable for StopRequest {
     async fn ready(&mut self) {
         self.0.asked_to_stop().await;
+    }
+}
+
+/// Removes revealed secrets from a child, which outlives the guest.
+fn redacted(guest: &Guest, child: types::NewChild) -> NewChild {
+    let types::NewChild { name, plugin, input, options } = child;
+    let text = |text: String| guest.redact(text);
+    NewChild { name: text(name), plugin, input: input.map(text), options: options.map(text) }
+}
+
+impl From<ChildrenError> for SubmitError {
+    fn from(error: ChildrenError) -> Self {
+        match error {
+            ChildrenError::Refused(why) => Self::Refused(why),
+            ChildrenError::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+impl From<Child> for types::Child {
+    fn from(Child { name, id, outcome, text }: Child) -> Self {
+        let state = match outcome {
+            None => ChildState::Unfinished,
+            Some(TaskState::Completed) => ChildState::Completed(text),
+            Some(TaskState::Failed) => ChildState::Failed(text),
+            Some(_) => ChildState::Cancelled,
+        };
+        Self { name, id: id.to_string(), state }
     }
 }
 

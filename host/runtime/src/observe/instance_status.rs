@@ -25,6 +25,10 @@ pub enum HostCall {
     Dependencies,
     /// `next-event` of `wasmill:task`.
     NextEvent,
+    /// `submit-children` of `wasmill:task`.
+    SubmitChildren,
+    /// `children` of `wasmill:task`.
+    Children,
     /// `wasi:io/poll`: the guest waits for a timer, a file, a socket or an HTTP request.
     Poll,
     /// `wasi:io/streams`: the guest reads or writes a file, a socket or an HTTP body.
@@ -40,12 +44,14 @@ pub enum HostCall {
 }
 
 impl HostCall {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Sleep,
         Self::Save,
         Self::Restore,
         Self::Dependencies,
         Self::NextEvent,
+        Self::SubmitChildren,
+        Self::Children,
         Self::Poll,
         Self::Stream,
         Self::Files,
@@ -62,6 +68,8 @@ impl HostCall {
             Self::Restore => "wasmill:task/host.restore",
             Self::Dependencies => "wasmill:task/host.dependencies",
             Self::NextEvent => "wasmill:task/host.next-event",
+            Self::SubmitChildren => "wasmill:task/host.submit-children",
+            Self::Children => "wasmill:task/host.children",
             Self::Poll => "wasi:io/poll",
             Self::Stream => "wasi:io/streams",
             Self::Files => "wasi:filesystem",

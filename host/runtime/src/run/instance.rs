@@ -169,7 +169,11 @@ fn suspension(requested: types::Suspension, limits: &Limits) -> Result<Suspensio
         return Err(outcome::state_too_large(state.len() as u64, limits.checkpoint_bytes));
     }
     let wait = Duration::from_nanos(wait).clamp(SUSPENSION_MIN, SUSPENSION_MAX);
-    let wake_on = WakeOn { event: wake_on.contains(types::WakeOn::EVENT) };
+    let wake_on = WakeOn {
+        event: wake_on.contains(types::WakeOn::EVENT),
+        any_child: wake_on.contains(types::WakeOn::ANY_CHILD),
+        all_children: wake_on.contains(types::WakeOn::ALL_CHILDREN),
+    };
     Ok(Suspension { wait, wake_on, state })
 }
 

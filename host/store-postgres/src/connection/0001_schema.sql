@@ -57,6 +57,15 @@ CREATE TABLE task (
     -- The bytes of the files that came with it, and of those that it left; NULL without any.
     files_in        bigint,
     files_out       bigint,
+    -- The id of the task that submitted it as its child, which may be gone; its name among the children of that one, and
+    -- how many tasks are above it.
+    parent          uuid,
+    child_name      text   COLLATE "C",
+    depth           bigint NOT NULL DEFAULT 0,
+    -- How many children it has submitted, how many of them have ended, and how many had when its run began.
+    children        bigint NOT NULL DEFAULT 0,
+    children_ended  bigint NOT NULL DEFAULT 0,
+    children_seen   bigint NOT NULL DEFAULT 0,
     log_lines       bigint NOT NULL DEFAULT 0,
     plugin_digest   text,
     usage           text,
@@ -90,6 +99,9 @@ CREATE INDEX task_unfinished_of_schedule ON task (schedule) WHERE schedule IS NO
 CREATE INDEX task_of_key ON task (unique_key, seq) WHERE unique_key IS NOT NULL;
 CREATE INDEX task_of_schedule ON task (schedule, seq) WHERE schedule IS NOT NULL;
 CREATE INDEX task_of_group ON task (task_group, seq) WHERE task_group <> '';
+-- Those that are no children, which most are, pay nothing for these.
+CREATE INDEX task_of_parent ON task (parent, seq) WHERE parent IS NOT NULL;
+CREATE INDEX task_unfinished_child ON task (parent, seq) WHERE parent IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX task_of_limit_key ON task (limit_key) WHERE limit_key IS NOT NULL;
 
 CREATE TABLE input (seq bigint PRIMARY KEY, body bytea NOT NULL);
@@ -166,15 +178,19 @@ CREATE TABLE dependency (
     -- The row of that task while its outcome, its result or its files are needed.
     on_seq   bigint,
     outcome  text,
+    -- The name of a child, which its parent has submitted; NULL for a dependency of the request.
+    name     text   COLLATE "C",
     PRIMARY KEY (seq, position)
 );
+-- A name is given once.
+CREATE UNIQUE INDEX dependency_child ON dependency (seq, name) WHERE name IS NOT NULL;
 CREATE INDEX dependency_on ON dependency (on_seq, outcome) WHERE on_seq IS NOT NULL;
 
 -- All dependents of a task.
 CREATE INDEX dependency_of ON dependency (id, seq);
 
--- Finished tasks with unresolved dependents.
-CREATE TABLE dependency_end (seq bigint PRIMARY KEY, state text NOT NULL, at bigint NOT NULL);
+-- Finished tasks with unresolved dependents, or with children that are to be cancelled: those have their id.
+CREATE TABLE dependency_end (seq bigint PRIMARY KEY, state text NOT NULL, at bigint NOT NULL, parent uuid);
 
 CREATE TABLE webhook (
     seq             bigint PRIMARY KEY,

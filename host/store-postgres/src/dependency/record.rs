@@ -18,8 +18,10 @@ const ADD_DEPENDENCY: &str = "INSERT INTO dependency (seq, position, id, on_seq)
 const ADD_END: &str =
     "INSERT INTO dependency_end (seq, state, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 const ADD_END_IF_AWAITED: &str = "
-    INSERT INTO dependency_end (seq, state, at) SELECT $1::bigint, $2::text, $3::bigint WHERE EXISTS (
-        SELECT FROM dependency WHERE on_seq = $1 AND outcome IS NULL)
+    INSERT INTO dependency_end (seq, state, at, parent)
+    SELECT $1::bigint, $2::text, $3::bigint, (SELECT id FROM task WHERE seq = $1 AND children > 0)
+    WHERE EXISTS (SELECT FROM dependency WHERE on_seq = $1 AND outcome IS NULL)
+        OR EXISTS (SELECT FROM task WHERE seq = $1 AND children > 0)
     ON CONFLICT DO NOTHING";
 /// Keeps the outcomes of dependencies that have finished, even if unresolved or removed by now.
 const DROP_DEPENDENCIES: &str = "
@@ -80,7 +82,8 @@ pub(crate) async fn add(
     Ok(())
 }
 
-/// Records the end of a task, finished or removed, for its dependents, and drops its own dependencies.
+/// Records the end of a task, finished or about to be removed, for its dependents and its children, and drops its own
+/// dependencies.
 pub(crate) async fn ended(batch: &mut Batch<'_>, seq: i64, state: TaskState, at: Timestamp) -> Result<()> {
     if !batch.writer_state.has_dependents {
         return Ok(());

@@ -1,14 +1,17 @@
-//! Resolves dependencies when they finish: releases their dependents, or cancels them.
+//! Resolves dependencies when they finish: releases their dependents, or cancels them, and resumes parents. Cancels the
+//! children of tasks that have ended.
 //!
-//! [`resolve`] updates at most 500 dependents per batch; the rest follow in later batches, since a task may
+//! [`resolve`] updates at most 500 tasks per batch; the rest follow in later batches, since a task may
 //! have a million dependents and a chain of cancels may be as long.
 
 use tokio_postgres::Row;
+use uuid::Uuid;
 use wasmill_model::{Cause, OnFailure, PluginName, TaskId, TaskState, Timestamp};
-use wasmill_store::rules::dependency as rules;
+use wasmill_store::rules;
 
 use crate::connection::fault::Result;
-use crate::queue::cancel::{Cancelling, cancel, cancellable};
+use crate::dependency::children;
+use crate::queue::cancel::{Cancelling, SET_CAUSE, cancel, cancellable};
 use crate::queue::cancel_many;
 use crate::queue::floors::lowering_floors;
 use crate::read::rows::{
@@ -17,14 +20,17 @@ use crate::read::rows::{
 use crate::writer::batch::Batch;
 use crate::writer::quarantine;
 
-/// Maximum dependents updated per batch.
+/// Maximum tasks updated per batch.
 const RESOLVED_MAX: usize = 500;
 
-const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
+const NEXT_END: &str = "SELECT seq, state, at, parent FROM dependency_end ORDER BY seq LIMIT 1";
 const REMOVE_END: &str = "DELETE FROM dependency_end WHERE seq = $1";
 const AWAITING: &str = "
-    SELECT dependency.seq, position, id, runs_on_failure, pass_results OR files_from IS NOT NULL, run_at
-    FROM dependency JOIN dependent ON dependent.seq = dependency.seq
+    SELECT seq, position, id,
+        coalesce((SELECT runs_on_failure FROM dependent WHERE dependent.seq = dependency.seq), true),
+        coalesce((SELECT pass_results OR files_from IS NOT NULL FROM dependent WHERE dependent.seq = dependency.seq), true),
+        (SELECT run_at FROM dependent WHERE dependent.seq = dependency.seq), name IS NOT NULL
+    FROM dependency
     WHERE on_seq = $1 AND outcome IS NULL LIMIT $2";
 const RECORD_OUTCOME: &str = "
     UPDATE dependency SET outcome = $3, on_seq = CASE WHEN $4 THEN on_seq END WHERE seq = $1 AND position = $2";
@@ -39,13 +45,14 @@ const RELEASE: &str = lowering_floors!(
 );
 #[cfg(test)]
 pub(crate) const EXPANDED: [&str; 1] = [RELEASE];
-const SET_CAUSE: &str = "UPDATE task SET cause = $2, message = $3 WHERE seq = $1";
 
 /// The end of a task.
 struct TaskEnd {
     seq: i64,
     state: TaskState,
     at: Timestamp,
+    /// Its id, if it had children.
+    parent: Option<TaskId>,
 }
 
 /// An unresolved dependency of a task.
@@ -57,6 +64,8 @@ struct PendingDependency {
     passes_any: bool,
     /// When the dependent may start at the earliest.
     run_at: Option<Timestamp>,
+    /// Whether it is a child, of which the dependent is the parent.
+    is_child: bool,
 }
 
 /// Resolves recorded ends, as far as one batch has time for.
@@ -67,22 +76,30 @@ pub(crate) async fn resolve(batch: &mut Batch<'_>) -> Result<()> {
             batch.writer_state.has_unresolved_ends = false;
             break;
         };
-        let end = TaskEnd { seq: get(&row, 0)?, state: state(&row, 1)?, at: time(&row, 2)? };
+        let parent = get::<Option<Uuid>>(&row, 3)?.map(|id| TaskId::from_bytes(id.into_bytes()));
+        let end = TaskEnd { seq: get(&row, 0)?, state: state(&row, 1)?, at: time(&row, 2)?, parent };
         let rows = batch.connection.query(AWAITING, &[&end.seq, &size(left)]).await?;
         for row in &rows {
             let one = pending(row)?;
             match record_outcome(batch, &one, &end).await {
                 // It would be retried in every batch, and nothing could be written any more.
                 Err(error) if error.is_of_value() => {
-                    quarantine::fail(batch, one.seq, TaskState::Blocked, &error, end.at).await?;
+                    let was = if one.is_child { TaskState::Suspended } else { TaskState::Blocked };
+                    quarantine::fail(batch, one.seq, was, &error, end.at).await?;
                 }
                 recorded => recorded?,
             }
         }
-        if rows.len() < left {
+        let mut updated = rows.len();
+        if let Some(parent) = end.parent
+            && updated < left
+        {
+            updated += children::cancel_some(batch, parent, end.state, end.at, left - updated).await?;
+        }
+        if updated < left {
             batch.connection.execute(REMOVE_END, &[&end.seq]).await?;
         }
-        left = left.saturating_sub(rows.len().max(1));
+        left = left.saturating_sub(updated.max(1));
     }
     Ok(())
 }
@@ -95,21 +112,29 @@ fn pending(row: &Row) -> Result<PendingDependency> {
         on_failure: on_failure(row, 3)?,
         passes_any: get(row, 4)?,
         run_at: optional_time(row, 5)?,
+        is_child: get(row, 6)?,
     })
 }
 
 /// Records the outcome of one dependency and releases the dependent if it was the last.
 async fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> Result<()> {
     let PendingDependency { seq, position, passes_any, .. } = *pending;
-    let keeps = rules::is_kept(end.state, passes_any);
+    let keeps = if pending.is_child {
+        rules::children::is_kept(end.state)
+    } else {
+        rules::dependency::is_kept(end.state, passes_any)
+    };
     batch.connection.execute(RECORD_OUTCOME, &[&seq, &position, &end.state.as_str(), &keeps]).await?;
-    if rules::cancels(end.state, pending.on_failure) {
+    if pending.is_child {
+        return children::ended(batch, seq, end.at).await;
+    }
+    if rules::dependency::cancels(end.state, pending.on_failure) {
         return cancel_dependent(batch, pending, end).await;
     }
     let Some(row) = batch.connection.optional(COUNT_DOWN, &[&seq]).await? else { return Ok(()) };
     if get::<i64>(&row, 0)? == 0 {
         let plugin: PluginName = parsed(&row, 1)?;
-        let (state, ready_at) = rules::released(pending.run_at, end.at);
+        let (state, ready_at) = rules::dependency::released(pending.run_at, end.at);
         batch.connection.one(RELEASE, &[&seq, &state.as_str(), &nanos(ready_at)]).await?;
         batch.record_move(&plugin, limit_key(&row, 2)?.as_ref(), Some(TaskState::Blocked), Some(state));
         batch.effects.wait_for_ready = true;
@@ -124,7 +149,7 @@ async fn cancel_dependent(batch: &mut Batch<'_>, pending: &PendingDependency, en
     };
     // Another dependency may have cancelled it already.
     let (seq, was @ TaskState::Blocked, of, has_webhook) = cancellable(&row)? else { return Ok(()) };
-    let message = rules::cancel_message(pending.on, end.state);
+    let message = rules::dependency::cancel_message(pending.on, end.state);
     let cause = Cause::Dependency.to_string();
     batch.connection.execute(SET_CAUSE, &[&seq, &cause, &message.as_bytes()]).await?;
     cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, end.at).await

@@ -18,10 +18,10 @@ use crate::read::rows::{
 const DEPENDS: &str = "
     SELECT runs_on_failure, pass_results, dependency.id, outcome, files_from
     FROM task JOIN dependent ON dependent.seq = task.seq JOIN dependency ON dependency.seq = task.seq
-    WHERE task.id = $1 ORDER BY position";
+    WHERE task.id = $1 AND dependency.name IS NULL ORDER BY position";
 /// One row for a task that names the other twice.
 const DEPENDENTS: &str = "
-    SELECT DISTINCT seq FROM dependency WHERE id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
+    SELECT DISTINCT seq FROM dependency WHERE id = $1 AND seq < $2 AND name IS NULL ORDER BY seq DESC LIMIT $3";
 /// The results themselves only if they are not too large together.
 const RESULTS: &str = "
     WITH found AS (
@@ -30,7 +30,7 @@ const RESULTS: &str = "
         FROM task JOIN dependency ON dependency.seq = task.seq
             LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
         WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.host = $5
-            AND task.state = 'running')
+            AND task.state = 'running' AND dependency.name IS NULL)
     SELECT found.id, found.outcome, is_there, bytes, result, result_type
     FROM found LEFT JOIN task ON task.seq = other AND outcome = 'completed' AND bytes <= $4
     ORDER BY position";
@@ -39,12 +39,12 @@ const WITH_FILES: &str = "
     FROM task JOIN dependency ON dependency.seq = task.seq
         LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
     WHERE task.seq = $1 AND task.id = $2 AND task.claim_token = $3 AND task.host = $4 AND task.state = 'running'
-    ORDER BY position";
+        AND dependency.name IS NULL ORDER BY position";
 const AGAIN: &str = "
     SELECT runs_on_failure, pass_results, dependency.id, outcome,
         EXISTS (SELECT FROM task WHERE task.id = dependency.id), files_from
     FROM dependent JOIN dependency ON dependency.seq = dependent.seq
-    WHERE dependent.seq = $1 ORDER BY position";
+    WHERE dependent.seq = $1 AND dependency.name IS NULL ORDER BY position";
 
 /// Reads the dependencies of a task; `None` if it has none.
 pub(crate) async fn dependencies(connection: &Connection, id: TaskId) -> Result<Option<DependencyStatus>> {

@@ -66,7 +66,10 @@ impl Cluster for Postgres {
     }
 
     async fn wait_for_stops(&self) -> Vec<StopRequest> {
-        self.others.wait_for_stops().await
+        tokio::select! {
+            stops = self.others.wait_for_stops() => stops,
+            stops = self.live_runs.wait_for_stops() => stops,
+        }
     }
 
     async fn wait_for_others(&self) {

@@ -24,6 +24,8 @@ const CANCEL: &str = "
     UPDATE task SET state = 'cancelled', finished_at = $2, plugin_digest = coalesce($3, plugin_digest),
         usage = coalesce($4, usage)
     WHERE seq = $1";
+/// Why a task is cancelled that nobody cancels.
+pub(crate) const SET_CAUSE: &str = "UPDATE task SET cause = $2, message = $3 WHERE seq = $1";
 /// The first stop request counts, and a removal is never downgraded to a cancel.
 const REQUEST_STOP: &str = "
     UPDATE task SET stop_requested_at = coalesce(stop_requested_at, $2), stop_removes = stop_removes OR $3,

@@ -104,7 +104,7 @@ pub(crate) const CLAIM: &str = "
     claimed AS (
         UPDATE task SET state = 'running', host = $9, claim_token = claim_token + 1,
             attempt = attempt + CASE WHEN suspensions = 0 THEN 1 ELSE 0 END,
-            started_at = CASE WHEN suspensions = 0 THEN $8 ELSE started_at END
+            started_at = CASE WHEN suspensions = 0 THEN $8 ELSE started_at END, children_seen = children_ended
         -- The state is compared so that its index is no way in: all that wait would be read.
         WHERE seq = ANY (ARRAY(SELECT seq FROM picked)) AND state || '' = 'available'
         RETURNING task.*),

@@ -1,7 +1,7 @@
 //! Finishes a run, if its claim still holds. A task with a stop request is then cancelled or removed.
 
 use async_trait::async_trait;
-use wasmill_model::{LogLine, TaskState, Transition};
+use wasmill_model::{LogLine, TaskState, Transition, WakeOn};
 use wasmill_store::commit::large;
 use wasmill_store::live::{Body, LiveChange};
 use wasmill_store::rules::finish::{Finish, Finished, RunCount};
@@ -11,7 +11,7 @@ use wasmill_store::{Claim, LogPart};
 use crate::connection::fault::Result;
 use crate::content::task_files;
 use crate::delivery::deliveries;
-use crate::dependency::record;
+use crate::dependency::{children, record};
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::end_rows::EndRows;
 use crate::queue::floors::lowering_floors;
@@ -192,7 +192,7 @@ async fn keep_attempt(batch: &Batch<'_>, finish: &Finish) -> Result<()> {
 /// Makes the task wait: until a time, or at its old position in the queue.
 async fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> Result<bool> {
     let claim = &finish.claim;
-    let is_awaited = finish.wake_on().event && post_event::has_any(batch, seq(claim.task_ref())).await?;
+    let is_awaited = is_awaited(batch, seq(claim.task_ref()), finish.wake_on()).await?;
     let until = if is_awaited { Some(finish.now) } else { finish.until() };
     let (cause, message) = finish.failure().unzip();
     let waits = batch
@@ -227,6 +227,14 @@ async fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> Result
         batch.connection.execute(LEAVE_OUT_LINES, &[&seq(claim.task_ref()), &after]).await?;
     }
     Ok(true)
+}
+
+/// Returns true if a task is about to be suspended until what is there already.
+async fn is_awaited(batch: &Batch<'_>, seq: i64, wake_on: WakeOn) -> Result<bool> {
+    if wake_on.event && post_event::has_any(batch, seq).await? {
+        return Ok(true);
+    }
+    Ok((wake_on.any_child || wake_on.all_children) && children::have_ended(batch, seq, wake_on).await?)
 }
 
 /// Appends the log of a run to that of its task.

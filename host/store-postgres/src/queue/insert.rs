@@ -37,9 +37,7 @@ impl Operation for Insert {
     const DURABLE: bool = true;
 
     fn cost(&self) -> u64 {
-        let cost =
-            |task: &NewTask| 1 + large(task.input.as_ref().map_or(0, String::len)) + task.files.len() as u64;
-        self.tasks.iter().map(cost).sum()
+        Self::cost_of(&self.tasks)
     }
 
     fn gather<'a>(&'a self, rows: &mut Gathered<'a>) {
@@ -124,6 +122,13 @@ fn waiting(batch: &Batch<'_>) -> u64 {
 }
 
 impl Insert {
+    /// Returns the cost of these tasks.
+    pub(crate) fn cost_of(tasks: &[NewTask]) -> u64 {
+        let cost =
+            |task: &NewTask| 1 + large(task.input.as_ref().map_or(0, String::len)) + task.files.len() as u64;
+        tasks.iter().map(cost).sum()
+    }
+
     async fn store(&self, batch: &mut Batch<'_>) -> Result<Answer<Vec<SubmittedTask>>> {
         let mut tasks = Vec::with_capacity(self.tasks.len());
         // A dependency on one of these becomes a dependency on the holder of its key.

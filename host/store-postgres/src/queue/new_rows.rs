@@ -18,18 +18,20 @@ const TASKS: &str = lowering_floors!(
     WITH new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
         $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::float8[], $13::bigint[],
         $14::float8[], $15::bigint[], $16::text[], $17::text[], $18::text[], $19::text[], $20::uuid[], $21::bigint[],
-        $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[], $27::bigint[], $28::bytea[]) AS new (id, plugin, state,
+        $22::bigint[], $23::text[], $24::text[], $25::text[], $26::text[], $27::bigint[], $28::bytea[],
+        $29::uuid[], $30::text[], $31::bigint[]) AS new (id, plugin, state,
         created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms, input_bytes, backoff_first_ms, backoff_factor,
         backoff_max_ms, backoff_jitter, priority, task_group, unique_key, tags, schedule, retry_of, pending_dependencies,
-        webhook_on, trace, submitted_by, key_space, limit_key, files_in, input)),
+        webhook_on, trace, submitted_by, key_space, limit_key, files_in, input, parent, child_name,
+        depth)),
     moved AS (INSERT INTO task (id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
         input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
         unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace,
-        submitted_by, key_space, limit_key, files_in)
+        submitted_by, key_space, limit_key, files_in, parent, child_name, depth)
     SELECT id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max, timeout_ms,
         input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority, task_group,
         unique_key, string_to_array(tags, E'\\x1f'), schedule, retry_of, pending_dependencies, webhook_on, trace,
-        submitted_by, key_space, limit_key, files_in
+        submitted_by, key_space, limit_key, files_in, parent, child_name, depth
     FROM new ON CONFLICT (id) DO NOTHING
     RETURNING id, seq, plugin, task_group, state, sort_key),
     inputs AS (INSERT INTO input (seq, body) SELECT seq, input FROM moved JOIN new USING (id) WHERE input IS NOT NULL)",
@@ -140,6 +142,9 @@ impl<'a> NewRows<'a> {
                     &self.column(|task| task.limited_by.as_ref().map(|key| &*key.name)),
                     &self.column(files_in),
                     &self.column(|task| task.input.as_ref().map(String::as_bytes)),
+                    &self.column(|task| task.child_of.as_ref().map(|of| uuid(of.parent))),
+                    &self.column(|task| task.child_of.as_ref().map(|of| of.name.as_str())),
+                    &self.column(|task| task.child_of.as_ref().map_or(0, |of| i64::from(of.depth))),
                 ],
             )
             .await

@@ -78,7 +78,7 @@ impl Operation for PostEvent {
         let number = task.events_posted + 1;
         connection.execute(ADD, &[&task.seq, &number, &name, &payload.as_bytes()]).await?;
         if post_event::wakes(task.state, task.wake_on) {
-            self.wake(batch, &task).await?;
+            wake(batch, task.seq, &task.plugin, task.limit_key.as_ref(), self.now).await?;
         }
         batch.writer_state.observe_time(nanos(self.now));
         if let Some(request) = &self.request {
@@ -89,15 +89,18 @@ impl Operation for PostEvent {
     }
 }
 
-impl PostEvent {
-    /// Makes the task available.
-    async fn wake(&self, batch: &mut Batch<'_>, task: &Found) -> Result<()> {
-        batch.connection.execute(WAKE, &[&task.seq, &nanos(self.now)]).await?;
-        let limit_key = task.limit_key.as_ref();
-        batch.record_move(&task.plugin, limit_key, Some(TaskState::Suspended), Some(TaskState::Available));
-        batch.effects.wait_for_ready = true;
-        Ok(())
-    }
+/// Makes a suspended task of this plugin and limited key available.
+pub(crate) async fn wake(
+    batch: &mut Batch<'_>,
+    seq: i64,
+    plugin: &PluginName,
+    limit_key: Option<&Arc<str>>,
+    now: Timestamp,
+) -> Result<()> {
+    batch.connection.execute(WAKE, &[&seq, &nanos(now)]).await?;
+    batch.record_move(plugin, limit_key, Some(TaskState::Suspended), Some(TaskState::Available));
+    batch.effects.wait_for_ready = true;
+    Ok(())
 }
 
 /// The task that gets an event.

@@ -68,12 +68,12 @@ pub(crate) async fn remove(
     now: Timestamp,
 ) -> Result<()> {
     key_usage::removing(batch, seq).await?;
-    batch.connection.one(REMOVE, &[&seq]).await?;
-    // A finished task has resolved its dependents already.
+    // A finished task has resolved its dependents already. While its row is there: it tells whether there are children.
     if !was.is_final() {
         batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "deleted", now));
         record::ended(batch, seq, TaskState::Cancelled, now).await?;
     }
+    batch.connection.one(REMOVE, &[&seq]).await?;
     batch.record_move(&of.plugin, of.limit_key.as_ref(), Some(was), None);
     batch.effects.live_changes.push(LiveChange::Ended(of.task));
     batch.effects.events.push(of.event(EventKind::Deleted, now));

@@ -10,7 +10,7 @@ use wasmill_store::{CountsWithin, Filter, TaskRef};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
-use crate::read::rows::{get, nanos, number, parsed, size, state, task_ref};
+use crate::read::rows::{get, nanos, number, parsed, size, state, task_ref, uuid};
 
 /// Maximum rows a page scans in table order, and through an index.
 const ROWS_SCANNED_MAX: usize = 40_000;
@@ -19,7 +19,7 @@ const INDEX_ROWS_SCANNED_MAX: usize = 3_000;
 /// Maximum waiting tasks to sort for a page; with more, the table is scanned.
 const WAITING_SORTED_MAX: u64 = 10_000;
 
-/// What a filter matches, of rows `t`. $4 to $17 are its fields, NULL for all; $15 and $16 are of its reach.
+/// What a filter matches, of rows `t`. $4 to $18 are its fields, NULL for all; $15 and $16 are of its reach.
 macro_rules! fits {
     () => {
         "($4::text[] IS NULL OR t.state = ANY ($4)) AND ($5::text IS NULL OR t.plugin = $5)
@@ -29,7 +29,8 @@ macro_rules! fits {
         AND ($12::text IS NULL OR t.schedule = $12) AND ($13::text IS NULL OR t.task_group = $13)
         AND ($14::text IS NULL OR t.unique_key = $14) AND ($15::text[] IS NULL OR t.plugin LIKE ANY ($15))
         AND ($16::text[] IS NULL OR t.task_group = ANY ($16))
-        AND ($17::text IS NULL OR t.cause = $17 OR ($17 = 'exit' AND t.cause LIKE 'exit-%'))"
+        AND ($17::text IS NULL OR t.cause = $17 OR ($17 = 'exit' AND t.cause LIKE 'exit-%'))
+        AND ($18::uuid IS NULL OR t.parent = $18)"
     };
 }
 
@@ -113,6 +114,7 @@ path!(
     "task.task_group = $3 AND task.task_group <> ''"
 );
 path!(OF_KEY, "task", "task.unique_key = $14", "task.unique_key = $3");
+path!(OF_PARENT, "task", "task.parent = $18", "task.parent::text = $3");
 path!(OF_ID, "task", "task.id BETWEEN $9 AND $10", "task.id::text = $3");
 
 const OPEN: &str = concat!(
@@ -123,7 +125,7 @@ const OPEN: &str = concat!(
 );
 
 #[cfg(test)]
-pub(crate) const EXPANDED: [&str; 24] = [
+pub(crate) const EXPANDED: [&str; 26] = [
     OPEN,
     ALL.scan,
     ALL.last,
@@ -143,6 +145,8 @@ pub(crate) const EXPANDED: [&str; 24] = [
     OF_GROUP.last,
     OF_KEY.scan,
     OF_KEY.last,
+    OF_PARENT.scan,
+    OF_PARENT.last,
     OF_ID.scan,
     OF_ID.last,
     ALL.count,
@@ -167,6 +171,7 @@ struct Values {
     plugins: Option<Vec<String>>,
     groups: Option<Vec<String>>,
     cause: Option<String>,
+    parent: Option<Uuid>,
 }
 
 impl Values {
@@ -191,6 +196,7 @@ impl Values {
             plugins: (!plugins.is_empty()).then_some(plugins),
             groups: (!groups.is_empty()).then_some(groups),
             cause: filter.cause.map(|cause| cause.to_string()),
+            parent: filter.parent.map(uuid),
         }
     }
 
@@ -213,6 +219,7 @@ impl Values {
             &self.plugins,
             &self.groups,
             &self.cause,
+            &self.parent,
         ];
         connection.query(sql, values).await
     }
@@ -248,15 +255,15 @@ pub(crate) async fn scan(
     };
     let rows_max = match paths[..] {
         [ALL] => size(ROWS_SCANNED_MAX),
-        // The range of ids bounds it.
-        [OF_ID] => i64::MAX,
+        // The range of ids bounds it, and the number of children of a task.
+        [OF_ID | OF_PARENT] => i64::MAX,
         _ => size(INDEX_ROWS_SCANNED_MAX / paths.len()),
     };
     for path in paths {
         // One more than requested shows whether another page follows.
         let rows = values.query(connection, path.scan, [before, rows_max, size(limit + 1)]).await?;
         let seqs = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<i64>>>()?;
-        let stopped = if path == OF_ID && seqs.len() <= limit {
+        let stopped = if [OF_ID, OF_PARENT].contains(&path) && seqs.len() <= limit {
             None
         } else if seqs.len() > limit {
             seqs.last().copied()
@@ -279,12 +286,13 @@ pub(crate) async fn scan(
 }
 
 /// Chooses the label index that is likely to match the fewest tasks.
-fn by_label(filter: &Filter) -> Option<(Path, &str)> {
-    let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
-    let tag = || filter.tags_asked().next().map(|tag| (TAGGED, tag.as_str()));
-    let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str()));
-    let group = || filter.group_asked().map(|group| (OF_GROUP, group.as_str()));
-    key.or_else(tag).or_else(schedule).or_else(group)
+fn by_label(filter: &Filter) -> Option<(Path, String)> {
+    let parent = filter.parent.map(|parent| (OF_PARENT, parent.to_string()));
+    let key = || filter.unique_key.as_ref().map(|key| (OF_KEY, key.to_string()));
+    let tag = || filter.tags_asked().next().map(|tag| (TAGGED, tag.as_str().to_owned()));
+    let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str().to_owned()));
+    let group = || filter.group_asked().map(|group| (OF_GROUP, group.as_str().to_owned()));
+    parent.or_else(key).or_else(tag).or_else(schedule).or_else(group)
 }
 
 /// Chooses an index per requested phase, or the table if one of them has none.

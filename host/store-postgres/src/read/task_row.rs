@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio_postgres::Row;
-use wasmill_model::{Failure, Task, TaskState, WakeOn};
+use wasmill_model::{Failure, Task, TaskId, TaskState, WakeOn};
 use wasmill_store::stored::wake_on;
 
 use crate::connection::fault::Result;
@@ -30,7 +30,7 @@ macro_rules! select_tasks {
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
             "webhook_on IS NOT NULL, submitted_by, task.host, result_type, wake_on, events_posted, ",
-            "files_in IS NOT NULL OR files_out IS NOT NULL ",
+            "files_in IS NOT NULL OR files_out IS NOT NULL, parent, child_name, depth, children, children_ended ",
             "FROM task ",
             $tail
         )
@@ -59,8 +59,7 @@ pub(crate) fn task_row(row: &Row) -> Result<TaskRow> {
         priority: priority(row, 19)?,
         tags: tags(row, 20)?,
         unique_key: optional(row, 21)?,
-        retry_of: get::<Option<uuid::Uuid>>(row, 22)?
-            .map(|id| wasmill_model::TaskId::from_bytes(id.into_bytes())),
+        retry_of: get::<Option<uuid::Uuid>>(row, 22)?.map(|id| TaskId::from_bytes(id.into_bytes())),
         failure: failure(row, 14)?,
         result: text(row, 16)?,
         result_type: optional(row, 36)?,
@@ -80,6 +79,11 @@ pub(crate) fn task_row(row: &Row) -> Result<TaskRow> {
         stop_requested_at: optional_time(row, 32)?,
         has_webhook: get(row, 33)?,
         has_files: get(row, 39)?,
+        parent: get::<Option<uuid::Uuid>>(row, 40)?.map(|id| TaskId::from_bytes(id.into_bytes())),
+        child_name: optional(row, 41)?,
+        depth: number(row, 42)?,
+        children: number(row, 43)?,
+        children_ended: number(row, 44)?,
         submitted_by: get::<Option<&str>>(row, 34)?.map(Arc::from),
     };
     Ok(TaskRow { seq: get(row, 0)?, token: get(row, 1)?, host: get(row, 35)?, task })

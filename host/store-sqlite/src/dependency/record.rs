@@ -19,8 +19,10 @@ pub(crate) const ADD_DEPENDENCY: &str =
     "INSERT INTO dependency (seq, position, id, on_seq) VALUES (?1, ?2, ?3, ?4)";
 pub(crate) const ADD_END: &str = "INSERT OR IGNORE INTO dependency_end (seq, state, at) VALUES (?1, ?2, ?3)";
 pub(crate) const ADD_END_IF_AWAITED: &str = "
-    INSERT OR IGNORE INTO dependency_end (seq, state, at) SELECT ?1, ?2, ?3 WHERE EXISTS (
-        SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1 AND outcome IS NULL)";
+    INSERT OR IGNORE INTO dependency_end (seq, state, at, parent)
+    SELECT ?1, ?2, ?3, (SELECT id FROM task WHERE seq = ?1 AND children > 0)
+    WHERE EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1 AND outcome IS NULL)
+        OR EXISTS (SELECT 1 FROM task WHERE seq = ?1 AND children > 0)";
 /// Keeps the outcomes of dependencies that have finished, even if unresolved or removed by now.
 pub(crate) const DROP_DEPENDENCIES: &str = "
     UPDATE dependency SET on_seq = NULL, outcome = coalesce(outcome,
@@ -83,7 +85,8 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// Records the end of a task, finished or removed, for its dependents, and drops its own dependencies.
+/// Records the end of a task, finished or about to be removed, for its dependents and its children, and drops its own
+/// dependencies.
 pub(crate) fn ended(
     batch: &mut Batch<'_>,
     seq: i64,

@@ -16,26 +16,27 @@ pub(crate) const DEPENDS: &str = "
     SELECT on_failure, pass_results, dependency.id, outcome, files_from
     FROM task CROSS JOIN dependent ON dependent.seq = task.seq
         CROSS JOIN dependency ON dependency.seq = task.seq
-    WHERE task.id = ?1 ORDER BY position";
+    WHERE task.id = ?1 AND dependency.name IS NULL ORDER BY position";
 /// One row for a task that names the other twice.
-pub(crate) const DEPENDENTS: &str =
-    "SELECT DISTINCT seq FROM dependency WHERE id = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+pub(crate) const DEPENDENTS: &str = "SELECT DISTINCT seq FROM dependency WHERE id = ?1 AND seq < ?2 AND name IS NULL ORDER BY seq DESC LIMIT ?3";
 pub(crate) const RESULTS: &str = "
     SELECT dependency.id, outcome, other.seq IS NOT NULL, coalesce(octet_length(other.result), 0), other.seq
     FROM task CROSS JOIN dependency ON dependency.seq = task.seq
         LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
-    WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running' ORDER BY position";
+    WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running'
+        AND dependency.name IS NULL ORDER BY position";
 pub(crate) const WITH_FILES: &str = "
     SELECT dependency.id, outcome, other.seq IS NOT NULL, iif(other.files_out IS NULL, NULL, other.seq)
     FROM task CROSS JOIN dependency ON dependency.seq = task.seq
         LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
-    WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running' ORDER BY position";
+    WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running'
+        AND dependency.name IS NULL ORDER BY position";
 pub(crate) const RESULT: &str = "SELECT result, result_type FROM task WHERE seq = ?1";
 pub(crate) const AGAIN: &str = "
     SELECT on_failure, pass_results, dependency.id, outcome,
         EXISTS (SELECT 1 FROM task WHERE task.id = dependency.id), files_from
     FROM dependent CROSS JOIN dependency ON dependency.seq = dependent.seq
-    WHERE dependent.seq = ?1 ORDER BY position";
+    WHERE dependent.seq = ?1 AND dependency.name IS NULL ORDER BY position";
 
 fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TaskState>> {
     row.get_ref(column)?.as_str_or_null()?.map(|_| state(row, column)).transpose()

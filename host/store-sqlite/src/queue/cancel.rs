@@ -19,6 +19,8 @@ pub(crate) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
         usage = coalesce(?5, usage)
     WHERE seq = ?1";
+/// Why a task is cancelled that nobody cancels.
+pub(crate) const SET_CAUSE: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
 /// The first stop request counts, and a removal is never downgraded to a cancel.
 pub(crate) const REQUEST_STOP: &str = "
     UPDATE task SET stop_requested_at = coalesce(stop_requested_at, ?2), stop_removes = max(stop_removes, ?3)

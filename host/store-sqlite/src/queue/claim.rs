@@ -32,7 +32,8 @@ pub(crate) const CLAIMED: &str = "
         log_lines, limit_key, files_in IS NOT NULL
     FROM task WHERE seq = ?1";
 pub(crate) const CLAIM: &str = "
-    UPDATE task SET state = 'running', claim_token = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
+    UPDATE task SET state = 'running', claim_token = ?2, attempt = ?3, started_at = ?4, children_seen = children_ended
+    WHERE seq = ?1";
 /// A small checkpoint is loaded with the claim, so that a suspended task resumes at once.
 pub(crate) const CHECKPOINT: &str = "SELECT body FROM checkpoint WHERE seq = ?1 AND length(body) <= 65536";
 pub(crate) const PASSED: &str = "SELECT pass_results, files_from FROM dependent WHERE seq = ?1";

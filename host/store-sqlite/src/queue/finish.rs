@@ -1,7 +1,7 @@
 //! Finishes a run, if its claim still holds. A task with a stop request is then cancelled or removed.
 
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::{LogLine, ResultType, TaskState, Transition};
+use wasmill_model::{LogLine, ResultType, TaskState, Transition, WakeOn};
 use wasmill_store::live::{Body, LiveChange};
 use wasmill_store::rules::finish::{Finish, Finished, RunCount};
 use wasmill_store::stored::wake_on;
@@ -9,7 +9,7 @@ use wasmill_store::{Claim, LogPart, stored};
 
 use crate::content::task_files;
 use crate::delivery::deliveries;
-use crate::dependency::record;
+use crate::dependency::{children, record};
 use crate::queue::cancel::{Cancelling, cancel, cancellable};
 use crate::queue::post_event;
 use crate::queue::remove::remove;
@@ -192,8 +192,11 @@ fn keep_attempt(batch: &Batch<'_>, finish: &Finish) -> rusqlite::Result<()> {
 fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> rusqlite::Result<bool> {
     let claim = &finish.claim;
     let to = finish.next.state();
-    let is_awaited = finish.wake_on().event && post_event::has_any(batch, seq(claim.task_ref()))?;
-    let until = if is_awaited { Some(finish.now) } else { finish.until() };
+    let until = if is_awaited(batch, seq(claim.task_ref()), finish.wake_on())? {
+        Some(finish.now)
+    } else {
+        finish.until()
+    };
     let (cause, message) = finish.failure().unzip();
     let mut statement = batch.connection.prepare_cached(WAIT)?;
     let values = params![
@@ -224,6 +227,14 @@ fn wait(batch: &mut Batch<'_>, finish: &Finish, count: RunCount) -> rusqlite::Re
         batch.fair_queue.add(claim.plugin(), group);
     }
     Ok(waits.is_some())
+}
+
+/// Returns true if a task is about to be suspended until what is there already.
+fn is_awaited(batch: &Batch<'_>, seq: i64, wake_on: WakeOn) -> rusqlite::Result<bool> {
+    if wake_on.event && post_event::has_any(batch, seq)? {
+        return Ok(true);
+    }
+    Ok((wake_on.any_child || wake_on.all_children) && children::have_ended(batch, seq, wake_on)?)
 }
 
 /// Skips the line numbers that may have been used by a host that died.

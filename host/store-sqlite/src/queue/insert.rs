@@ -30,7 +30,7 @@ impl Operation for Insert {
     const DURABLE: bool = true;
 
     fn cost(&self) -> u64 {
-        self.tasks.iter().map(|task| 1 + large(task.input.as_ref().map_or(0, String::len))).sum()
+        Self::cost_of(&self.tasks)
     }
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
@@ -83,6 +83,13 @@ impl Operation for Insert {
 }
 
 impl Insert {
+    /// Returns the cost of these tasks.
+    pub(crate) fn cost_of(tasks: &[NewTask]) -> u64 {
+        let cost =
+            |task: &NewTask| 1 + large(task.input.as_ref().map_or(0, String::len)) + task.files.len() as u64;
+        tasks.iter().map(cost).sum()
+    }
+
     /// Stores a task, or returns the holder of its key, or the reason for a refusal.
     fn take<'a>(
         &self,

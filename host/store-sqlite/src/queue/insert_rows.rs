@@ -20,15 +20,15 @@ use crate::writer::batch::Batch;
 /// Rows of a full statement. Beyond that little is gained.
 pub(crate) const ROWS: usize = 32;
 
-const COLUMNS: usize = 28;
+const COLUMNS: usize = 31;
 
 pub(crate) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max,
         timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority,
         task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace, submitted_by,
-        key_space, limit_key, files_in)
+        key_space, limit_key, files_in, parent, child_name, depth)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-        ?22, ?23, ?24, ?25, ?26, ?27, ?28)";
+        ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 /// [`TASK`] with [`ROWS`] rows.
 pub(crate) static TASKS: LazyLock<String> = LazyLock::new(|| {
     let row = format!(", ({})", ["?"; COLUMNS].join(", "));
@@ -134,7 +134,7 @@ impl<'c> Insertion<'c> {
     fn bind(&mut self, behind: usize, row: &NewRow<'_>) -> rusqlite::Result<()> {
         let NewRow { seq, task, awaited } = row;
         let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
-        let unique = task.unique.as_ref();
+        let (unique, child_of) = (task.unique.as_ref(), task.child_of.as_ref());
         let mut index = behind;
         let mut next = |value: &dyn ToSql| {
             index += 1;
@@ -167,7 +167,10 @@ impl<'c> Insertion<'c> {
         next(&task.submitted_by)?;
         next(&unique.map_or("", |unique| unique.space.as_str()))?;
         next(&task.limited_by.as_ref().map(|key| &*key.name))?;
-        next(&(!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed()))
+        next(&(!task.files.is_empty()).then(|| files_bytes(&task.files).cast_signed()))?;
+        next(&child_of.map(|of| of.parent.as_bytes()))?;
+        next(&child_of.map(|of| of.name.as_str()))?;
+        next(&child_of.map(|of| of.depth))
     }
 
     fn put(&mut self, index: usize, value: &dyn ToSql) -> rusqlite::Result<()> {

@@ -69,7 +69,8 @@ impl Operation for PostEvent {
         connection.prepare_cached(NUMBER)?.execute([task.seq, number])?;
         batch.writer_state.has_leftovers = true;
         if post_event::wakes(task.state, task.wake_on) {
-            self.wake(batch, &task)?;
+            let Found { seq, plugin, group, limit_key, .. } = task;
+            wake(batch, &SuspendedTask { seq, plugin, group, limit_key }, self.now)?;
         }
         batch.writer_state.observe_time(nanos(self.now));
         if let Some(request) = &self.request {
@@ -80,18 +81,24 @@ impl Operation for PostEvent {
     }
 }
 
-impl PostEvent {
-    /// Makes the task available.
-    fn wake(&self, batch: &mut Batch<'_>, task: &Found) -> rusqlite::Result<()> {
-        batch.connection.prepare_cached(WAKE)?.execute([task.seq, nanos(self.now)])?;
-        if let Some(group) = &task.group {
-            batch.fair_queue.add(&task.plugin, group);
-        }
-        let limit_key = task.limit_key.as_ref();
-        batch.record_move(&task.plugin, limit_key, Some(TaskState::Suspended), Some(TaskState::Available));
-        batch.effects.wait_for_ready = true;
-        Ok(())
+/// A suspended task that is to be resumed.
+pub(crate) struct SuspendedTask {
+    pub(crate) seq: i64,
+    pub(crate) plugin: PluginName,
+    pub(crate) group: Option<Group>,
+    pub(crate) limit_key: Option<Arc<str>>,
+}
+
+/// Makes a suspended task available.
+pub(crate) fn wake(batch: &mut Batch<'_>, task: &SuspendedTask, now: Timestamp) -> rusqlite::Result<()> {
+    batch.connection.prepare_cached(WAKE)?.execute([task.seq, nanos(now)])?;
+    if let Some(group) = &task.group {
+        batch.fair_queue.add(&task.plugin, group);
     }
+    let limit_key = task.limit_key.as_ref();
+    batch.record_move(&task.plugin, limit_key, Some(TaskState::Suspended), Some(TaskState::Available));
+    batch.effects.wait_for_ready = true;
+    Ok(())
 }
 
 /// The task that gets an event.

@@ -49,12 +49,12 @@ pub(crate) fn remove(
     if let Some((key, bytes)) = key_usage::of_task(batch, seq)? {
         batch.effects.key_delta.record_bytes(&key, -bytes);
     }
-    batch.connection.prepare_cached(REMOVE)?.execute([seq])?;
-    // A finished task has resolved its dependents already.
+    // A finished task has resolved its dependents already. While its row is there: it tells whether there are children.
     if !was.is_final() {
         batch.effects.spans.extend(of.stop_spans(&batch.live_runs.tracer, run, "deleted", now));
         record::ended(batch, seq, TaskState::Cancelled, now)?;
     }
+    batch.connection.prepare_cached(REMOVE)?.execute([seq])?;
     batch.record_move(&of.plugin, of.limit_key.as_ref(), Some(was), None);
     batch.effects.live_changes.push(LiveChange::Ended(of.task));
     batch.effects.events.push(of.event(EventKind::Deleted, now));

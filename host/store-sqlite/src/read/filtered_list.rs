@@ -3,8 +3,9 @@
 //! Few of many tasks may match. To bound the cost of a request, a page may end before it is full and return a
 //! cursor. Rare states have an index of their own.
 
-use rusqlite::{Connection, Row, params};
-use wasmill_model::{Group, Reach, ScheduleName, TaskPhase, UniqueKey};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, ToSql, params};
+use wasmill_model::{Group, Reach, ScheduleName, TaskId, TaskPhase, UniqueKey};
 use wasmill_store::{CountsWithin, Filter, TaskRef};
 
 use crate::read::rows::{is_later, nanos, parsed, size, state, tags, task_ref};
@@ -21,7 +22,7 @@ const WAITING_SORTED_MAX: u64 = 10_000;
 macro_rules! scan {
     ($($tail:expr),+) => {
         concat!(
-            "SELECT seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key, cause FROM task ",
+            "SELECT seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key, cause, parent FROM task ",
             $($tail),+
         )
     };
@@ -43,7 +44,7 @@ pub(crate) const ALL_AVAILABLE: &str = scan!("INDEXED BY task_available WHERE st
 pub(crate) const ALL_LATER: &str = scan!("INDEXED BY task_later WHERE ", is_later!());
 pub(crate) const ALL_RUNNING: &str = scan!("INDEXED BY task_rare WHERE state = 'running'");
 pub(crate) const TAGGED: &str = "
-    SELECT task.seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key, cause
+    SELECT task.seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key, cause, parent
     FROM tag CROSS JOIN task ON task.seq = tag.seq
     WHERE tag.name = ?2 AND tag.seq < ?1 ORDER BY tag.seq DESC";
 pub(crate) const OF_SCHEDULE: &str =
@@ -52,6 +53,9 @@ pub(crate) const OF_GROUP: &str =
     scan!("INDEXED BY task_of_group WHERE task_group = ?2 AND seq < ?1 ORDER BY seq DESC");
 pub(crate) const OF_KEY: &str =
     scan!("INDEXED BY task_of_key WHERE unique_key = ?2 AND seq < ?1 ORDER BY seq DESC");
+
+pub(crate) const OF_PARENT: &str =
+    scan!("INDEXED BY task_of_parent WHERE parent = ?2 AND seq < ?1 ORDER BY seq DESC");
 
 pub(crate) const ONE: &str = scan!("WHERE seq = ?1");
 /// From the index of ids alone.
@@ -137,16 +141,33 @@ fn scan_tasks(
 }
 
 /// A statement and the label it looks up.
-type AccessPath<'a> = (&'static str, Option<&'a str>);
+type AccessPath<'a> = (&'static str, Option<Label<'a>>);
+
+/// What an index is looked up by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Label<'a> {
+    Text(&'a str),
+    Task(&'a TaskId),
+}
+
+impl ToSql for Label<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Text(text) => text.to_sql(),
+            Self::Task(id) => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(id.as_bytes()))),
+        }
+    }
+}
 
 /// Chooses the label index that is likely to match the fewest tasks.
 fn by_label(filter: &Filter) -> Option<AccessPath<'_>> {
-    let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
-    let tag = || filter.tags_asked().next().map(|tag| (TAGGED, tag.as_str()));
-    let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str()));
-    let group = || filter.group_asked().map(|group| (OF_GROUP, group.as_str()));
-    let (sql, label) = key.or_else(tag).or_else(schedule).or_else(group)?;
-    Some((sql, Some(label)))
+    let text = |text| Some(Label::Text(text));
+    let parent = filter.parent.as_ref().map(|parent| (OF_PARENT, Some(Label::Task(parent))));
+    let key = || filter.unique_key.as_ref().map(|key| (OF_KEY, text(key.as_str())));
+    let tag = || filter.tags_asked().next().map(|tag| (TAGGED, text(tag.as_str())));
+    let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, text(schedule.as_str())));
+    let group = || filter.group_asked().map(|group| (OF_GROUP, text(group.as_str())));
+    parent.or_else(key).or_else(tag).or_else(schedule).or_else(group)
 }
 
 /// Chooses an index per requested phase, or the table if one of them has none.
@@ -239,6 +260,11 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
             return Ok(false);
         }
     }
+    if let Some(parent) = &filter.parent
+        && row.get_ref(10)?.as_blob_or_null()? != Some(parent.as_bytes())
+    {
+        return Ok(false);
+    }
     if let Some(cause) = filter.cause
         && !cause.matches(row.get_ref(9)?.as_str_or_null()?.unwrap_or_default())
     {
@@ -264,7 +290,7 @@ pub(crate) fn counts_within(
     rows_max: usize,
 ) -> rusqlite::Result<CountsWithin> {
     let filter = Filter { reach, ..Filter::default() };
-    let groups = || filter.reach.groups().iter().map(|group| (OF_GROUP, Some(group.as_str())));
+    let groups = || filter.reach.groups().iter().map(|group| (OF_GROUP, Some(Label::Text(group.as_str()))));
     let paths: Vec<AccessPath<'_>> = match by_label(&filter) {
         Some(path) => vec![path],
         None if filter.reach.groups().is_empty() => vec![(ALL, None)],

@@ -256,6 +256,8 @@ pub(crate) fn again(
             retry_of: Some(id),
             schedule: None,
             dependencies: None,
+            // The task that submitted the one before waits for that one.
+            child_of: None,
             webhook: webhook(row, 14)?,
             // It belongs to the trace of its own request.
             trace: None,

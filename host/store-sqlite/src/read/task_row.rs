@@ -26,7 +26,7 @@ macro_rules! select_tasks {
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
             "webhook_on IS NOT NULL, submitted_by, result_type, wake_on, events_posted, ",
-            "files_in IS NOT NULL OR files_out IS NOT NULL ",
+            "files_in IS NOT NULL OR files_out IS NOT NULL, parent, child_name, depth, children, children_ended ",
             "FROM task ",
             $tail
         )
@@ -74,6 +74,11 @@ pub(crate) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         stop_requested_at: row.get::<_, Option<_>>(32)?.map(DateTime::from_timestamp_nanos),
         has_webhook: row.get(33)?,
         has_files: row.get(38)?,
+        parent: row.get::<_, Option<_>>(39)?.map(TaskId::from_bytes),
+        child_name: optional(row, 40)?,
+        depth: row.get::<_, Option<_>>(41)?.unwrap_or(0),
+        children: row.get::<_, i64>(42)?.unsigned_abs(),
+        children_ended: row.get::<_, i64>(43)?.unsigned_abs(),
         submitted_by: row.get(34)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })

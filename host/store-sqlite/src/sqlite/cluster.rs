@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use wasmill_model::Timestamp;
-use wasmill_store::{Cluster, Host, HostReport, Inbox, Lease, SharedPlugins, StoreError};
+use wasmill_store::{Cluster, Host, HostReport, Inbox, Lease, SharedPlugins, StopRequest, StoreError};
 
 use crate::sqlite::Sqlite;
 
@@ -36,6 +36,10 @@ impl Cluster for Sqlite {
             settings: self.host.settings.clone(),
             plugins_version: 0,
         }])
+    }
+
+    async fn wait_for_stops(&self) -> Vec<StopRequest> {
+        self.live_runs.wait_for_stops().await
     }
 
     async fn publish_progress(&self, now: Timestamp) {

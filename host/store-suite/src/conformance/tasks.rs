@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod cancel_and_remove;
+pub mod children;
 pub mod claim;
 pub mod clock;
 pub mod fairness;

@@ -35,6 +35,7 @@ impl<F: Fixture> World<F> {
             task.state = TaskState::Running;
             task.attempt += u32::from(task.suspensions == 0);
             task.claims += 1;
+            task.children_seen = task.children_ended();
             task.place = place;
             assert_eq!(claimed.attempt, task.attempt);
             assert_eq!(claimed.pass_results, task.pass_results);

@@ -23,6 +23,10 @@ pub(super) enum Command {
     Post(usize),
     Take(usize),
     Save(usize),
+    /// A run submits children of these names.
+    Bear(usize, Vec<usize>),
+    /// A run looks at its children.
+    Look(usize),
 }
 
 /// What is done at a database with several hosts.
@@ -110,7 +114,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         4 => (prop::collection::vec(wish(), 1..4), prop::option::weighted(0.2, 0..3_usize))
             .prop_map(|(wishes, request)| Command::Insert(wishes, request)),
         4 => (0..=PLUGINS.len(), 1..4_usize).prop_map(|(plugin, limit)| Command::Claim(plugin, limit)),
-        6 => (any::<usize>(), 0..7_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
+        6 => (any::<usize>(), 0..9_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
         2 => any::<usize>().prop_map(Command::Cancel),
         1 => any::<usize>().prop_map(Command::Remove),
         1 => Just(Command::Prune),
@@ -121,6 +125,9 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         3 => any::<usize>().prop_map(Command::Post),
         3 => any::<usize>().prop_map(Command::Take),
         1 => any::<usize>().prop_map(Command::Save),
+        4 => (any::<usize>(), prop::collection::vec(0..5_usize, 1..4))
+            .prop_map(|(claim, names)| Command::Bear(claim, names)),
+        2 => any::<usize>().prop_map(Command::Look),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use wasmill_model::TaskState;
+use wasmill_model::{TaskState, WakeOn};
 use wasmill_store::{Counts, Filter, FinishedCounts, ListQuery, PluginCounts};
 
 use crate::fixture::{Fixture, at, plugin};
@@ -102,8 +102,13 @@ impl<F: Fixture> World<F> {
             assert_eq!(task.id, *id);
             assert_eq!((task.state, task.ready_at), (known.state, at(known.ready_at)));
             assert_eq!((task.attempt, task.host_crashes), (known.attempt, known.host_crashes));
-            let wakes = known.state == TaskState::Suspended && known.wakes;
-            assert_eq!((task.events_posted, task.wake_on.event), (known.posted, wakes));
+            let wakes = if known.state == TaskState::Suspended { known.wakes } else { WakeOn::default() };
+            assert_eq!((task.events_posted, task.wake_on), (known.posted, wakes));
+            assert_eq!((task.parent, task.depth), (known.parent, known.depth));
+            assert_eq!(task.children, known.children.len() as u64);
+            if !known.state.is_final() {
+                assert_eq!(task.children_ended, known.children_ended() as u64);
+            }
             let pending_dependencies =
                 (!known.on.is_empty()).then(|| u32::try_from(known.pending_dependencies()).expect("few"));
             assert_eq!(task.pending_dependencies, pending_dependencies);

@@ -1,7 +1,7 @@
 //! The model of a submit.
 
 use wasmill_model::{
-    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, Priority, TaskId, TaskState, Unique,
+    KeySpace, NewDependencies, NewTask, OnConflict, OnFailure, Priority, TaskId, TaskState, Unique, WakeOn,
 };
 use wasmill_store::IdempotencyKey;
 
@@ -86,9 +86,13 @@ impl<F: Fixture> World<F> {
                 group: wish.group,
                 stop: None,
                 suspensions: 0,
-                wakes: false,
+                wakes: WakeOn::default(),
                 posted: 0,
                 events: Vec::new(),
+                parent: None,
+                depth: 0,
+                children: Vec::new(),
+                children_seen: 0,
             };
             self.tasks.insert(task.id, known);
             self.inserted += 1;
@@ -104,7 +108,7 @@ impl<F: Fixture> World<F> {
         }
     }
 
-    /// Tells all that wait for a task how it has ended.
+    /// Tells all that wait for a task how it has ended, and cancels its children.
     pub(super) fn tell(&mut self, id: TaskId, outcome: TaskState) {
         let now = self.now;
         let mut cancelled = Vec::new();
@@ -137,6 +141,8 @@ impl<F: Fixture> World<F> {
             self.ended(plugin, TaskState::Cancelled);
             self.tell(id, TaskState::Cancelled);
         }
+        self.tell_parent(id, outcome);
+        self.cancel_children(id);
     }
 
     pub(super) fn new_task(&self, wish: &Wish, before: &[NewTask]) -> NewTask {

@@ -1,6 +1,6 @@
 //! What the model knows of a task.
 
-use wasmill_model::{TaskId, TaskState};
+use wasmill_model::{TaskId, TaskState, WakeOn};
 
 /// What the model knows of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,11 +30,18 @@ pub(super) struct Known {
     pub(super) stop: Option<bool>,
     /// How often its attempt was suspended.
     pub(super) suspensions: u32,
-    /// Whether an event resumes it while it is suspended.
-    pub(super) wakes: bool,
+    /// What resumes it early while it is suspended.
+    pub(super) wakes: WakeOn,
     /// How many events were posted to it, and the numbers of those that no run has taken for good.
     pub(super) posted: u64,
     pub(super) events: Vec<u64>,
+    /// The task that submitted it, and how many tasks are above it.
+    pub(super) parent: Option<TaskId>,
+    pub(super) depth: u32,
+    /// What it has submitted: their names, and how those that have ended did.
+    pub(super) children: Vec<(usize, TaskId, Option<TaskState>)>,
+    /// How many of them had ended when its run began.
+    pub(super) children_seen: usize,
 }
 
 /// A plugin and a group of it, or none: those take turns.

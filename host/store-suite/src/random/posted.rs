@@ -22,7 +22,7 @@ impl<F: Fixture> World<F> {
         assert_eq!(posted, Ok(PostOutcome::Posted { at: at(now), replayed: false }));
         task.posted = next;
         task.events.push(next);
-        if task.state == TaskState::Suspended && task.wakes {
+        if task.state == TaskState::Suspended && task.wakes.event {
             task.state = TaskState::Available;
             task.ready_at = task.ready_at.min(now);
         }

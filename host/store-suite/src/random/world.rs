@@ -149,6 +149,8 @@ impl<F: Fixture> World<F> {
             Command::Post(task) => self.post(task).await,
             Command::Take(claim) => self.take(claim).await,
             Command::Save(claim) => self.save(claim).await,
+            Command::Bear(claim, names) => self.bear(claim, names).await,
+            Command::Look(claim) => self.look(claim).await,
         }
     }
 
@@ -182,9 +184,13 @@ impl<F: Fixture> World<F> {
                 result: None,
                 stop: None,
                 suspensions: 0,
-                wakes: false,
+                wakes: WakeOn::default(),
                 posted: 0,
                 events: Vec::new(),
+                parent: None,
+                depth: 0,
+                children: Vec::new(),
+                children_seen: 0,
                 ..known
             };
             self.tasks.insert(new, fresh);
@@ -196,13 +202,13 @@ impl<F: Fixture> World<F> {
         let Some(granted) = self.claims.get(number % self.claims.len().max(1)) else { return };
         let (claim, store) = (&granted.claim, self.store_of(granted));
         let (retry_at, resume_at) = (self.now + 2, self.now + 4);
-        let wakes = next == 6;
+        let wakes = WakeOn { event: next == 6, any_child: next == 7, all_children: next == 8 };
         let was_killed = next == 4;
         let next = match next {
             0 => Transition::Completed("1".into()),
             1 => Transition::Failed(failure()),
             2 => Transition::RetryAt(at(retry_at), failure()),
-            5 | 6 => suspended(at(resume_at), &[1], WakeOn { event: wakes }),
+            5..=8 => suspended(at(resume_at), &[1], wakes),
             _ => Transition::Requeued,
         };
         let finished = if was_killed {
@@ -227,7 +233,7 @@ impl<F: Fixture> World<F> {
                 task.forget_events(taken);
                 task.suspensions += 1;
                 task.wakes = wakes;
-                let is_awaited = wakes && !task.events.is_empty();
+                let is_awaited = (wakes.event && !task.events.is_empty()) || task.have_children_ended();
                 task.ready_at = if is_awaited { self.now } else { resume_at };
             }
             _ => {
@@ -301,7 +307,13 @@ impl<F: Fixture> World<F> {
                 && task.pass_results
                 && task.on.contains(&(*id, Some(TaskState::Completed)))
         };
-        let kept = |id: &TaskId| self.tasks.values().any(|task| wanted(id, task));
+        let is_kept =
+            |outcome: &Option<TaskState>| matches!(outcome, Some(TaskState::Completed | TaskState::Failed));
+        let read = |id: &TaskId, task: &Known| {
+            let mut children = task.children.iter().filter(|(_, _, outcome)| is_kept(outcome));
+            !task.state.is_final() && children.any(|(_, child, _)| child == id)
+        };
+        let kept = |id: &TaskId| self.tasks.values().any(|task| wanted(id, task) || read(id, task));
         let gone: Vec<_> = self
             .tasks
             .iter()

@@ -50,11 +50,9 @@ pub trait Cluster {
         pending::<()>().await;
     }
 
-    /// Returns runs of this host that are to stop, once another host has changed something. Those that are stopping
-    /// already are among them.
-    async fn wait_for_stops(&self) -> Vec<StopRequest> {
-        pending().await
-    }
+    /// Returns runs of this host that are to stop, once another host has changed something, or the end of their parent has
+    /// cancelled them. Those that are stopping already may be among them.
+    async fn wait_for_stops(&self) -> Vec<StopRequest>;
 
     /// Resolves when another host has changed something since the last call.
     async fn wait_for_others(&self) {

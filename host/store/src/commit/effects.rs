@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use wasmill_model::{PluginName, Span, TaskState};
 
-use crate::EventPayload;
 use crate::live::{LiveChange, LiveRuns};
 use crate::rules::key_usage::KeyDelta;
 use crate::rules::plugin_counts::CountDelta;
+use crate::{EventPayload, StopRequest};
 
 /// Changes to publish after the commit.
 #[derive(Debug, Default)]
@@ -22,7 +22,9 @@ pub struct Effects {
     pub count_delta: CountDelta,
     /// What the tasks of limited keys take up more.
     pub key_delta: KeyDelta,
-    /// Whether a dependency or a posted event made tasks available.
+    /// Runs of this host that are to stop, since their parents have ended.
+    pub stops: Vec<StopRequest>,
+    /// Whether a dependency, a child or a posted event made tasks available.
     pub wait_for_ready: bool,
     /// Whether a delivery became due.
     pub wait_for_delivery: bool,
@@ -36,6 +38,7 @@ impl Effects {
         live_runs.apply(self.live_changes.drain(..));
         live_runs.event_bus.reserve(events_reserved);
         live_runs.event_bus.publish(std::mem::take(&mut self.events));
+        live_runs.request_stops(std::mem::take(&mut self.stops));
         if self.wait_for_ready {
             live_runs.wait_for_ready.notify_one();
         }

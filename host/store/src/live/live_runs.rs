@@ -14,7 +14,7 @@ use wasmill_model::{Meter, Progress, RunTrace, TaskFile, TaskId, Timestamp, Trac
 use crate::live::event_bus::EventBus;
 use crate::live::log::{LogBudget, RunLog};
 use crate::live::run_ref::RunRef;
-use crate::{EventKind, EventPayload, LogPart};
+use crate::{EventKind, EventPayload, LogPart, StopRequest};
 
 /// Maximum progress events per pulse, so they cannot flood the ring.
 const PUBLISHED_MAX: usize = 1_000;
@@ -222,12 +222,14 @@ pub struct LiveRuns {
     runs: Mutex<HashMap<TaskId, LiveRun>>,
     /// Publishes events.
     pub event_bus: Arc<EventBus>,
-    /// Wakes the dispatcher when a dependency or a posted event made tasks available.
+    /// Wakes the dispatcher when a dependency, a child or a posted event made tasks available.
     pub wait_for_ready: Notify,
     /// Receives the spans of committed changes.
     pub tracer: Tracer,
     unpublished: Arc<UnpublishedProgress>,
     log_budget: Arc<LogBudget>,
+    stops: Mutex<Vec<StopRequest>>,
+    stopping: Notify,
 }
 
 /// A change of the live runs that a committed command makes.
@@ -249,6 +251,8 @@ impl LiveRuns {
             tracer,
             unpublished: Arc::default(),
             log_budget: Arc::new(LogBudget::new(log_bytes_max)),
+            stops: Mutex::default(),
+            stopping: Notify::new(),
         }
     }
 
@@ -317,6 +321,25 @@ impl LiveRuns {
             Some(run.event(EventKind::Progress(progress), now))
         });
         event.collect()
+    }
+
+    /// Asks for the stop of runs of this host, if there are any.
+    pub fn request_stops(&self, stops: Vec<StopRequest>) {
+        if !stops.is_empty() {
+            locked(&self.stops).extend(stops);
+            self.stopping.notify_one();
+        }
+    }
+
+    /// Returns the runs that are to stop, once there are any.
+    pub async fn wait_for_stops(&self) -> Vec<StopRequest> {
+        loop {
+            let stops = std::mem::take(&mut *locked(&self.stops));
+            if !stops.is_empty() {
+                return stops;
+            }
+            self.stopping.notified().await;
+        }
     }
 
     /// Returns how many claims of this host are current.

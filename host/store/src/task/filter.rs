@@ -28,6 +28,8 @@ pub struct Filter {
     pub group: Option<Group>,
     /// Their unique key, present or past.
     pub unique_key: Option<UniqueKey>,
+    /// The task whose children they are.
+    pub parent: Option<TaskId>,
     /// The cause of their newest failure.
     pub cause: Option<CauseFilter>,
     /// What the key of the request may see.

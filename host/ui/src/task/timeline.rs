@@ -12,6 +12,12 @@ const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 14.0;
 /// Attempts that are drawn; older ones are counted.
 const ATTEMPTS_MAX: usize = 20;
+/// What resumes a suspended task before its time, in words.
+const EARLIER: [(&str, &str); 3] = [
+    ("event", ", or with the next event that is posted to it"),
+    ("any_child", ", or when a child has ended"),
+    ("all_children", ", or when the last child has ended"),
+];
 
 /// One attempt, in milliseconds since the task was created.
 struct Span {
@@ -46,7 +52,7 @@ pub(super) fn section(task: &Task) -> Markup {
                 @if matches!(task.queue_state.as_deref(), Some("scheduled" | "suspended")) {
                     p.note {
                         "Resumes " (time(&task.ready_at, Show::Age))
-                        @if task.wake_on.iter().any(|wakes| wakes == "event") { ", or with the next event that is posted to it" }
+                        @for (wakes, words) in EARLIER { @if task.wake_on.iter().any(|on| on == wakes) { (words) } }
                         "."
                     }
                 }

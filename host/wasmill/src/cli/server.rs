@@ -107,6 +107,10 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "KEY")]
     pub(crate) unique_key: Option<String>,
 
+    /// Only the children of this task, whose id is given in full
+    #[arg(long, value_name = "ID")]
+    pub(crate) parent: Option<String>,
+
     /// Only tasks that failed for this cause, such as io, timeout or exit-3
     #[arg(long, value_name = "CAUSE")]
     pub(crate) cause: Option<String>,
@@ -126,6 +130,7 @@ impl FilterArgs {
             ("schedule", &self.schedule),
             ("group", &self.group),
             ("unique_key", &self.unique_key),
+            ("parent", &self.parent),
             ("cause", &self.cause),
         ];
         parameters.extend(once.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));

@@ -10,7 +10,7 @@ use wasmill_access::Access;
 use wasmill_api::{
     ApiConfig, AuditConfig, BodyBudget, BodyConfig, DashboardConfig, IdentityProvider, Listen, Listener, Tls,
 };
-use wasmill_model::{BoxFuture, Clock, SystemClock, Timestamp, Tracer};
+use wasmill_model::{BoxFuture, ChildBounds, Clock, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{LoaderConfig, Runtime};
 use wasmill_scheduler::SchedulerConfig;
 use wasmill_traces::Export;
@@ -130,6 +130,7 @@ fn scheduler_config(settings: &Settings, slots: u32) -> Result<SchedulerConfig> 
     Ok(SchedulerConfig {
         slots: slots as usize,
         log_bytes: usize::try_from(settings.limits().log_bytes)?,
+        children: ChildBounds { children_max: settings.children_max, depth_max: settings.children_depth },
         ..SchedulerConfig::default()
     })
 }

@@ -88,6 +88,8 @@ impl Settings {
             ("file_max", size(self.file_max)),
             ("files_max", size(self.files_max)),
             ("files_per_task", self.files_per_task.to_string()),
+            ("children_max", self.children_max.to_string()),
+            ("children_depth", self.children_depth.to_string()),
             ("concurrency", optional(self.concurrency.map(|concurrency| concurrency.to_string()))),
             ("group_tag", optional(self.group_tag.clone())),
             ("allow_upload", self.allow_upload.to_string()),

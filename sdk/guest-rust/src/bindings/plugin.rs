@@ -232,12 +232,130 @@ pub mod wasmill {
                         .finish()
                 }
             }
+            /// A task to submit as a child of this one.
+            #[derive(Clone)]
+            pub struct NewChild {
+                /// Its name among the children of this task: 1 to 64 characters without control characters. A name that the task
+                /// has used before stands for the child that has it.
+                pub name: _rt::String,
+                /// The plugin that runs it.
+                pub plugin: _rt::String,
+                /// Its input as JSON text; `none` for no input.
+                pub input: ::core::option::Option<_rt::String>,
+                /// Other fields of a task request as a JSON object, such as `{"max_attempts": 3, "timeout": "30s"}`: `timeout`,
+                /// `max_attempts`, `backoff`, `delay`, `run_at`, `priority`, `tags` and `webhook`.
+                pub options: ::core::option::Option<_rt::String>,
+            }
+            impl ::core::fmt::Debug for NewChild {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("NewChild")
+                        .field("name", &self.name)
+                        .field("plugin", &self.plugin)
+                        .field("input", &self.input)
+                        .field("options", &self.options)
+                        .finish()
+                }
+            }
+            /// Why children were not submitted; then none was. The texts are for people.
+            #[derive(Clone)]
+            pub enum SubmitError {
+                /// The request is wrong or not allowed, and will be refused again: an input that the plugin does not accept, an
+                /// unknown plugin, one that the key of this task may not use, more children than a task may have.
+                Refused(_rt::String),
+                /// Not now: a queue is full, a plugin is being compiled, or the host cannot store them.
+                Unavailable(_rt::String),
+            }
+            impl ::core::fmt::Debug for SubmitError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        SubmitError::Refused(e) => {
+                            f.debug_tuple("SubmitError::Refused").field(e).finish()
+                        }
+                        SubmitError::Unavailable(e) => {
+                            f.debug_tuple("SubmitError::Unavailable").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for SubmitError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for SubmitError {}
+            /// What has become of a child.
+            #[derive(Clone)]
+            pub enum ChildState {
+                /// It has not ended.
+                Unfinished,
+                /// It completed, with this result.
+                Completed(_rt::String),
+                /// It failed for good, with this message.
+                Failed(_rt::String),
+                /// It was cancelled or deleted.
+                Cancelled,
+            }
+            impl ::core::fmt::Debug for ChildState {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        ChildState::Unfinished => {
+                            f.debug_tuple("ChildState::Unfinished").finish()
+                        }
+                        ChildState::Completed(e) => {
+                            f.debug_tuple("ChildState::Completed").field(e).finish()
+                        }
+                        ChildState::Failed(e) => {
+                            f.debug_tuple("ChildState::Failed").field(e).finish()
+                        }
+                        ChildState::Cancelled => {
+                            f.debug_tuple("ChildState::Cancelled").finish()
+                        }
+                    }
+                }
+            }
+            /// A task that this task has submitted.
+            #[derive(Clone)]
+            pub struct Child {
+                /// Its name among the children of this task.
+                pub name: _rt::String,
+                /// The task id.
+                pub id: _rt::String,
+                pub state: ChildState,
+            }
+            impl ::core::fmt::Debug for Child {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Child")
+                        .field("name", &self.name)
+                        .field("id", &self.id)
+                        .field("state", &self.state)
+                        .finish()
+                }
+            }
             crate::rt::bitflags::bitflags! {
                 #[doc = " What resumes a suspended task before its time."]
                 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)] pub
                 struct WakeOn : u8 { #[doc =
                 " An event that this run has not received, whether it came before the task is suspended or comes after that."]
-                const EVENT = 1 << 0; }
+                const EVENT = 1 << 0; #[doc =
+                " The end of a child, also of one that ended since this run began."]
+                const ANY_CHILD = 1 << 1; #[doc =
+                " The end of the last unfinished child; at once if there is none."] const
+                ALL_CHILDREN = 1 << 2; }
             }
             /// When to resume a task, and with which state.
             #[derive(Clone)]
@@ -291,11 +409,14 @@ pub mod wasmill {
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
+            pub type Child = super::super::super::wasmill::task::types::Child;
             pub type Dependency = super::super::super::wasmill::task::types::Dependency;
             pub type Duration = super::super::super::wasmill::task::types::Duration;
             pub type Event = super::super::super::wasmill::task::types::Event;
+            pub type NewChild = super::super::super::wasmill::task::types::NewChild;
             pub type RunContext = super::super::super::wasmill::task::types::RunContext;
             pub type SaveError = super::super::super::wasmill::task::types::SaveError;
+            pub type SubmitError = super::super::super::wasmill::task::types::SubmitError;
             #[allow(unused_unsafe, clippy::all)]
             /// Returns the task and attempt of this run. The value is constant during a run.
             #[allow(async_fn_in_trait)]
@@ -533,6 +654,339 @@ pub mod wasmill {
                         _ => _rt::invalid_enum_discriminant(),
                     };
                     result10
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Submits tasks as children of this one, all or none, and returns their ids in order. They are durable when this
+            /// returns, and start as any other task does.
+            ///
+            /// A name is given once in the life of a task: a run that submits a name again, such as one that repeats a step after a
+            /// crash, gets the child that has it, whatever has become of it, and nothing is stored. So submit children first, and
+            /// save what is known of them later. To try a branch again, submit it under another name.
+            ///
+            /// A child has the group and the tags of this task, and counts for the limits of its key. It has no dependencies and no
+            /// unique key. A task has up to 10,000 children by default, and children may have children, up to a depth of 4. When
+            /// this task has ended, whatever its outcome, its unfinished children are cancelled.
+            #[allow(async_fn_in_trait)]
+            pub fn submit_children(
+                children: &[NewChild],
+            ) -> ::core::result::Result<_rt::Vec<_rt::String>, SubmitError> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec5 = children;
+                    let len5 = vec5.len();
+                    let layout5 = _rt::alloc::Layout::from_size_align(
+                            vec5.len() * (10 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result5, _cleanup5) = crate::rt::Cleanup::new(layout5);
+                    for (i, e) in vec5.into_iter().enumerate() {
+                        let base = result5
+                            .add(i * (10 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let super::super::super::wasmill::task::types::NewChild {
+                                name: name0,
+                                plugin: plugin0,
+                                input: input0,
+                                options: options0,
+                            } = e;
+                            let vec1 = name0;
+                            let ptr1 = vec1.as_ptr().cast::<u8>();
+                            let len1 = vec1.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len1;
+                            *base.add(0).cast::<*mut u8>() = ptr1.cast_mut();
+                            let vec2 = plugin0;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len2;
+                            *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>() = ptr2.cast_mut();
+                            match input0 {
+                                Some(e) => {
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (1i32) as u8;
+                                    let vec3 = e;
+                                    let ptr3 = vec3.as_ptr().cast::<u8>();
+                                    let len3 = vec3.len();
+                                    *base
+                                        .add(6 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len3;
+                                    *base
+                                        .add(5 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr3.cast_mut();
+                                }
+                                None => {
+                                    *base
+                                        .add(4 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (0i32) as u8;
+                                }
+                            };
+                            match options0 {
+                                Some(e) => {
+                                    *base
+                                        .add(7 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (1i32) as u8;
+                                    let vec4 = e;
+                                    let ptr4 = vec4.as_ptr().cast::<u8>();
+                                    let len4 = vec4.len();
+                                    *base
+                                        .add(9 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<usize>() = len4;
+                                    *base
+                                        .add(8 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<*mut u8>() = ptr4.cast_mut();
+                                }
+                                None => {
+                                    *base
+                                        .add(7 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>() = (0i32) as u8;
+                                }
+                            };
+                        }
+                    }
+                    let ptr6 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "wasmill:task/host@0.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "submit-children"]
+                        fn wit_import7(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import7(result5, len5, ptr6);
+                    let l8 = i32::from(*ptr6.add(0).cast::<u8>());
+                    let result23 = match l8 {
+                        0 => {
+                            let e = {
+                                let l9 = *ptr6
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr6
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base14 = l9;
+                                let len14 = l10;
+                                let mut result14 = _rt::Vec::with_capacity(len14);
+                                for i in 0..len14 {
+                                    let base = base14
+                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                    let e14 = {
+                                        let l11 = *base.add(0).cast::<*mut u8>();
+                                        let l12 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len13 = l12;
+                                        let bytes13 = _rt::Vec::from_raw_parts(
+                                            l11.cast(),
+                                            len13,
+                                            len13,
+                                        );
+                                        _rt::string_lift(bytes13)
+                                    };
+                                    result14.push(e14);
+                                }
+                                _rt::cabi_dealloc(
+                                    base14,
+                                    len14 * (2 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                result14
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l15 = i32::from(
+                                    *ptr6.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                use super::super::super::wasmill::task::types::SubmitError as V22;
+                                let v22 = match l15 {
+                                    0 => {
+                                        let e22 = {
+                                            let l16 = *ptr6
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l17 = *ptr6
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len18 = l17;
+                                            let bytes18 = _rt::Vec::from_raw_parts(
+                                                l16.cast(),
+                                                len18,
+                                                len18,
+                                            );
+                                            _rt::string_lift(bytes18)
+                                        };
+                                        V22::Refused(e22)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e22 = {
+                                            let l19 = *ptr6
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l20 = *ptr6
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len21 = l20;
+                                            let bytes21 = _rt::Vec::from_raw_parts(
+                                                l19.cast(),
+                                                len21,
+                                                len21,
+                                            );
+                                            _rt::string_lift(bytes21)
+                                        };
+                                        V22::Unavailable(e22)
+                                    }
+                                };
+                                v22
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result23
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Returns the children of the task from this one on, counted from 0 in the order in which they were submitted: up to
+            /// 1,000, and fewer if their results exceed 4 MiB. The list is empty behind the last one.
+            ///
+            /// A child that has ended stays readable until this task has. Each call reads the database.
+            #[allow(async_fn_in_trait)]
+            pub fn children(start: u32) -> _rt::Vec<Child> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 2
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "wasmill:task/host@0.2.0")]
+                    unsafe extern "C" {
+                        #[link_name = "children"]
+                        fn wit_import1(_: i32, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: i32, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(_rt::as_i32(&start), ptr0);
+                    let l2 = *ptr0.add(0).cast::<*mut u8>();
+                    let l3 = *ptr0
+                        .add(::core::mem::size_of::<*const u8>())
+                        .cast::<usize>();
+                    let base18 = l2;
+                    let len18 = l3;
+                    let mut result18 = _rt::Vec::with_capacity(len18);
+                    for i in 0..len18 {
+                        let base = base18
+                            .add(i * (7 * ::core::mem::size_of::<*const u8>()));
+                        let e18 = {
+                            let l4 = *base.add(0).cast::<*mut u8>();
+                            let l5 = *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len6 = l5;
+                            let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                            let l7 = *base
+                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                .cast::<*mut u8>();
+                            let l8 = *base
+                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                .cast::<usize>();
+                            let len9 = l8;
+                            let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+                            let l10 = i32::from(
+                                *base
+                                    .add(4 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<u8>(),
+                            );
+                            use super::super::super::wasmill::task::types::ChildState as V17;
+                            let v17 = match l10 {
+                                0 => V17::Unfinished,
+                                1 => {
+                                    let e17 = {
+                                        let l11 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l12 = *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len13 = l12;
+                                        let bytes13 = _rt::Vec::from_raw_parts(
+                                            l11.cast(),
+                                            len13,
+                                            len13,
+                                        );
+                                        _rt::string_lift(bytes13)
+                                    };
+                                    V17::Completed(e17)
+                                }
+                                2 => {
+                                    let e17 = {
+                                        let l14 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l15 = *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len16 = l15;
+                                        let bytes16 = _rt::Vec::from_raw_parts(
+                                            l14.cast(),
+                                            len16,
+                                            len16,
+                                        );
+                                        _rt::string_lift(bytes16)
+                                    };
+                                    V17::Failed(e17)
+                                }
+                                n => {
+                                    debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                    V17::Cancelled
+                                }
+                            };
+                            super::super::super::wasmill::task::types::Child {
+                                name: _rt::string_lift(bytes6),
+                                id: _rt::string_lift(bytes9),
+                                state: v17,
+                            }
+                        };
+                        result18.push(e18);
+                    }
+                    _rt::cabi_dealloc(
+                        base18,
+                        len18 * (7 * ::core::mem::size_of::<*const u8>()),
+                        ::core::mem::size_of::<*const u8>(),
+                    );
+                    let result19 = result18;
+                    result19
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -928,6 +1382,66 @@ mod _rt {
             unsafe { core::hint::unreachable_unchecked() }
         }
     }
+    pub use alloc_crate::alloc;
+    pub fn as_i32<T: AsI32>(t: T) -> i32 {
+        t.as_i32()
+    }
+    pub trait AsI32 {
+        fn as_i32(self) -> i32;
+    }
+    impl<'a, T: Copy + AsI32> AsI32 for &'a T {
+        fn as_i32(self) -> i32 {
+            (*self).as_i32()
+        }
+    }
+    impl AsI32 for i32 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for u32 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for i16 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for u16 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for i8 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for u8 {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for char {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
+    impl AsI32 for usize {
+        #[inline]
+        fn as_i32(self) -> i32 {
+            self as i32
+        }
+    }
     pub fn as_f64<T: AsF64>(t: T) -> f64 {
         t.as_f64()
     }
@@ -984,7 +1498,6 @@ mod _rt {
         crate::rt::run_ctors_once();
     }
     extern crate alloc as alloc_crate;
-    pub use alloc_crate::alloc;
 }
 /// Generates `#[unsafe(no_mangle)]` functions to export the specified type as
 /// the root implementation of all generated traits.
@@ -1016,35 +1529,44 @@ macro_rules! __export_plugin_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.61.1:wasmill:task@0.2.0:plugin:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1121] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1513] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe4\x07\x01A\x02\x01\
-A\x0c\x01B\x1b\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
-other\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xec\x0a\x01A\x02\x01\
+A\x0f\x01B#\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05ot\
+her\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
 \0\x05retry\x03\0\x04\x01k\x05\x01r\x03\x04kind\x03\x07messages\x05retry\x06\x04\
 \0\x07failure\x03\0\x07\x01r\x04\x04tasks\x06plugins\x07attempty\x0cmax-attempts\
 y\x04\0\x0brun-context\x03\0\x09\x01q\x02\x09too-large\x01w\0\x0bunavailable\x01\
 s\0\x04\0\x0asave-error\x03\0\x0b\x01q\x03\x09completed\x01s\0\x06failed\0\0\x09\
 cancelled\0\0\x04\0\x07outcome\x03\0\x0d\x01r\x02\x02ids\x07outcome\x0e\x04\0\x0a\
 dependency\x03\0\x0f\x01ks\x01r\x02\x04name\x11\x07payloads\x04\0\x05event\x03\0\
-\x12\x01n\x01\x05event\x04\0\x07wake-on\x03\0\x14\x01p}\x01r\x03\x04wait\x01\x07\
-wake-on\x15\x05state\x16\x04\0\x0asuspension\x03\0\x17\x01q\x02\x04done\x01s\0\x09\
-suspended\x01\x18\0\x04\0\x04step\x03\0\x19\x03\0\x18wasmill:task/types@0.2.0\x05\
-\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\
-\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1f\x02\x03\x02\x01\x01\x04\0\
-\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\x02\x02\x03\x02\
-\x01\x03\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x0brun-context\x03\0\
-\x06\x02\x03\x02\x01\x05\x04\0\x0asave-error\x03\0\x08\x01@\0\0\x07\x04\0\x07con\
-text\x01\x0a\x01p\x01\x01@\0\0\x0b\x04\0\x0cdependencies\x01\x0c\x01k\x05\x01@\0\
-\0\x0d\x04\0\x0anext-event\x01\x0e\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
-progress\x01\x0f\x01p}\x01j\0\x01\x09\x01@\x01\x05state\x10\0\x11\x04\0\x04save\x01\
-\x12\x01k\x10\x01@\0\0\x13\x04\0\x07restore\x01\x14\x01@\0\0\x7f\x04\0\x0estop-r\
-equested\x01\x15\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x16\x03\0\x17wasm\
-ill:task/host@0.2.0\x05\x06\x02\x03\0\0\x07failure\x01B\x05\x02\x03\x02\x01\x07\x04\
-\0\x07failure\x03\0\0\x01j\x01s\x01\x01\x01@\x01\x05inputs\0\x02\x04\0\x03run\x01\
-\x03\x04\0\x16wasmill:task/job@0.2.0\x05\x08\x04\0\x19wasmill:task/plugin@0.2.0\x04\
-\0\x0b\x0c\x01\0\x06plugin\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwi\
-t-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x12\x01r\x04\x04names\x06plugins\x05input\x11\x07options\x11\x04\0\x09new-child\
+\x03\0\x14\x01q\x02\x07refused\x01s\0\x0bunavailable\x01s\0\x04\0\x0csubmit-erro\
+r\x03\0\x16\x01q\x04\x0aunfinished\0\0\x09completed\x01s\0\x06failed\x01s\0\x09c\
+ancelled\0\0\x04\0\x0bchild-state\x03\0\x18\x01r\x03\x04names\x02ids\x05state\x19\
+\x04\0\x05child\x03\0\x1a\x01n\x03\x05event\x09any-child\x0call-children\x04\0\x07\
+wake-on\x03\0\x1c\x01p}\x01r\x03\x04wait\x01\x07wake-on\x1d\x05state\x1e\x04\0\x0a\
+suspension\x03\0\x1f\x01q\x02\x04done\x01s\0\x09suspended\x01\x20\0\x04\0\x04ste\
+p\x03\0!\x03\0\x18wasmill:task/types@0.2.0\x05\0\x02\x03\0\0\x05child\x02\x03\0\0\
+\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\0\0\x09new-c\
+hild\x02\x03\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x02\x03\0\0\x0csubmit-\
+error\x01B-\x02\x03\x02\x01\x01\x04\0\x05child\x03\0\0\x02\x03\x02\x01\x02\x04\0\
+\x0adependency\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x08duration\x03\0\x04\x02\x03\
+\x02\x01\x04\x04\0\x05event\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x09new-child\x03\
+\0\x08\x02\x03\x02\x01\x06\x04\0\x0brun-context\x03\0\x0a\x02\x03\x02\x01\x07\x04\
+\0\x0asave-error\x03\0\x0c\x02\x03\x02\x01\x08\x04\0\x0csubmit-error\x03\0\x0e\x01\
+@\0\0\x0b\x04\0\x07context\x01\x10\x01p\x03\x01@\0\0\x11\x04\0\x0cdependencies\x01\
+\x12\x01k\x07\x01@\0\0\x13\x04\0\x0anext-event\x01\x14\x01p\x09\x01ps\x01j\x01\x16\
+\x01\x0f\x01@\x01\x08children\x15\0\x17\x04\0\x0fsubmit-children\x01\x18\x01p\x01\
+\x01@\x01\x05starty\0\x19\x04\0\x08children\x01\x1a\x01@\x02\x08fractionu\x04not\
+es\x01\0\x04\0\x08progress\x01\x1b\x01p}\x01j\0\x01\x0d\x01@\x01\x05state\x1c\0\x1d\
+\x04\0\x04save\x01\x1e\x01k\x1c\x01@\0\0\x1f\x04\0\x07restore\x01\x20\x01@\0\0\x7f\
+\x04\0\x0estop-requested\x01!\x01@\x01\x04time\x05\0\x7f\x04\0\x05sleep\x01\"\x03\
+\0\x17wasmill:task/host@0.2.0\x05\x09\x02\x03\0\0\x07failure\x01B\x05\x02\x03\x02\
+\x01\x0a\x04\0\x07failure\x03\0\0\x01j\x01s\x01\x01\x01@\x01\x05inputs\0\x02\x04\
+\0\x03run\x01\x03\x04\0\x16wasmill:task/job@0.2.0\x05\x0b\x04\0\x19wasmill:task/\
+plugin@0.2.0\x04\0\x0b\x0c\x01\0\x06plugin\x03\0\0\0G\x09producers\x01\x0cproces\
+sed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -1057,33 +1579,42 @@ pub use __export_plugin_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1099] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xae\x07\x01A\x02\x01\
-A\x09\x01B\x1b\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05\
-other\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1491] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb6\x0a\x01A\x02\x01\
+A\x0c\x01B#\x01w\x04\0\x08duration\x03\0\0\x01m\x03\x02io\x0dinvalid-input\x05ot\
+her\x04\0\x0cfailure-kind\x03\0\x02\x01q\x02\x05never\0\0\x05after\x01\x01\0\x04\
 \0\x05retry\x03\0\x04\x01k\x05\x01r\x03\x04kind\x03\x07messages\x05retry\x06\x04\
 \0\x07failure\x03\0\x07\x01r\x04\x04tasks\x06plugins\x07attempty\x0cmax-attempts\
 y\x04\0\x0brun-context\x03\0\x09\x01q\x02\x09too-large\x01w\0\x0bunavailable\x01\
 s\0\x04\0\x0asave-error\x03\0\x0b\x01q\x03\x09completed\x01s\0\x06failed\0\0\x09\
 cancelled\0\0\x04\0\x07outcome\x03\0\x0d\x01r\x02\x02ids\x07outcome\x0e\x04\0\x0a\
 dependency\x03\0\x0f\x01ks\x01r\x02\x04name\x11\x07payloads\x04\0\x05event\x03\0\
-\x12\x01n\x01\x05event\x04\0\x07wake-on\x03\0\x14\x01p}\x01r\x03\x04wait\x01\x07\
-wake-on\x15\x05state\x16\x04\0\x0asuspension\x03\0\x17\x01q\x02\x04done\x01s\0\x09\
-suspended\x01\x18\0\x04\0\x04step\x03\0\x19\x03\0\x18wasmill:task/types@0.2.0\x05\
-\0\x02\x03\0\0\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\
-\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x01B\x1f\x02\x03\x02\x01\x01\x04\0\
-\x0adependency\x03\0\0\x02\x03\x02\x01\x02\x04\0\x08duration\x03\0\x02\x02\x03\x02\
-\x01\x03\x04\0\x05event\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x0brun-context\x03\0\
-\x06\x02\x03\x02\x01\x05\x04\0\x0asave-error\x03\0\x08\x01@\0\0\x07\x04\0\x07con\
-text\x01\x0a\x01p\x01\x01@\0\0\x0b\x04\0\x0cdependencies\x01\x0c\x01k\x05\x01@\0\
-\0\x0d\x04\0\x0anext-event\x01\x0e\x01@\x02\x08fractionu\x04notes\x01\0\x04\0\x08\
-progress\x01\x0f\x01p}\x01j\0\x01\x09\x01@\x01\x05state\x10\0\x11\x04\0\x04save\x01\
-\x12\x01k\x10\x01@\0\0\x13\x04\0\x07restore\x01\x14\x01@\0\0\x7f\x04\0\x0estop-r\
-equested\x01\x15\x01@\x01\x04time\x03\0\x7f\x04\0\x05sleep\x01\x16\x03\0\x17wasm\
-ill:task/host@0.2.0\x05\x06\x04\09wasmill:task/plugin-with-all-of-its-exports-re\
-moved@0.2.0\x04\0\x0b,\x01\0&plugin-with-all-of-its-exports-removed\x03\0\0\0G\x09\
-producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
-t\x060.61.1";
+\x12\x01r\x04\x04names\x06plugins\x05input\x11\x07options\x11\x04\0\x09new-child\
+\x03\0\x14\x01q\x02\x07refused\x01s\0\x0bunavailable\x01s\0\x04\0\x0csubmit-erro\
+r\x03\0\x16\x01q\x04\x0aunfinished\0\0\x09completed\x01s\0\x06failed\x01s\0\x09c\
+ancelled\0\0\x04\0\x0bchild-state\x03\0\x18\x01r\x03\x04names\x02ids\x05state\x19\
+\x04\0\x05child\x03\0\x1a\x01n\x03\x05event\x09any-child\x0call-children\x04\0\x07\
+wake-on\x03\0\x1c\x01p}\x01r\x03\x04wait\x01\x07wake-on\x1d\x05state\x1e\x04\0\x0a\
+suspension\x03\0\x1f\x01q\x02\x04done\x01s\0\x09suspended\x01\x20\0\x04\0\x04ste\
+p\x03\0!\x03\0\x18wasmill:task/types@0.2.0\x05\0\x02\x03\0\0\x05child\x02\x03\0\0\
+\x0adependency\x02\x03\0\0\x08duration\x02\x03\0\0\x05event\x02\x03\0\0\x09new-c\
+hild\x02\x03\0\0\x0brun-context\x02\x03\0\0\x0asave-error\x02\x03\0\0\x0csubmit-\
+error\x01B-\x02\x03\x02\x01\x01\x04\0\x05child\x03\0\0\x02\x03\x02\x01\x02\x04\0\
+\x0adependency\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x08duration\x03\0\x04\x02\x03\
+\x02\x01\x04\x04\0\x05event\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x09new-child\x03\
+\0\x08\x02\x03\x02\x01\x06\x04\0\x0brun-context\x03\0\x0a\x02\x03\x02\x01\x07\x04\
+\0\x0asave-error\x03\0\x0c\x02\x03\x02\x01\x08\x04\0\x0csubmit-error\x03\0\x0e\x01\
+@\0\0\x0b\x04\0\x07context\x01\x10\x01p\x03\x01@\0\0\x11\x04\0\x0cdependencies\x01\
+\x12\x01k\x07\x01@\0\0\x13\x04\0\x0anext-event\x01\x14\x01p\x09\x01ps\x01j\x01\x16\
+\x01\x0f\x01@\x01\x08children\x15\0\x17\x04\0\x0fsubmit-children\x01\x18\x01p\x01\
+\x01@\x01\x05starty\0\x19\x04\0\x08children\x01\x1a\x01@\x02\x08fractionu\x04not\
+es\x01\0\x04\0\x08progress\x01\x1b\x01p}\x01j\0\x01\x0d\x01@\x01\x05state\x1c\0\x1d\
+\x04\0\x04save\x01\x1e\x01k\x1c\x01@\0\0\x1f\x04\0\x07restore\x01\x20\x01@\0\0\x7f\
+\x04\0\x0estop-requested\x01!\x01@\x01\x04time\x05\0\x7f\x04\0\x05sleep\x01\"\x03\
+\0\x17wasmill:task/host@0.2.0\x05\x09\x04\09wasmill:task/plugin-with-all-of-its-\
+exports-removed@0.2.0\x04\0\x0b,\x01\0&plugin-with-all-of-its-exports-removed\x03\
+\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-\
+bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

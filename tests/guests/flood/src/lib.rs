@@ -2,6 +2,7 @@
 //! needs, and keeps whatever it returns. Its input is the name of the import, such as `"wasi:io/poll#poll"`.
 
 use bindings::exports::wasmill::task::job::{Failure, Guest};
+use bindings::wasmill::task::types::NewChild;
 use bindings::wasmill::task::{host, stop};
 use wasip2::cli::{
     environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
@@ -478,6 +479,20 @@ fn task(function: &str) -> bool {
     match function {
         "dependencies" => often_freed(host::dependencies),
         "next-event" => often_freed(host::next_event),
+        "submit-children" => {
+            let child = |number: usize| NewChild {
+                name: number.to_string(),
+                plugin: "noop".to_owned(),
+                input: Some(format!("\"{}\"", "x".repeat(1_000))),
+                options: None,
+            };
+            let children: Vec<_> = (0..1_000).map(child).collect();
+            (0..5).for_each(|_| drop(host::submit_children(&children)));
+            let long = NewChild { input: Some(large()), ..child(0) };
+            (0..5).for_each(|_| drop(host::submit_children(std::slice::from_ref(&long))));
+            true
+        }
+        "children" => often_freed(|| host::children(0)),
         "context" => often_freed(host::context),
         "progress" => {
             let long = large();

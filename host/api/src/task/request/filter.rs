@@ -9,7 +9,7 @@ use wasmill_model::{
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
-use crate::openapi::schema::{NO_CONTROLS, NameSchema, ScheduleNameSchema, plain};
+use crate::openapi::schema::{IdSchema, NO_CONTROLS, NameSchema, ScheduleNameSchema, plain};
 use crate::problem::field_errors::{FieldError, FieldErrors};
 
 /// Parses one query parameter into the filter; ignores those that do not belong to it.
@@ -25,6 +25,7 @@ pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut Fi
         "schedule" => one(&mut filter.schedule, value.parse().ok(), SCHEDULE_NAME),
         "group" => one(&mut filter.group, value.parse().ok(), LABEL),
         "unique_key" => one(&mut filter.unique_key, value.parse().ok(), KEY),
+        "parent" => one(&mut filter.parent, value.parse().ok(), TASK_ID),
         "cause" => one(&mut filter.cause, value.parse().ok(), CAUSE),
         _ => return,
     };
@@ -80,6 +81,9 @@ pub(crate) fn parameters(filter: &Filter) -> String {
     if let Some(key) = &filter.unique_key {
         query.append_pair("unique_key", key.as_str());
     }
+    if let Some(parent) = &filter.parent {
+        query.append_pair("parent", &parent.to_string());
+    }
     if let Some(cause) = &filter.cause {
         query.append_pair("cause", &cause.to_string());
     }
@@ -95,6 +99,7 @@ const ID: &str = "the start of a task id, 4 to 32 hexadecimal digits";
 const ID_END: &str = "the end of a task id, 4 to 32 hexadecimal digits without hyphens";
 const LABEL: &str = "1 to 64 characters without control characters";
 const KEY: &str = "1 to 255 characters without control characters";
+const TASK_ID: &str = "a task id";
 const CAUSE: &str = "a cause of failure such as io, timeout or exit-3, or exit for any exit code";
 /// A prefix of a UUID in which each hyphen is optional.
 const ID_PATTERN: &str = "^([0-9A-Fa-f]{4,7}|[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|\
@@ -169,6 +174,7 @@ pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Oper
         .query("schedule", "Tasks that this schedule created.", &plain::<ScheduleNameSchema>())
         .query("group", "Tasks of this group.", &group)
         .query("unique_key", "Tasks that hold this unique key, or held it before they finished.", &key)
+        .query("parent", "Tasks that this one has submitted as its children.", &plain::<IdSchema>())
         .query(
             "cause",
             "Tasks whose `error` has this cause; `exit` stands for every exit code. A task that waits for its next \
@@ -207,6 +213,7 @@ mod tests {
             "&created_before=2026-11-23T07%3A26%3A49.603656725Z",
             "&tag=a&q=01a2074ce50",
             "&id_end=0fdb&schedule=nightly&group=tenant+7&unique_key=k%26",
+            "&parent=01a2074c-e503-703b-819d-4717c026346b",
             "&cause=memory-limit",
             "&state=failed&cause=exit-3",
         ] {
@@ -242,6 +249,7 @@ mod tests {
             "schedule=No Name",
             "group=",
             "unique_key=%0A",
+            "parent=01a2",
             "cause=",
             "cause=unheard-of",
             "cause=exit-x",

@@ -103,6 +103,14 @@ fn of_task(facts: &Facts) -> Option<ReasonView> {
             );
             ReasonView::everywhere("suspended", detail)
         }
+        TaskState::Suspended if task.wake_on.any_child || task.wake_on.all_children => {
+            let which = if task.wake_on.any_child { "one" } else { "all" };
+            let detail = format!(
+                "its guest waits for {which} of its {} children, of which {} have ended, until {at} at the latest",
+                task.children, task.children_ended
+            );
+            ReasonView::everywhere("suspended", detail)
+        }
         TaskState::Suspended => {
             ReasonView::everywhere("suspended", format!("its guest asked to be resumed at {at} or later"))
         }

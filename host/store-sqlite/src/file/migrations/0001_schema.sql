@@ -67,6 +67,15 @@ CREATE TABLE task (
     -- The bytes of the files that came with it, and of those that it left; NULL without any.
     files_in        INTEGER,
     files_out       INTEGER,
+    -- The id of the task that submitted it as its child, which may be gone; its name among the children of that one, and
+    -- how many tasks are above it. NULL for a task without a parent.
+    parent          BLOB,
+    child_name      TEXT,
+    depth           INTEGER,
+    -- How many children it has submitted, how many of them have ended, and how many had when its run began.
+    children        INTEGER NOT NULL DEFAULT 0,
+    children_ended  INTEGER NOT NULL DEFAULT 0,
+    children_seen   INTEGER NOT NULL DEFAULT 0,
     -- How many numbers were given to lines of its log: they count on from run to run.
     log_lines       INTEGER NOT NULL DEFAULT 0,
     -- The SHA-256 of the plugin that the newest ended attempt ran.
@@ -105,6 +114,9 @@ CREATE UNIQUE INDEX task_unfinished_key ON task (unique_key, key_space)
 CREATE INDEX task_unfinished_of_schedule ON task (schedule) WHERE schedule IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX task_of_key ON task (unique_key) WHERE unique_key IS NOT NULL;
 CREATE INDEX task_of_schedule ON task (schedule) WHERE schedule IS NOT NULL;
+-- Those that are no children, which most are, pay nothing for these.
+CREATE INDEX task_of_parent ON task (parent) WHERE parent IS NOT NULL;
+CREATE INDEX task_unfinished_child ON task (parent) WHERE parent IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX task_of_group ON task (task_group) WHERE task_group IS NOT NULL;
 
 -- What is large and written once stands beside the task, so that moving a task never rewrites it.
@@ -211,6 +223,8 @@ CREATE TABLE dependency (
     position INTEGER NOT NULL,
     -- The task that it waits for, which may be gone.
     id       BLOB    NOT NULL,
+    -- The name of a child, which its parent has submitted; NULL for a dependency of the request.
+    name     TEXT,
     -- The row of that task while its outcome, its result or its files are needed.
     on_seq   INTEGER,
     -- The state in which that task finished; NULL before.
@@ -218,20 +232,25 @@ CREATE TABLE dependency (
     PRIMARY KEY (seq, position)
 ) STRICT, WITHOUT ROWID;
 
+-- A name is given once.
+CREATE UNIQUE INDEX dependency_child ON dependency (seq, name) WHERE name IS NOT NULL;
+
 -- The dependents of a task, unresolved ones first.
 CREATE INDEX dependency_on ON dependency (on_seq, outcome) WHERE on_seq IS NOT NULL;
 
 -- All dependents of a task.
 CREATE INDEX dependency_of ON dependency (id);
 
--- Finished tasks with unresolved dependents.
+-- Finished tasks with unresolved dependents, or with children that are to be cancelled.
 CREATE TABLE dependency_end (
     seq   INTEGER PRIMARY KEY,
     state TEXT    NOT NULL,
-    at    INTEGER NOT NULL
+    at    INTEGER NOT NULL,
+    -- Its id, if it had children.
+    parent BLOB
 ) STRICT;
 
-CREATE TRIGGER task_forget_dependencies AFTER DELETE ON task WHEN OLD.pending_dependencies IS NOT NULL BEGIN
+CREATE TRIGGER task_forget_dependencies AFTER DELETE ON task WHEN OLD.pending_dependencies IS NOT NULL OR OLD.children > 0 BEGIN
     DELETE FROM dependency WHERE seq = OLD.seq;
     DELETE FROM dependent WHERE seq = OLD.seq;
 END;

@@ -11,7 +11,7 @@ use crate::fixture::{
     Fixture, StoreExt, at, claim, claim_one, failure, get, insert_one, new_task, plugin, suspended,
 };
 
-const ON_EVENT: WakeOn = WakeOn { event: true };
+const ON_EVENT: WakeOn = WakeOn { event: true, any_child: false, all_children: false };
 
 fn event(task: TaskId, payload: &str) -> NewEvent {
     NewEvent { task, name: None, payload: payload.to_owned() }
