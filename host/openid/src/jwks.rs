@@ -118,6 +118,7 @@ mod tests {
     use super::*;
 
     /// Reads a key set.
+    #[expect(clippy::needless_pass_by_value, reason = "tests pass literals")]
     fn keys(keys: Value) -> Keys {
         let Document { keys } = serde_json::from_value(json!({ "keys": keys })).unwrap();
         Keys(keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())

@@ -126,9 +126,9 @@ async fn until(client: &Client, headers: &[(&str, &str)], status: StatusCode) {
 }
 
 #[tokio::test]
-async fn a_person_signs_in_at_an_issuer_and_acts_as_the_entry_says() {
+async fn a_page_that_needs_somebody_says_where_to_sign_in() {
     let issuer = Issuer::new();
-    let mut server = serve(&issuer, &[]);
+    let server = serve(&issuer, &[]);
     let form = server.client().undocumented().get("/ui/login").await;
     assert!(form.text.contains("Sign in with Example &amp; Co") && form.text.contains("ui/login/openid"));
     // A page that needs somebody says where to sign in.
@@ -137,6 +137,12 @@ async fn a_person_signs_in_at_an_issuer_and_acts_as_the_entry_says() {
         page.send_with(Method::GET, "/ui/tasks", &[("accept", "text/html")], None).await.expect("an answer");
     assert_eq!(page.status, StatusCode::UNAUTHORIZED);
     assert!(page.text.contains("href=\"../ui/login/openid\""), "{}", page.text);
+}
+
+#[tokio::test]
+async fn a_person_signs_in_at_an_issuer_and_acts_as_the_entry_says() {
+    let issuer = Issuer::new();
+    let mut server = serve(&issuer, &[]);
     let away = Away::begin(&server, &issuer, "?next=/ui/tasks").await;
     assert_eq!(away.parameter("redirect_uri"), "https://tasks.example.org/w/ui/login/callback");
     assert_eq!((away.parameter("scope"), away.parameter("code_challenge_method")), ("openid", "S256"));
@@ -205,7 +211,7 @@ async fn a_session_of_a_person_ends_with_the_entry_and_with_the_issuer() {
     let ada = Away::begin(&server, &issuer, "").await.session().await;
     let away = Away::begin(&server, &issuer, "").await;
     issuer.change(|issuer| {
-        (issuer.claims["sub"], issuer.claims["roles"]) = (json!("eve"), json!(["dev", "ops"]))
+        (issuer.claims["sub"], issuer.claims["roles"]) = (json!("eve"), json!(["dev", "ops"]));
     });
     let eve = away.session().await;
     let hosts = |session: String| {
@@ -276,7 +282,7 @@ async fn nobody_signs_in_by_what_the_issuer_has_not_said_to_this_browser() {
     for sub in ["eve", "ADA", "ada ", "ada@example.com.evil.com", "a,da", "ada\u{0}", "аda"] {
         let away = Away::begin(&server, &issuer, "").await;
         issuer.change(|issuer| {
-            (issuer.claims["sub"], issuer.claims["roles"]) = (json!(sub), json!(["OPS", "op", "ops "]))
+            (issuer.claims["sub"], issuer.claims["roles"]) = (json!(sub), json!(["OPS", "op", "ops "]));
         });
         assert_eq!(refused(&away.signed_in().await), "unknown-person", "{sub}");
     }

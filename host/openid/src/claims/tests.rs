@@ -23,6 +23,7 @@ const EXPECTED: Expected<'static> = Expected {
 };
 
 /// Checks the usual claims with these in their place; `null` removes one.
+#[expect(clippy::needless_pass_by_value, reason = "tests pass literals")]
 fn check_with(expected: Expected<'_>, changes: Value) -> Result<Person, String> {
     let mut claims = json!({
         "iss": "https://id.example.org", "sub": "ada", "aud": "wasmill", "exp": NOW + 300, "iat": NOW, "nonce": "n0nce",
