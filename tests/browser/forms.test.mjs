@@ -102,7 +102,7 @@ test("the log shows the lines that one chooses, while they come", async () => {
     assert.equal(new URL(page.url()).searchParams.get("find"), "LINE 1");
     // Lines that come later are chosen as well.
     await page.waitForFunction(() => document.querySelector("#log").textContent.includes("line 150"), null, {timeout: 20_000});
-    const texts = (await page.textContent("#log")).trim().split("\n");
+    const texts = (await page.textContent("#log")).trim().split("\n").filter(text => !text.includes("were dropped"));
     assert.ok(texts.length > 50 && texts.every(text => text.includes("line 1")), texts.find(text => !text.includes("line 1")));
     assert.ok(await page.locator("#log mark").count() > 50);
     const [, found] = /([\d,]+) of/.exec(await page.textContent("#log-count"));
@@ -111,7 +111,7 @@ test("the log shows the lines that one chooses, while they come", async () => {
     await page.locator("#log-empty:not([hidden])").waitFor();
     assert.deepEqual(await violations(page), []);
     await page.click("#log-clear");
-    await page.waitForFunction(() => document.querySelector("#log").textContent.includes("line 2\n"));
+    await page.waitForFunction(() => /line [2-9]/.test(document.querySelector("#log").textContent));
     assert.equal(new URL(page.url()).search, "");
     assert.equal(await page.textContent("#log-count"), "");
   });
