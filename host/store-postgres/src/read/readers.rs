@@ -1,5 +1,6 @@
 //! A few connections that only read, each for one query at a time.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(40);
 
 /// Maximum idle connections for writes that need no turn.
 const IDLE_WRITERS_MAX: usize = 2;
+
+/// Looks once, and leaves what it found with the caller.
+type Look = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// A query that can look again.
+type Query = Box<dyn FnMut(Arc<Connection>) -> Look + Send>;
 
 /// The idle connections; further ones are opened on demand.
 #[derive(Debug)]
@@ -72,6 +79,23 @@ impl Readers {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        let answer = Arc::new(Mutex::new(None));
+        let answered = Arc::clone(&answer);
+        let query = move |connection| -> Look {
+            let (look, answered) = (query.clone()(connection), Arc::clone(&answered));
+            Box::pin(async move {
+                let found = look.await?;
+                *answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+                Ok(())
+            })
+        };
+        self.spawn(Box::new(query)).await?;
+        let found = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        found.ok_or(StoreError::Closed)
+    }
+
+    /// Of one type for all queries, since each type of a spawned future is compiled anew.
+    async fn spawn(self: &Arc<Self>, query: Query) -> std::result::Result<(), StoreError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let readers = self.clone();
         let looked = self.runtime.spawn(async move {
@@ -156,10 +180,7 @@ impl Readers {
         drop(all);
     }
 
-    async fn run<T, F>(&self, query: impl FnOnce(Arc<Connection>) -> F + Clone) -> Result<T>
-    where
-        F: Future<Output = Result<T>>,
-    {
+    async fn run(&self, mut query: Query) -> Result<()> {
         let began = Instant::now();
         let mut idle = self.idle().pop().filter(|connection| !connection.is_closed());
         loop {
@@ -167,11 +188,10 @@ impl Readers {
                 Some(connection) => connection,
                 None => self.connect().await?,
             };
-            let query = query.clone();
             match timeout(SILENCE_MAX, query(connection.clone())).await.unwrap_or(Err(Error::Silent)) {
-                Ok(read) => {
+                Ok(()) => {
                     self.idle().push(connection);
-                    return Ok(read);
+                    return Ok(());
                 }
                 Err(error) if error.is_lost() && began.elapsed() < PATIENCE => sleep(RECONNECT_WAIT).await,
                 // The connection may be unusable; the next read opens another.
