@@ -4,9 +4,13 @@
 //! cannot be added, nor can one that does not say what its key needs and how it keeps a key within its reach.
 
 use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
+use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
 use crate::openapi::{Bounds, Needs, Operation, RequestSpecs};
@@ -18,6 +22,12 @@ pub(crate) struct Routes {
     operations: Vec<Operation>,
 }
 
+/// A handler of axum without its type.
+type ErasedHandler = Arc<dyn Fn(Request, Api) -> Responding + Send + Sync>;
+
+/// What the handlers of axum that are functions return.
+type Responding = Pin<Box<dyn Future<Output = Response> + Send>>;
+
 /// The methods of each path, as text.
 pub(crate) type AllowedMethods = HashMap<&'static str, String>;
 
@@ -27,14 +37,19 @@ impl Routes {
     }
 
     /// Serves an operation, to keys that have what it needs, and within their reach.
-    pub(crate) fn add<H: Handler<T, Api>, T: 'static>(
-        mut self,
+    pub(crate) fn add<H: Handler<T, Api, Future = Responding>, T: 'static>(
+        self,
         needs: Needs,
         bounds: Bounds,
         operation: Operation,
         handler: H,
     ) -> Self {
-        let operation = operation.guarded(needs, bounds);
+        let call = move |request, api| handler.clone().call(request, api);
+        self.add_erased(operation.guarded(needs, bounds), Arc::new(call))
+    }
+
+    /// Of one type for all operations, since axum compiles some ten functions for each type of handler.
+    fn add_erased(mut self, operation: Operation, handler: ErasedHandler) -> Self {
         let filter = match operation.method {
             // Answers HEAD as well.
             "get" => MethodFilter::GET,
@@ -43,7 +58,8 @@ impl Routes {
             "delete" => MethodFilter::DELETE,
             method => unreachable!("no operation has the method {method}"),
         };
-        self.router = self.router.route(operation.path, on(filter, handler));
+        let handle = async move |State(api): State<Api>, request: Request| handler(request, api).await;
+        self.router = self.router.route(operation.path, on(filter, handle));
         self.operations.push(operation);
         self
     }
