@@ -20,9 +20,12 @@ use crate::stats::{LatencyStats, SchedulerStats};
 use crate::task_host::children::AcceptChildren;
 
 /// How long to wait before asking whether another host has stopped a run, unless its event comes sooner. Most guests
-/// end within milliseconds; from wait to wait it is half as much again.
+/// end within milliseconds; from wait to wait it is half as much again, and at first not more than 8 ms.
 const STOPPED_POLL_FIRST: Duration = Duration::from_millis(2);
+const STOPPED_POLL_SOON: Duration = Duration::from_millis(8);
 const STOPPED_POLL: Duration = Duration::from_millis(250);
+/// When a guest that has not ended probably uses its grace.
+const STOPPED_SOON: Duration = Duration::from_millis(250);
 
 /// The number of slots, and how many are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,13 +330,14 @@ impl Shared {
     /// Waits until a claim has ended whose run is not here: another host runs it, and sees the request to stop it.
     async fn wait_stopped(&self, id: TaskId, token: i64) -> Result<(), StoreError> {
         let mut subscriber = self.store.subscribe(id);
-        let mut poll = STOPPED_POLL_FIRST;
+        let (began, mut poll) = (Instant::now(), STOPPED_POLL_FIRST);
         while self.store.is_claimed(id, token).await? {
             tokio::select! {
                 () = subscriber.wait_for_move() => {}
                 () = tokio::time::sleep(poll) => {}
             }
-            poll = (poll + poll / 2).min(STOPPED_POLL);
+            let poll_max = if began.elapsed() < STOPPED_SOON { STOPPED_POLL_SOON } else { STOPPED_POLL };
+            poll = (poll + poll / 2).min(poll_max);
         }
         Ok(())
     }
