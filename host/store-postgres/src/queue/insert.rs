@@ -45,7 +45,7 @@ impl Operation for Insert {
             && self.request.is_none()
             && is_plain(task)
         {
-            rows.push_new(task, self.waiting_max);
+            rows.push_new(task, task.webhook.as_ref().map(deliveries::bits), self.waiting_max);
         }
     }
 

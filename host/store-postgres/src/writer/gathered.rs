@@ -8,7 +8,6 @@ use wasmill_model::{NewTask, TaskId};
 
 use crate::connection::database::Connection;
 use crate::connection::fault::Result;
-use crate::delivery::deliveries;
 use crate::queue::end_rows::EndRows;
 use crate::queue::new_rows::NewRows;
 
@@ -37,9 +36,9 @@ impl<'a> Gathered<'a> {
 
     /// Adds a new task if it is sure that the queue has room for it: others may have stored some meanwhile, see
     /// [`Gathered::fits`].
-    pub(crate) fn push_new(&mut self, task: &'a NewTask, waiting_max: u64) {
+    pub(crate) fn push_new(&mut self, task: &'a NewTask, webhook_on: Option<i64>, waiting_max: u64) {
         if self.waiting.saturating_add(self.new.len() as u64) < waiting_max {
-            self.new.push(task, None, task.webhook.as_ref().map(deliveries::bits));
+            self.new.push(task, None, webhook_on);
             self.waiting_max = self.waiting_max.min(waiting_max);
         }
     }
