@@ -1,4 +1,4 @@
-//! Loads the files that dependencies hand to a run, and gives each a name beside the others.
+//! Gives each file that dependencies hand to a run a name beside the others.
 //!
 //! Called by `task_files` before the guest exists. Their bytes are not copied: the run reads those of the dependencies.
 
@@ -7,18 +7,15 @@ use std::collections::BTreeMap;
 use wasmill_model::{
     Cause, DEPENDENCY_FILES_MAX, DependencyFiles, Failure, FileName, FilesFrom, TaskFile, TaskId,
 };
-use wasmill_store::{Claim, HandedFiles, Store};
-
-use crate::task_host::task_files::unavailable;
+use wasmill_store::HandedFiles;
 
 /// Adds the files of the dependencies to those that came with the task.
-pub(crate) async fn add(
-    store: &Store,
-    claim: &Claim,
+pub(crate) fn add(
     from: FilesFrom,
     own: Vec<TaskFile>,
+    handed: HandedFiles,
 ) -> Result<Vec<TaskFile>, Failure> {
-    let handed = match store.dependency_files(claim).await.map_err(|error| unavailable(&error))? {
+    let handed = match handed {
         HandedFiles::Files(handed) => handed,
         HandedFiles::Gone(id) => {
             return Err(refused(format!(

@@ -50,7 +50,8 @@ impl TaskFiles {
             files.retain(|file| file.direction == FileDirection::Input);
         }
         if let Some(from) = self.from {
-            files = handed_files::add(store, claim, from, files).await?;
+            let handed = store.dependency_files(claim).await.map_err(|error| unavailable(&error))?;
+            files = handed_files::add(from, files, handed)?;
         }
         self.with(|state| state.inputs.clone_from(&files));
         Ok(files)
@@ -112,6 +113,6 @@ fn host_fault(name: &FileName, error: &dyn Display) -> Failure {
     Failure::new(Cause::HostFault, format!("failed to keep the file '{name}': {error}"))
 }
 
-pub(super) fn unavailable(error: &StoreError) -> Failure {
+fn unavailable(error: &StoreError) -> Failure {
     Failure::new(Cause::HostFault, format!("failed to read or keep the files of the task: {error}"))
 }
