@@ -4,8 +4,7 @@ mod request;
 
 use maud::{Markup, html};
 
-use self::request::MORE;
-pub use self::request::Request;
+pub use self::request::{MORE, OPTIONS, Request};
 use crate::part::command;
 use crate::part::confirm::hidden;
 use crate::part::text::visible;
@@ -14,19 +13,6 @@ use crate::schema::show;
 use crate::shell::{Page, Place, Site};
 
 const ROOT: &str = "../";
-
-/// Options of a task besides its input: name, label, hint.
-pub const OPTIONS: [(&str, &str, &str); 9] = [
-    ("timeout", "Timeout", "10m"),
-    ("max_attempts", "Attempts", "3"),
-    ("delay", "Delay", "30s"),
-    ("priority", "Priority", "0"),
-    ("tags", "Tags, separated by commas", "tenant:42, nightly"),
-    ("unique_key", "Unique key", "report-7"),
-    ("group", "Group", "tenant 42"),
-    ("webhook", "Webhook", "https://example.com/hook"),
-    (MORE, "Other keys of the request, as JSON", "{\"backoff\": {\"first\": \"1s\"}}"),
-];
 
 /// What the page shows.
 #[derive(Clone, Debug, Default)]

@@ -2,13 +2,25 @@
 
 use serde_json::value::RawValue;
 
-use super::OPTIONS;
 use crate::part::json;
 use crate::problem::FieldError;
 use crate::schema::{Field, FieldKind, fill, lay_out, read, sent};
 
 /// The option for what has no field.
-pub(super) const MORE: &str = "more";
+pub const MORE: &str = "more";
+
+/// Options of a task besides its input: name, label, hint.
+pub const OPTIONS: [(&str, &str, &str); 9] = [
+    ("timeout", "Timeout", "10m"),
+    ("max_attempts", "Attempts", "3"),
+    ("delay", "Delay", "30s"),
+    ("priority", "Priority", "0"),
+    ("tags", "Tags, separated by commas", "tenant:42, nightly"),
+    ("unique_key", "Unique key", "report-7"),
+    ("group", "Group", "tenant 42"),
+    ("webhook", "Webhook", "https://example.com/hook"),
+    (MORE, "Other keys of the request, as JSON", "{\"backoff\": {\"first\": \"1s\"}}"),
+];
 
 /// What is entered of a task request.
 #[derive(Clone, Debug, Default)]
