@@ -485,23 +485,26 @@ async fn plugins_are_paused_uploaded_and_deleted_by_forms() {
     assert!(gone.status == StatusCode::NOT_FOUND && gone.text.contains("does not exist"));
 }
 
+/// The form of a schedule that is due at these times.
+fn schedule_fields(cron: &'static str) -> [(&'static str, &'static str); 9] {
+    [
+        ("name", "nightly"),
+        ("cron", cron),
+        ("timezone", "Europe/Berlin"),
+        ("plugin", "noop"),
+        ("shown", "json"),
+        ("input", "{\"n\": 1.10}"),
+        ("option-webhook", "http://203.0.113.1/"),
+        ("option-more", "{\"backoff\": {\"first\": \"2s\"}}"),
+        ("missed", "one"),
+    ]
+}
+
 #[tokio::test]
 async fn schedules_are_made_run_and_deleted_by_forms() {
     let server = Server::start(&[]);
     let client = pages(&server);
-    let fields = |cron: &'static str| {
-        [
-            ("name", "nightly"),
-            ("cron", cron),
-            ("timezone", "Europe/Berlin"),
-            ("plugin", "noop"),
-            ("shown", "json"),
-            ("input", "{\"n\": 1.10}"),
-            ("option-webhook", "http://203.0.113.1/"),
-            ("option-more", "{\"backoff\": {\"first\": \"2s\"}}"),
-            ("missed", "one"),
-        ]
-    };
+    let fields = schedule_fields;
     let refused = send(&client, "/ui/schedule", &fields("61 * * * *")).await;
     assert!(
         refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.text.contains("value=\"61 * * * *\""),
@@ -530,6 +533,28 @@ async fn schedules_are_made_run_and_deleted_by_forms() {
     ] {
         assert!(shown.text.contains(part), "{part}: {}", shown.text);
     }
+    for (action, location_is) in
+        [("run-schedule", "schedules?did=run-schedule"), ("pause-schedule", "schedules?did=pause")]
+    {
+        assert_eq!(
+            location(&send(&client, "/ui/do", &[("action", action), ("name", "nightly")]).await),
+            location_is
+        );
+    }
+    assert_eq!(client.get("/schedules/nightly").await.json["paused"], true);
+    assert_eq!(
+        location(&send(&client, "/ui/do", &[("action", "delete-schedule"), ("name", "nightly")]).await),
+        "schedules?did=delete-schedule"
+    );
+}
+
+#[tokio::test]
+async fn a_form_of_a_schedule_that_is_refused_changes_nothing_and_keeps_what_was_typed() {
+    let server = Server::start(&[]);
+    let client = pages(&server);
+    let fields = schedule_fields;
+    location(&send(&client, "/ui/schedule", &fields("30 2 * * *")).await);
+    let stored = client.get("/schedules/nightly").await;
     for (field, wrong, why) in [
         ("option-more", "[]", "must be a JSON object"),
         ("input", "{", "not valid JSON"),
@@ -557,19 +582,6 @@ async fn schedules_are_made_run_and_deleted_by_forms() {
     assert!(
         other.status == StatusCode::OK && other.text.contains("value=\"1 1 * * *\""),
         "the form of the other plugin"
-    );
-    for (action, location_is) in
-        [("run-schedule", "schedules?did=run-schedule"), ("pause-schedule", "schedules?did=pause")]
-    {
-        assert_eq!(
-            location(&send(&client, "/ui/do", &[("action", action), ("name", "nightly")]).await),
-            location_is
-        );
-    }
-    assert_eq!(client.get("/schedules/nightly").await.json["paused"], true);
-    assert_eq!(
-        location(&send(&client, "/ui/do", &[("action", "delete-schedule"), ("name", "nightly")]).await),
-        "schedules?did=delete-schedule"
     );
 }
 

@@ -228,8 +228,11 @@ mod tests {
         Some(parts.into_iter().map(|part| (part.name, part.bytes)).collect())
     }
 
-    /// Reads a form that arrives in pieces of this size: names, names of files, and bytes.
-    fn in_pieces(body: &[u8], size: usize) -> Result<Vec<(String, Option<String>, Vec<u8>)>, Malformed> {
+    /// The name of a part, that of its file, and its bytes.
+    type Whole = (String, Option<String>, Vec<u8>);
+
+    /// Reads a form that arrives in pieces of this size.
+    fn in_pieces(body: &[u8], size: usize) -> Result<Vec<Whole>, Malformed> {
         let (mut form, mut pieces, mut parts) = (Multipart::new("x"), body.chunks(size), Vec::new());
         loop {
             match form.next()? {
