@@ -51,7 +51,7 @@ pub struct ApiConfig {
 pub struct AuditConfig {
     /// Whether a change is refused unless its line is written before it begins.
     pub is_required: bool,
-    /// Whether reads of what tasks were given and have returned are told, too.
+    /// Whether reads of what tasks were given and have returned are recorded, too.
     pub tells_reads: bool,
 }
 

@@ -9,7 +9,7 @@ use wasmill_model::Timestamp;
 use crate::problem::Problem;
 use crate::problem::kind;
 
-/// A request that the audit tells of.
+/// A request that the audit records.
 pub(crate) struct Audited {
     pub(crate) is_change: bool,
     did: &'static str,

@@ -149,7 +149,7 @@ fn end_with_key(response: Response, access: &Access, identity: Option<Identity>)
 
 impl Authorizer {
     /// Returns what the audit says of a request: every change but a submit, whose new task names the key, and reads if the
-    /// settings ask for them. The operations that a page calls are told, and not the page.
+    /// settings ask for them. The operations that a page calls are recorded, and not the page.
     fn audited(&self, spec: &RequestSpec, request: &Request) -> Option<Audited> {
         let is_change = !matches!(*request.method(), Method::GET | Method::HEAD);
         let is_told = match is_change {

@@ -1,4 +1,4 @@
-//! The model of children: each name is a task once, its end is told to the task that submitted it, and the end of that task
+//! The model of children: each name is a task once, its end is reported to the task that submitted it, and the end of that task
 //! cancels it.
 
 use wasmill_model::{Child, ChildBounds, ChildOf, NewTask, TaskId, TaskState};
