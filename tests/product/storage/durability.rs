@@ -158,7 +158,7 @@ async fn a_checkpoint_survives_retry_reload_and_crash() {
             "plugin": "misbehave",
             "input": {"do": "count-then-fail", "succeed_on": 3},
             "max_attempts": 3,
-            "backoff": {"first": "3s", "factor": 1},
+            "backoff": {"first": "6s", "factor": 1},
         }))
         .await;
     let has_failed = |record: &serde_json::Value| record["state"] == "waiting" && record["attempt"] == 1;

@@ -376,7 +376,11 @@ mod tests {
         assert_eq!(ended_after((1..100_000).map(|second| (second, 1_024))), None, "at the floor");
         assert_eq!(ended_after((1..100_000).map(|second| (second * 9, 9 << 10))), None, "in bursts");
         assert_eq!(ended_after((1..1_000).map(|second| (second, 1))), Some(10), "byte by byte");
-        assert_eq!(ended_after((1..1_000).map(|second| (second, 512))), Some(19), "at half of it, after 19.5 s");
+        assert_eq!(
+            ended_after((1..1_000).map(|second| (second, 512))),
+            Some(19),
+            "at half of it, after 19.5 s"
+        );
         assert_eq!(ended_after([(1, 100 << 20), (30, 1)]), Some(11), "it has stopped");
     }
 

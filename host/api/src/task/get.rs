@@ -104,6 +104,7 @@ pub(crate) fn spec() -> Operation {
     example["depends_on"] = json!([{"id": "01a2074c-d8a1-7c3e-9f6b-5b0c1f7f2a90", "outcome": "completed"}]);
     example["on_failure"] = "cancel".into();
     example["input_from"] = json!(null);
+    example["files_from"] = json!(null);
     example["files"] = json!([FileView::example()]);
     example["webhook"] = json!({"url": "https://example.com/hook", "on": ["failed"], "state": "idle"});
     Operation::get("/task/{id}", "getTask", "Get a task")
