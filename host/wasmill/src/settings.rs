@@ -27,7 +27,9 @@ use wasmill_model::{ChildBounds, FileLimits, Limits, SLOTS_DEFAULT, parse_durati
 use wasmill_runtime::{CacheConfig, CompilerConfig};
 use wasmill_store_sqlite::SqliteConfig;
 
-pub(crate) use self::choices::{AuthMode, LogFormat, SigningAlgorithm, TrustMode, UserClaim};
+pub(crate) use self::choices::{AuthMode, LogFormat, TrustMode};
+#[cfg(feature = "oidc")]
+pub(crate) use self::choices::{SigningAlgorithm, UserClaim};
 pub(crate) use self::database_url::DatabaseUrl;
 pub(crate) use self::given::{ForAudit, ForBackup, ForKeys, ForMigrate, ForRun, ForTrust, Given};
 use self::log_filter::{LOG, parse_log_filter};
