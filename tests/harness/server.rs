@@ -308,7 +308,7 @@ impl Server {
         kib << 10
     }
 
-    /// Creates a key with these options; see [`Server::change_key`]. Returns its text.
+    /// Creates a key with these options, waits until the server knows it, and returns its text.
     ///
     /// # Panics
     ///
@@ -317,7 +317,7 @@ impl Server {
         self.change_key(name, &[&["create", name], options].concat())
     }
 
-    /// Rotates a key with these options; see [`Server::change_key`]. Returns the text of its successor.
+    /// Rotates a key with these options, waits until the server knows its successor, and returns the text of that.
     ///
     /// # Panics
     ///
