@@ -6,6 +6,8 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, Issuer, Server, wasmill};
 
+use super::sessions::{SAME_ORIGIN, until};
+
 const PEOPLE: &str = "[[person]]
 user = \"ada\"
 scopes = [\"read\", \"submit\"]
@@ -14,8 +16,6 @@ scopes = [\"read\", \"submit\"]
 member_of = \"ops\"
 scopes = [\"admin\"]
 ";
-
-const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
 /// Starts a server whose people sign in at this issuer.
 fn serve(issuer: &Issuer, args: &[&str]) -> Server {
@@ -111,18 +111,6 @@ fn refused(answer: &Answer) -> String {
     );
     let location = answer.headers["location"].to_str().expect("text");
     location.strip_prefix("../login?error=").unwrap_or_else(|| panic!("{location}")).to_owned()
-}
-
-async fn until(client: &Client, headers: &[(&str, &str)], status: StatusCode) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let answer = client.send_with(Method::GET, "/stats", headers, None).await.expect("an answer");
-        if answer.status == status {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{status}: {}", answer.text);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test]

@@ -8,9 +8,11 @@ use serde_json::json;
 use wasmill_tests::{Answer, Client, PostgresServer, Server, sleep, wasmill};
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
+/// What a browser sends with a form of the same site.
+pub(super) const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
-async fn until(client: &Client, headers: &[(&str, &str)], status: StatusCode) {
+/// Waits until a request with these headers has this status.
+pub(super) async fn until(client: &Client, headers: &[(&str, &str)], status: StatusCode) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let answer = client.send_with(Method::GET, "/stats", headers, None).await.expect("an answer");
