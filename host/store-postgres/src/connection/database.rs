@@ -112,16 +112,20 @@ impl Connection {
         Ok(self.client.execute(&self.prepared(sql).await?, values).await?)
     }
 
-    /// Writes these and commits the transaction, in one round trip. If one of them fails, nothing is committed.
+    /// Writes these and commits the transaction, in one round trip. If one of them fails, the transaction is rolled back.
     pub(crate) async fn commit(&self, last: &[Write<'_>]) -> Result<()> {
         // Before any is sent: what is not prepared would come after the commit.
-        let mut statements = Vec::with_capacity(last.len());
-        for Write { sql, values } in last {
-            let values: Vec<_> = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-            statements.push((self.prepared(sql).await?, values));
+        for Write { sql, .. } in last {
+            if let Err(error) = self.prepare(sql).await {
+                self.batch("ROLLBACK").await?;
+                return Err(error);
+            }
         }
-        let writes = statements.iter().map(|(statement, values)| self.client.execute(statement, values));
-        tokio::try_join!(biased; try_join_all(writes), self.client.batch_execute("COMMIT"))?;
+        let writes = try_join_all(last.iter().map(async |Write { sql, values }| {
+            let values: Vec<_> = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
+            self.execute(sql, &values).await
+        }));
+        tokio::try_join!(biased; writes, self.batch("COMMIT"))?;
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use crate::connection::database::Connection;
 use crate::connection::fault::Result;
 use crate::read::rows::{get, host, nanos, seq, uuid};
 
-/// Ends those whose claim still holds and who were not asked to stop, and drops what only a later run would need. The state is compared as it is, so that the index
-/// of running tasks is no way in: all of them would be read for each row.
+/// Ends those whose claim still holds and who were not asked to stop, and drops what only a later run would need. The state
+/// is compared as it is, so that the index of running tasks is no way in: all of them would be read for each row.
 const END: &str = "
     WITH ended AS (UPDATE task SET state = e.state, finished_at = e.at, cause = e.cause, message = e.message, result = e.result,
         plugin_digest = coalesce(e.digest, plugin_digest), host_crashes = host_crashes + e.crashes,
